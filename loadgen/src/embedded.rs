@@ -78,34 +78,40 @@ impl std::fmt::Display for ServerEnd {
     }
 }
 
-/// A small process that kills the server and removes its data when this process has ended without
-/// doing so, however it ended. It waits at a pipe that the system closes then.
+/// A small process that kills the server, if it still runs, and removes its data when this process
+/// has ended without doing so, however it ended. It waits at a pipe that the system closes then.
 #[derive(Debug)]
-struct Watchdog(Child);
+struct Watchdog {
+    process: Child,
+    /// The server; `None` if it has ended, and its process id may belong to another process.
+    server: Option<u32>,
+}
 
 impl Watchdog {
-    /// Watches over the server with this process id.
+    /// Watches over the server with this process id, and over its data. Without a server, watches
+    /// over the data alone.
     ///
     /// # Errors
     ///
     /// If the system cannot start a shell.
-    fn start(server: u32, data_dir: &Path) -> std::io::Result<Self> {
+    fn start(server: Option<u32>, data_dir: &Path) -> std::io::Result<Self> {
         let mut command = Command::new("sh");
-        command.args(["-c", "read -r _; kill -KILL \"$1\"; rm -rf \"$2\"", "watchdog"]);
-        command.arg(server.to_string()).arg(data_dir);
+        let script = "read -r _; [ -z \"$1\" ] || kill -KILL \"$1\"; rm -rf \"$2\"";
+        let pid = server.map(|pid| pid.to_string()).unwrap_or_default();
+        command.args(["-c", script, "watchdog"]).arg(pid).arg(data_dir);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C on the terminal must not end it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.spawn().map(Watchdog)
+        Ok(Watchdog { process: command.spawn()?, server })
     }
 }
 
 impl Drop for Watchdog {
     /// Ends the watchdog. Its pipe is still open, so it kills nothing.
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -169,7 +175,7 @@ impl Embedded {
         };
         // From here on, dropping `server` stops the process.
         let (session, realtime, http) = (free, free, String::new());
-        let watchdog = Watchdog::start(child.id(), &data_dir).ok();
+        let watchdog = Watchdog::start(Some(child.id()), &data_dir).ok();
         let mut server =
             Embedded { path, options, child, watchdog, data_dir, log, session, realtime, http };
         let Ok(found) = ready.recv_timeout(START_TIMEOUT) else {
@@ -195,7 +201,7 @@ impl Embedded {
         let (path, options, http) = (&self.path, &self.options, &self.http);
         let (child, _ready) = spawn(path, &self.data_dir, options, ports, http, &self.log)?;
         self.child = child;
-        self.watchdog = Watchdog::start(self.child.id(), &self.data_dir).ok();
+        self.watchdog = Watchdog::start(Some(self.child.id()), &self.data_dir).ok();
         Ok(())
     }
 
@@ -221,6 +227,11 @@ impl Embedded {
     /// Returns how the server ended if it has ended by itself.
     pub fn end(&mut self) -> Option<ServerEnd> {
         let status = self.child.try_wait().ok()??;
+        // From now on the system may give the process id to another process.
+        if self.watchdog.as_ref().is_some_and(|watchdog| watchdog.server.is_some()) {
+            self.watchdog = None;
+            self.watchdog = Watchdog::start(None, &self.data_dir).ok();
+        }
         Some(ServerEnd { how: how_it_ended(status), last_lines: self.log.lines() })
     }
 
@@ -368,6 +379,38 @@ mod tests {
         );
         assert_eq!(parse_ready(r#"{"message":"starting"}"#), None);
         assert_eq!(parse_ready("plain text"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_watchdog_does_not_watch_a_server_that_has_ended() {
+        let data_dir = temporary_dir().unwrap();
+        let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let watchdog = Some(Watchdog::start(Some(child.id()), &data_dir).unwrap());
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Embedded {
+            path: PathBuf::new(),
+            options: Vec::new(),
+            child,
+            watchdog,
+            data_dir: data_dir.clone(),
+            log: LogTail::default(),
+            session: free,
+            realtime: free,
+            http: String::new(),
+        };
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while server.end().is_none() {
+            assert_eq!(server.watchdog.as_ref().unwrap().server, Some(server.pid()));
+            assert!(Instant::now() < deadline, "the server goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(server.watchdog.as_ref().unwrap().server, None);
+        // Without a server, the watchdog still removes the data when its pipe closes.
+        let mut watchdog = server.watchdog.take().unwrap();
+        drop(watchdog.process.stdin.take());
+        assert!(watchdog.process.wait().unwrap().success());
+        assert!(!data_dir.exists());
     }
 
     #[cfg(unix)]

@@ -11,6 +11,7 @@ mod check;
 mod drive;
 mod exit;
 mod faults;
+mod json_file;
 mod load;
 mod report;
 mod run;
@@ -18,15 +19,16 @@ mod shared;
 mod signals;
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{ChaosArgs, Cli, Command, RunArgs};
+use chaos::ScenarioRun;
 use exit::Verdict;
 use faults::FaultPlan;
+use json_file::JsonFile;
 use report::table;
 use signals::Signals;
 
@@ -46,16 +48,23 @@ fn measure(args: &RunArgs) -> ExitCode {
     let realtime_blocked = args.block_realtime > 0.0;
     let fault_plan =
         FaultPlan { fault_share: args.block_realtime, realtime_blocked, ..FaultPlan::default() };
+    let json = match JsonFile::begin(args.json.as_deref()) {
+        Ok(json) => json,
+        Err(error) => return could_not_run(&error),
+    };
     let report = match Signals::catch().map_err(run::RunError::Threads) {
         Ok(signals) => run::run(args, fault_plan, &signals),
         Err(error) => Err(error),
     };
     let report = match report {
         Ok(report) => report,
-        Err(error) => return could_not_run(&error.to_string()),
+        Err(error) => {
+            json.write_failure(&error.to_string());
+            return could_not_run(&error.to_string());
+        }
     };
     print(std::io::stdout(), &table::Summary(&report).to_string());
-    if let Err(error) = write_json(args.json.as_deref(), &report) {
+    if let Err(error) = json.write(&report) {
         return could_not_run(&error);
     }
     let held: Vec<_> = args.fail_if.iter().filter_map(|rule| rule.held(&report)).collect();
@@ -75,31 +84,31 @@ fn run_chaos(args: &ChaosArgs) -> ExitCode {
     if let Err(mistake) = args.check() {
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     }
+    let Some(scenario) = ScenarioRun::of(args) else {
+        let mistake = format!("there is no such scenario; choose one of\n{}", chaos::list());
+        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
+    };
+    let json = match JsonFile::begin(args.json.as_deref()) {
+        Ok(json) => json,
+        Err(error) => return could_not_run(&error),
+    };
     let signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return could_not_run(&format!("cannot catch signals: {error}")),
     };
-    let Some(result) = chaos::chaos(args, &signals) else {
-        let mistake = format!("there is no such scenario; choose one of\n{}", chaos::list());
-        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
-    };
-    let scenario_result = match result {
+    let scenario_result = match scenario.run(&signals) {
         Ok(scenario_result) => scenario_result,
-        Err(error) => return could_not_run(&error.to_string()),
+        Err(error) => {
+            json.write_failure(&error.to_string());
+            return could_not_run(&error.to_string());
+        }
     };
-    if let Err(error) = write_json(args.json.as_deref(), &scenario_result) {
+    if let Err(error) = json.write(&scenario_result) {
         return could_not_run(&error);
     }
     print(std::io::stdout(), &scenario_result.to_string());
     let (valid, passed) = (scenario_result.valid, scenario_result.reached);
     Verdict { valid, passed, allow_invalid: args.allow_invalid }.code().into()
-}
-
-fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), String> {
-    let Some(path) = path else { return Ok(()) };
-    let mut text = serde_json::to_string_pretty(value).map_err(|e| e.to_string())?;
-    text.push('\n');
-    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn could_not_run(why: &str) -> ExitCode {

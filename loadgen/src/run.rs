@@ -1,6 +1,6 @@
 //! One run, from the first join to the report.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,7 +42,8 @@ const JOIN_WAIT: u64 = 15_000_000;
 /// Extra wait after [`REALTIME_WAIT`] for the server's last report, µs. An active link reports once
 /// a second, and a bad network delays the report.
 const REPORT_WAIT: u64 = 300_000;
-/// Longest time for all headsets to leave. A thousand headsets need one or two seconds.
+/// Longest time for all headsets to have an answer of the server and to leave. A thousand headsets
+/// need one or two seconds.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
 /// File descriptors that the run needs in addition to two for each headset.
 const SPARE_FILES: u64 = 200;
@@ -166,6 +167,7 @@ impl Run {
             target,
             workers: workers.commands,
             log: SessionLog::new(),
+            asks_before_leave: AtomicBool::new(true),
             leave: watch::Sender::new(false),
             process_kills: watch::Sender::new(0),
             roster_requests: watch::Sender::new(0),
@@ -307,20 +309,21 @@ impl Run {
     fn finish(mut self, args: &RunArgs) -> Report {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
-        // Count the lost sessions before the headsets leave.
         self.look_at_server();
         let last = outcomes.iter().filter_map(|outcome| Some(outcome.as_ref().ok()?.arrivals.last));
         let window = self.shared.window();
         self.findings.silence = validity::silence(&self.plan, window, last.max().unwrap_or(0));
-        let has_ended = self.findings.server_end.is_some() || self.findings.silence.is_some();
         let progress = &self.shared.progress;
-        self.findings.lost_sessions = progress.lost_sessions(has_ended);
-        self.findings.overflow = progress.overflow.load(Relaxed);
+        // Count the lost sessions before the headsets leave.
+        let lost_with = |server_has_ended| progress.lost_sessions(server_has_ended);
+        let (lost_with_server, lost) = (lost_with(true), lost_with(false));
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.context.events.tally());
+        self.findings.scheduled_events = self.context.events.scheduled(window);
         self.findings.arrivals.merge(self.context.events.arrivals());
         self.findings.storms = self.storms.take().map(Storms::end);
+        self.context.asks_before_leave.store(!self.interrupted(), Relaxed);
         self.context.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
         self.runtime.block_on(async {
@@ -331,12 +334,18 @@ impl Run {
             }
         });
         self.look_at_server();
+        self.findings.asked = self.shared.progress.asked.load(Relaxed);
+        self.findings.answered = self.shared.progress.answered.load(Relaxed);
+        self.findings.overflow = self.shared.progress.overflow.load(Relaxed);
+        let is_gone = self.findings.server_is_gone();
+        self.findings.lost_sessions = if is_gone { lost_with_server } else { lost };
         self.ticker.end();
         let members = self.plan.members(0);
         if let Some(late_joiners) = self.late_joiners.take() {
-            let (report, arrivals) = late_joiners.end(members);
+            let (report, links) = late_joiners.end(members);
             self.findings.late_joiners = Some(report);
-            self.findings.arrivals.merge(arrivals);
+            self.findings.late_unsent = links.unsent;
+            self.findings.arrivals.merge(links.arrivals);
         }
         self.findings.calls = self.calls.take().map(CallLoad::end);
         self.findings.state = self.context.states.figures();

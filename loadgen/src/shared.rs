@@ -57,6 +57,10 @@ pub(crate) struct RunProgress {
     pub(crate) resumed: AtomicU64,
     /// Headsets that joined again as a new peer.
     pub(crate) rejoined: AtomicU64,
+    /// Sessions that were asked at the end of the run whether the server still answers.
+    pub(crate) asked: AtomicU64,
+    /// The sessions among them in which the server answered in time.
+    pub(crate) answered: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) events_delivered: AtomicU64,

@@ -1,4 +1,5 @@
-//! The signals that end this program: SIGINT, SIGTERM and SIGHUP.
+//! The signals that end this program: SIGINT, SIGTERM, and SIGHUP unless this program was started
+//! with SIGHUP ignored, as `nohup` does.
 //!
 //! The first signal ends the run or the scenario: it measures no further, stops the server that it
 //! has started, and writes its report, which is INVALID. The second signal ends this process at once,
@@ -6,8 +7,12 @@
 
 use std::io::Write;
 use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use crate::exit;
+
+/// How long the last line before the end may take, if nobody reads stderr.
+const TELL_TIME: Duration = Duration::from_millis(100);
 
 /// The first signal that this process has received.
 #[derive(Debug, Default)]
@@ -47,10 +52,11 @@ impl Signals {
     async fn run(&self, caught: mpsc::Sender<std::io::Result<()>>) {
         use tokio::signal::unix::{SignalKind, signal};
         let streams = || -> std::io::Result<_> {
+            let hangup = if hangup_is_ignored() { None } else { Some(SignalKind::hangup()) };
             Ok((
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::terminate())?,
-                signal(SignalKind::hangup())?,
+                hangup.map(signal).transpose()?,
             ))
         };
         let (mut interrupt, mut terminate, mut hangup) = match streams() {
@@ -62,7 +68,7 @@ impl Signals {
             let name = tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
                 _ = terminate.recv() => "SIGTERM",
-                _ = hangup.recv() => "SIGHUP",
+                Some(()) = next(&mut hangup) => "SIGHUP",
             };
             self.record(name);
         }
@@ -80,10 +86,60 @@ impl Signals {
     fn record(&self, name: &'static str) {
         let is_first = self.first.set(name).is_ok();
         let what = if is_first { "ending; another signal ends at once" } else { "ending at once" };
-        // A closed stderr is not an error.
-        let _ = writeln!(std::io::stderr(), "loadgen: {name}: {what}");
+        let written = tell(format!("loadgen: {name}: {what}\n"));
         if !is_first {
+            // The line is written or not; the process ends in any case.
+            let _ = written.recv_timeout(TELL_TIME);
             std::process::exit(exit::NO_RESULT.into());
         }
+    }
+}
+
+/// Writes a line to stderr on a thread of its own, because stderr may be a pipe that nobody reads.
+/// Returns where the end of the write is reported.
+fn tell(line: String) -> mpsc::Receiver<()> {
+    let (sender, written) = mpsc::channel();
+    // Without a thread, the line is missing. A closed stderr is not an error.
+    let _ = std::thread::Builder::new().name("signal-line".into()).spawn(move || {
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = sender.send(());
+    });
+    written
+}
+
+/// Waits for the next signal of a stream; for ever if there is no stream.
+#[cfg(unix)]
+async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns whether this process was started with SIGHUP ignored; false where the system does not
+/// tell.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+/// Returns whether a process with this `/proc/PID/status` ignores SIGHUP, which is signal 1.
+#[cfg(unix)]
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bit_is_sighup() {
+        let status = |mask| format!("Name:\tloadgen\nSigBlk:\t0001\nSigIgn:\t{mask}\nSigCgt:\t0\n");
+        assert!(ignores_hangup(&status("0000000000000001")));
+        assert!(ignores_hangup(&status("0000000000001001")));
+        assert!(!ignores_hangup(&status("0000000000001000")) && !ignores_hangup(""));
     }
 }

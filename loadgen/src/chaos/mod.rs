@@ -56,49 +56,72 @@ pub(crate) fn list() -> String {
     SCENARIOS.iter().map(|s| format!("{:<17} {}\n", s.name, s.about)).collect()
 }
 
-/// Runs a scenario. Returns `None` if there is no scenario of that name.
-pub(crate) fn chaos(
-    args: &ChaosArgs,
-    signals: &Arc<Signals>,
-) -> Option<Result<ScenarioResult, RunError>> {
-    let name = args.name.as_deref()?;
-    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name)?;
-    Some(match &scenario.ratio {
-        Some(ratio) => run_rounds(scenario, ratio, args, signals),
-        None => run_once(scenario, args, signals),
-    })
+/// A scenario and the options with which it runs.
+pub(crate) struct ScenarioRun<'a> {
+    scenario: &'static Scenario,
+    args: &'a ChaosArgs,
 }
 
-fn run_once(
-    scenario: &Scenario,
-    args: &ChaosArgs,
-    signals: &Arc<Signals>,
-) -> Result<ScenarioResult, RunError> {
-    let report = run(&run_args(scenario, args), (scenario.fault_plan)(true), signals)?;
-    Ok(ScenarioResult::new(scenario, (scenario.judge)(&report, true), vec![report]))
+impl<'a> ScenarioRun<'a> {
+    /// Returns the scenario that the command line names; `None` if there is none of that name.
+    pub(crate) fn of(args: &'a ChaosArgs) -> Option<Self> {
+        let name = args.name.as_deref()?;
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name)?;
+        Some(ScenarioRun { scenario, args })
+    }
+
+    /// Runs the scenario.
+    ///
+    /// # Errors
+    ///
+    /// If the first run could not take place.
+    pub(crate) fn run(&self, signals: &Arc<Signals>) -> Result<ScenarioResult, RunError> {
+        let (scenario, run_args) = (self.scenario, run_args(self.scenario, self.args));
+        let run = |faulty| run(&run_args, (scenario.fault_plan)(faulty), signals);
+        if let Some(ratio) = &scenario.ratio {
+            return run_rounds(scenario, ratio, || signals.first(), run);
+        }
+        let report = run(true)?;
+        Ok(ScenarioResult::new(scenario, (scenario.judge)(&report, true), vec![report], None))
+    }
 }
 
 /// Runs rounds without and with the fault in turn, so that disturbances of the machine affect both.
 /// For the figure that is compared, the median of the rounds' ratios counts; for every other
-/// figure, the worst value of all rounds counts. A signal ends all rounds.
+/// figure, the worst value of all rounds counts. A signal ends all rounds, and so does a run that
+/// could not take place; the reports before it are kept.
+///
+/// # Errors
+///
+/// If the first run could not take place.
 fn run_rounds(
     scenario: &Scenario,
     ratio: &RatioLimit,
-    args: &ChaosArgs,
-    signals: &Arc<Signals>,
+    signal: impl Fn() -> Option<&'static str>,
+    run: impl Fn(bool) -> Result<Report, RunError>,
 ) -> Result<ScenarioResult, RunError> {
-    let (mut figures, mut reports): (Vec<Figure>, _) = (Vec::new(), Vec::new());
+    let (mut figures, mut reports): (Vec<Figure>, Vec<Report>) = (Vec::new(), Vec::new());
+    let mut failure = None;
     for number in 0..2 * ROUNDS {
-        if signals.first().is_some() {
+        if let Some(signal) = signal() {
+            failure = Some(format!("interrupted by {signal} before run {}", number + 1));
             break;
         }
         let faulty = number % 2 == 1;
-        let report = run(&run_args(scenario, args), (scenario.fault_plan)(faulty), signals)?;
-        figures = worst(figures, (scenario.judge)(&report, faulty));
-        reports.push(report);
+        match run(faulty) {
+            Ok(report) => {
+                figures = worst(figures, (scenario.judge)(&report, faulty));
+                reports.push(report);
+            }
+            Err(error) if reports.is_empty() => return Err(error),
+            Err(error) => {
+                failure = Some(format!("run {} could not take place: {error}", number + 1));
+                break;
+            }
+        }
     }
     figures.push(at_most(ratio.name, median_ratio(&reports, ratio.figure), ratio.limit));
-    Ok(ScenarioResult::new(scenario, figures, reports))
+    Ok(ScenarioResult::new(scenario, figures, reports, failure))
 }
 
 /// Returns the median of the ratios of the rounds, each of which has a report without the fault and
@@ -126,8 +149,13 @@ fn worst(before: Vec<Figure>, round: Vec<Figure>) -> Vec<Figure> {
 
 impl ScenarioResult {
     /// Returns the result of the runs with these reports. One run that is INVALID makes the
-    /// scenario INVALID.
-    fn new(scenario: &Scenario, figures: Vec<Figure>, reports: Vec<Report>) -> Self {
+    /// scenario INVALID, and so does `failure`, the reason why there are not all runs.
+    fn new(
+        scenario: &Scenario,
+        figures: Vec<Figure>,
+        reports: Vec<Report>,
+        failure: Option<String>,
+    ) -> Self {
         let several = reports.len() > 1;
         let mut invalid_reasons = Vec::new();
         for (number, report) in reports.iter().enumerate() {
@@ -135,10 +163,9 @@ impl ScenarioResult {
             let reasons = report.invalid_reasons.iter();
             invalid_reasons.extend(reasons.map(|reason| format!("{of_run}{reason}")));
         }
-        let valid = !reports.is_empty() && reports.iter().all(|report| report.valid);
-        if reports.is_empty() {
-            invalid_reasons.push("interrupted before the first run".into());
-        }
+        let all_ran = !reports.is_empty() && failure.is_none();
+        let valid = all_ran && reports.iter().all(|report| report.valid);
+        invalid_reasons.extend(failure);
         ScenarioResult {
             scenario: scenario.name,
             valid,
@@ -173,17 +200,18 @@ fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
 
 impl std::fmt::Display for ScenarioResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{:<44} {:>12} {:>12}", self.scenario, "figure", "limit")?;
-        for Figure { name, figure, limit, reached } in &self.figures {
-            let mark = if *reached { "" } else { "  MISSED" };
-            let figure = figure.map_or("unknown".to_owned(), |figure| format!("{figure:.2}"));
-            writeln!(f, "{name:<44} {figure:>12} {limit:>12.2}{mark}")?;
-        }
         for (text, count) in self.join_errors().iter().take(NAMED_PROBLEMS) {
             writeln!(f, "note      {count} x {text}")?;
         }
         for reason in &self.invalid_reasons {
             writeln!(f, "INVALID   {reason}")?;
+        }
+        // Scripts read the figures, which come last.
+        writeln!(f, "{:<46} {:>12} {:>12}", self.scenario, "figure", "limit")?;
+        for Figure { name, figure, limit, reached } in &self.figures {
+            let mark = if *reached { "" } else { "  MISSED" };
+            let figure = figure.map_or("unknown".to_owned(), |figure| format!("{figure:.2}"));
+            writeln!(f, "{name:<46} {figure:>12} {limit:>12.2}{mark}")?;
         }
         Ok(())
     }
@@ -216,7 +244,7 @@ mod tests {
     }
 
     fn result_of(figures: Vec<Figure>, reports: Vec<Report>) -> ScenarioResult {
-        ScenarioResult::new(&SCENARIOS[0], figures, reports)
+        ScenarioResult::new(&SCENARIOS[0], figures, reports, None)
     }
 
     /// Returns a valid report with this send lag.
@@ -240,15 +268,54 @@ mod tests {
     fn one_invalid_run_makes_the_scenario_invalid_and_every_report_is_kept() {
         let mut invalid = Report::full();
         invalid.invalidate("the sends lagged");
-        let result = result_of(Vec::new(), vec![Report::full(), invalid, Report::full()]);
+        let figures = vec![at_most("a", 1.0, 1.0)];
+        let result = result_of(figures, vec![Report::full(), invalid, Report::full()]);
         assert!(!result.valid && result.reached);
-        assert!(result.to_string().ends_with("INVALID   run 2: the sends lagged\n"));
+        let text = result.to_string();
+        assert!(text.starts_with("INVALID   run 2: the sends lagged\n"), "{text}");
+        let last = text.lines().last().unwrap_or_default();
+        assert_eq!(last.split_whitespace().collect::<Vec<_>>(), ["a", "1.00", "1.00"]);
         let json = serde_json::to_value(&result).unwrap();
         assert_eq!(json["reports"].as_array().unwrap().len(), 3);
         assert_eq!((&json["valid"], &json["reports"][1]["valid"]), (&false.into(), &false.into()));
         assert_eq!(json["report"], json["reports"][2]);
         assert!(result_of(Vec::new(), vec![Report::full(); 2]).valid);
         assert!(!result_of(Vec::new(), Vec::new()).valid, "nothing ran");
+    }
+
+    /// Runs the rounds of a scenario. The signal comes before the run `signal`, and the run `error`
+    /// cannot take place; both count from 1.
+    fn rounds(signal: usize, error: usize) -> Result<ScenarioResult, RunError> {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == "crowd").unwrap();
+        let runs = std::cell::Cell::new(0);
+        let run = |_| {
+            runs.set(runs.get() + 1);
+            if runs.get() == error {
+                return Err(RunError::NobodyJoined("no answer in time".into()));
+            }
+            Ok(Report::full())
+        };
+        let signalled = || (runs.get() + 1 == signal).then_some("SIGTERM");
+        run_rounds(scenario, scenario.ratio.as_ref().unwrap(), signalled, run)
+    }
+
+    #[test]
+    fn a_signal_between_two_runs_makes_the_scenario_invalid() {
+        let result = rounds(4, 0).unwrap();
+        assert_eq!((result.valid, result.reports.len()), (false, 3));
+        assert_eq!(result.invalid_reasons, ["interrupted by SIGTERM before run 4"]);
+        let result = rounds(1, 0).unwrap();
+        assert_eq!((result.valid, result.reports.len()), (false, 0));
+        assert!(rounds(0, 0).unwrap().valid);
+    }
+
+    #[test]
+    fn a_run_that_cannot_take_place_loses_no_report_before_it() {
+        let result = rounds(0, 5).unwrap();
+        assert_eq!((result.valid, result.reached, result.reports.len()), (false, false, 4));
+        let reason = "run 5 could not take place: no headset could join: no answer in time";
+        assert_eq!(result.invalid_reasons, [reason]);
+        assert!(rounds(0, 1).is_err());
     }
 
     #[test]
@@ -274,20 +341,31 @@ mod tests {
 
     #[test]
     fn a_late_joiner_that_hears_next_to_nothing_misses_its_scenario() {
-        let crowd = SCENARIOS.iter().find(|scenario| scenario.name == "crowd").unwrap();
         let name = "share of the poses that one late joiner misses";
-        let reached = |least_pose_share| {
+        let reached = |scenario: &str, least_pose_share| {
+            let scenario = SCENARIOS.iter().find(|one| one.name == scenario).unwrap();
             let late = LateJoinersReport {
                 messages_received: 1_000,
                 least_pose_share,
                 ..LateJoinersReport::default()
             };
             let report = Report { late_joiners: Some(late), ..Report::full() };
-            let figures = (crowd.judge)(&report, true);
+            let figures = (scenario.judge)(&report, true);
             figures.iter().find(|figure| figure.name == name).unwrap().reached
         };
-        assert!(reached(Some(0.99)));
-        assert!(!reached(Some(0.01)) && !reached(None));
+        for scenario in ["crowd", "late-join"] {
+            assert!(reached(scenario, Some(0.99)), "{scenario}");
+            assert!(!reached(scenario, Some(0.01)) && !reached(scenario, None), "{scenario}");
+        }
+    }
+
+    #[test]
+    fn more_late_joiners_than_invited_are_no_panic() {
+        let late = LateJoinersReport { invited: 1, whole: 2, ..LateJoinersReport::default() };
+        let report = Report { late_joiners: Some(late), ..Report::full() };
+        for scenario in &SCENARIOS {
+            (scenario.judge)(&report, true);
+        }
     }
 
     #[test]
@@ -295,9 +373,29 @@ mod tests {
         for scenario in &SCENARIOS {
             let mut report = Report::full();
             report.channels.pose.channel.delivered_share = Some(0.01);
+            report.channels.voice.delivered_share = Some(0.01);
             let figures = (scenario.judge)(&report, true);
-            let share = figures.iter().find(|f| f.name == "poses not delivered, share").unwrap();
-            assert!(!share.reached, "{}", scenario.name);
+            for name in ["poses not delivered, share", "voice not delivered, share"] {
+                let share = figures.iter().find(|figure| figure.name == name).unwrap();
+                assert!(!share.reached, "{}: {name}", scenario.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_message_on_any_realtime_channel_is_missed() {
+        let changes: [fn(&mut Report); 4] = [
+            |report| report.channels.pose.channel.misrouted = 1,
+            |report| report.channels.voice.corrupt = 1,
+            |report| report.channels.object.as_mut().unwrap().duplicated = 1,
+            |report| report.channels.pointer.as_mut().unwrap().corrupt = 1,
+        ];
+        for change in changes {
+            let mut report = Report::full();
+            change(&mut report);
+            let figures = scenario::basic_figures(&report, 1.0);
+            let name = "realtime messages twice, misrouted or corrupt";
+            assert!(!figures.iter().find(|figure| figure.name == name).unwrap().reached);
         }
     }
 

@@ -11,6 +11,8 @@ use super::{Figure, at_most};
 use crate::faults::{Fault, FaultPlan};
 use crate::report::Report;
 
+/// QUIC's idle timeout. After a longer stop, every client resumes its session.
+const SESSION_IDLE: Duration = seconds(30);
 /// When the server's process is stopped.
 const PAUSE_START: Duration = seconds(5);
 /// The longest part of a stop that need not be a gap between two poses, ms: sending the signals
@@ -22,39 +24,51 @@ const PAUSE_RELAY: f64 = 100.0;
 const PAUSE_RTT: f64 = 50.0;
 
 /// The scenario with a stop of 3 s.
-pub(super) const PAUSE_3: Scenario = Scenario {
-    name: "pause-3",
-    about: "the server's process is stopped for 3 s, then continued",
-    run: &["--headsets", "100", "--room-size", "10", "--duration", "20s"],
-    fault_plan: |_| pause(seconds(3)),
-    judge: |r, _| pause_figures(r, seconds(3), 0.4),
-    ratio: None,
-};
+pub(super) const PAUSE_3: Scenario = pause_scenario::<3, 40>(
+    "pause-3",
+    "the server's process is stopped for 3 s, then continued",
+    &["--headsets", "100", "--room-size", "10", "--duration", "20s"],
+);
 
 /// The scenario with a stop of 12 s.
-pub(super) const PAUSE_12: Scenario = Scenario {
-    name: "pause-12",
-    about: "the server's process is stopped for 12 s, then continued",
-    run: &["--headsets", "100", "--room-size", "10", "--duration", "30s"],
-    fault_plan: |_| pause(seconds(12)),
-    judge: |r, _| pause_figures(r, seconds(12), 0.55),
-    ratio: None,
-};
+pub(super) const PAUSE_12: Scenario = pause_scenario::<12, 55>(
+    "pause-12",
+    "the server's process is stopped for 12 s, then continued",
+    &["--headsets", "100", "--room-size", "10", "--duration", "30s"],
+);
 
 /// The scenario with a stop of 40 s.
-pub(super) const PAUSE_40: Scenario = Scenario {
-    name: "pause-40",
-    about: "the server's process is stopped for 40 s, then continued, after QUIC's idle timeout",
-    run: &["--headsets", "100", "--room-size", "10", "--duration", "65s"],
-    fault_plan: |_| pause(seconds(40)),
-    judge: |r, _| {
-        let not_resumed = missing_from(r, r.sessions.resumed);
-        let mut figures = vec![at_most(NOT_RESUMED, not_resumed, 0.0)];
-        figures.extend(pause_figures(r, seconds(40), 0.7));
-        figures
-    },
-    ratio: None,
-};
+pub(super) const PAUSE_40: Scenario = pause_scenario::<40, 70>(
+    "pause-40",
+    "the server's process is stopped for 40 s, then continued, after QUIC's idle timeout",
+    &["--headsets", "100", "--room-size", "10", "--duration", "65s"],
+);
+
+/// Returns the scenario with a stop of `STOP` seconds, in which at most `UNDELIVERED` percent of the
+/// messages are not delivered.
+const fn pause_scenario<const STOP: u64, const UNDELIVERED: u32>(
+    name: &'static str,
+    about: &'static str,
+    run: &'static [&'static str],
+) -> Scenario {
+    Scenario {
+        name,
+        about,
+        run,
+        fault_plan: |_| pause(seconds(STOP)),
+        judge: |r, _| {
+            let mut figures = Vec::new();
+            if seconds(STOP) > SESSION_IDLE {
+                let not_resumed = missing_from(r, r.sessions.resumed);
+                figures.push(at_most(NOT_RESUMED, not_resumed, 0.0));
+            }
+            let undelivered = f64::from(UNDELIVERED) / 100.0;
+            figures.extend(pause_figures(r, seconds(STOP), undelivered));
+            figures
+        },
+        ratio: None,
+    }
+}
 
 /// Returns the faults of a run whose server stands still for this time.
 fn pause(time: Duration) -> FaultPlan {
@@ -66,7 +80,8 @@ fn pause(time: Duration) -> FaultPlan {
 }
 
 /// Returns the figures of a run whose server stood still for this time. At most the share
-/// `undelivered` of the poses is not delivered: those of the stop, and of 3 to 5 s after it.
+/// `undelivered` of the poses and of the voice is not delivered: those of the stop, and of 3 to 5 s
+/// after it.
 fn pause_figures(r: &Report, time: Duration, undelivered: f64) -> Vec<Figure> {
     let recovery = r.recovery.clone().unwrap_or_default();
     let (pose, voice) = (&r.channels.pose.channel, &r.channels.voice);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Figure, at_most};
 use crate::faults::FaultPlan;
-use crate::report::channels::Latency;
+use crate::report::channels::{ChannelReport, Channels, Latency};
 use crate::report::{Recovery, Report};
 
 /// A scenario.
@@ -52,31 +52,37 @@ pub(super) fn missing_from(r: &Report, count: u64) -> f64 {
     r.headsets as f64 - count as f64
 }
 
-/// Returns the share of the expected poses that were not delivered. Without this figure, a run in
-/// which hardly anything arrives would have no late, wrong or doubled message, and pass.
-pub(super) fn not_delivered(r: &Report, limit: f64) -> Figure {
-    let share = r.channels.pose.channel.delivered_share;
-    at_most("poses not delivered, share", share.map(|share| 1.0 - share), limit)
+/// Returns the shares of the expected poses and of the expected voice that were not delivered.
+/// Without these figures, a run in which hardly anything arrives would have no late, wrong or
+/// doubled message, and pass. Every scenario's profile has both.
+pub(super) fn not_delivered(r: &Report, limit: f64) -> [Figure; 2] {
+    let missing = |channel: &ChannelReport| channel.delivered_share.map(|share| 1.0 - share);
+    [
+        at_most("poses not delivered, share", missing(&r.channels.pose.channel), limit),
+        at_most("voice not delivered, share", missing(&r.channels.voice), limit),
+    ]
 }
 
-/// Returns the figures that no fault may change: at most the share `undelivered` of the poses is
-/// not delivered, no session is lost, every event is delivered once and in order, and no wrong
-/// message arrives on the realtime plane.
+/// Returns the figures that no fault may change: at most the share `undelivered` of the poses and of
+/// the voice is not delivered, no session is lost, every event is delivered once and in order, and
+/// no wrong message arrives on any channel of the realtime plane.
 pub(super) fn basic_figures(r: &Report, undelivered: f64) -> Vec<Figure> {
-    let event = &r.channels.event;
-    let pose = &r.channels.pose.channel;
-    vec![
-        not_delivered(r, undelivered),
+    let Channels { pose, voice, event, object, pointer } = &r.channels;
+    let wrong = |channel: &ChannelReport| channel.duplicated + channel.misrouted + channel.corrupt;
+    let realtime = [&pose.channel, voice].into_iter().chain(object).chain(pointer);
+    let mut figures = not_delivered(r, undelivered).to_vec();
+    figures.extend([
         at_most("joins failed", r.joins.failed as f64, 0.0),
         at_most("sessions lost", r.sessions.lost as f64, 0.0),
         at_most("events lost", event.lost as f64, 0.0),
         at_most("events out of order or twice", (event.reordered + event.duplicated) as f64, 0.0),
         at_most(
-            "poses twice, misrouted or corrupt",
-            (pose.duplicated + pose.misrouted + pose.corrupt) as f64,
+            "realtime messages twice, misrouted or corrupt",
+            realtime.map(wrong).sum::<u64>() as f64,
             0.0,
         ),
-    ]
+    ]);
+    figures
 }
 
 /// Returns the times from the fault's end until headsets used the realtime port again.

@@ -10,6 +10,7 @@ use super::sequence::{Novelty, SequenceWindow};
 use super::tally::{Mismatch, Tally};
 use crate::load::payload::{EventClaim, EventKind, Source, event_claim};
 use crate::load::plan::Plan;
+use crate::load::schedule::EventSchedule;
 use crate::shared::{EVENT_WAIT, Window, lock};
 
 /// Counts the reliable events of all rooms, shared by all session tasks. Mutexes are good enough: a
@@ -19,6 +20,8 @@ pub(crate) struct EventLedger {
     room_size: u32,
     /// The scheduled time of each sent event, by headset, µs.
     sent: Vec<Mutex<Vec<u64>>>,
+    /// The schedules of all headsets that have begun to send, as they were at their start.
+    schedules: Mutex<Vec<EventSchedule>>,
     /// The headset's number inside the room for each peer id, by room.
     peers: Vec<Mutex<HashMap<u32, u32>>>,
     tally: Mutex<Tally>,
@@ -40,10 +43,22 @@ impl EventLedger {
             seed: plan.seed,
             room_size: plan.room_size,
             sent: (0..plan.headsets).map(|_| Mutex::default()).collect(),
+            schedules: Mutex::default(),
             peers: (0..plan.rooms()).map(|_| Mutex::default()).collect(),
             tally: Mutex::new(Tally::new()),
             arrivals: Mutex::default(),
         }
+    }
+
+    /// Registers the schedule of a headset that begins to send.
+    pub(crate) fn begin(&self, schedule: EventSchedule) {
+        lock(&self.schedules).push(schedule);
+    }
+
+    /// Returns how many events were due in the window.
+    pub(crate) fn scheduled(&self, window: Window) -> u64 {
+        let schedules = lock(&self.schedules).clone();
+        schedules.into_iter().map(|schedule| schedule.count(window.start..window.end)).sum()
     }
 
     /// Registers that a headset has joined as `peer`.

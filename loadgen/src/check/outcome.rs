@@ -13,6 +13,8 @@ use crate::load::channel::Channel;
 /// The measurements of one realtime thread.
 pub(crate) struct WorkerOutcome {
     pub(crate) channels: [Tally; Channel::COUNT],
+    /// The messages that were due in the window, by channel.
+    pub(crate) scheduled: [u64; Channel::COUNT],
     pub(crate) arrivals: Arrivals,
     pub(crate) gaps: Gaps,
     pub(crate) near_poses: NearPoses,

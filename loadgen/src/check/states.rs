@@ -23,8 +23,9 @@ pub(crate) struct StateLedger {
 struct RoomCopies {
     /// The version of each member's copy, by the member's number inside the room.
     versions: BTreeMap<u32, u64>,
-    /// The first copy that was handed in at the end.
+    /// The first copy that was handed in at the end, and how many were.
     first: Option<FinalCopy>,
+    handed_in: u64,
     diverged: bool,
 }
 
@@ -38,7 +39,7 @@ struct FinalCopy {
 /// The figures of the rooms' shared state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct StateFigures {
-    /// Rooms from which at least one copy was handed in.
+    /// Rooms from which at least two copies were handed in, so that copies were compared.
     pub(crate) rooms_checked: u64,
     /// Checked rooms in which the copies of two headsets differed.
     pub(crate) rooms_diverged: u64,
@@ -79,6 +80,7 @@ impl StateLedger {
         let mut room = lock(room);
         let first = *room.first.get_or_insert(FinalCopy { digest, objects });
         room.diverged |= first.digest != digest;
+        room.handed_in += 1;
     }
 
     /// Counts a request that was answered. A refused request changed nothing.
@@ -96,7 +98,7 @@ impl StateLedger {
         };
         for room in &self.rooms {
             let room = lock(room);
-            figures.rooms_checked += u64::from(room.first.is_some());
+            figures.rooms_checked += u64::from(room.handed_in > 1);
             figures.rooms_diverged += u64::from(room.diverged);
             figures.objects += room.first.map_or(0, |copy| copy.objects);
         }
@@ -120,8 +122,9 @@ mod tests {
         assert!(!ledger.settled());
         ledger.note(plan.source(0), 8);
         assert!(ledger.settled());
-        for (headset, digest) in [(0, 1), (1, 1), (2, 1), (3, 2)] {
+        for (headset, digest, checked) in [(0, 1, 0), (1, 1, 1), (2, 1, 1), (3, 2, 2)] {
             ledger.hand_in(plan.source(headset), [digest; 32], 5);
+            assert_eq!(ledger.figures().rooms_checked, checked, "one copy alone checks nothing");
         }
         let figures = ledger.figures();
         assert_eq!((figures.rooms_checked, figures.rooms_diverged, figures.objects), (2, 1, 10));

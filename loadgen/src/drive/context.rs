@@ -1,7 +1,7 @@
 //! The context that all session tasks of a run share, and how a task joins a room.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(crate) struct RunContext {
     pub(crate) events: EventLedger,
     pub(crate) states: StateLedger,
     pub(crate) log: SessionLog,
+    /// Whether a headset asks the server for an answer before it leaves.
+    pub(crate) asks_before_leave: AtomicBool,
     /// Becomes `true` when every headset must leave.
     pub(crate) leave: watch::Sender<bool>,
     /// Counts the outages, each of which kills processes.

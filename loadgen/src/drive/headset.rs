@@ -14,11 +14,11 @@ use nucleus_protocol::time::Time;
 use super::sim_network::{PathDatagram, SimNetwork};
 use crate::check::ledger::Ledger;
 use crate::check::withheld::WithheldCounts;
-use crate::load::channel::DueMessage;
+use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::Source;
 use crate::load::plan::Plan;
 use crate::load::schedule::Schedule;
-use crate::shared::RunShared;
+use crate::shared::{RunShared, Window};
 
 /// Bytes of a socket buffer: a fifth of a second of the largest downlink, with the kernel's
 /// overhead.
@@ -84,6 +84,8 @@ pub(crate) struct Headset {
     /// Datagrams that the headset's earlier sockets dropped.
     earlier_drops: u64,
     schedule: Schedule,
+    /// The schedule as it was at its start.
+    whole_schedule: Schedule,
     network: Option<SimNetwork>,
     /// The messages that the server reports as withheld.
     pub(crate) withheld: WithheldCounts,
@@ -108,6 +110,13 @@ impl Headset {
         let source = plan.source(start.headset);
         let path = path_of(&start.link)?;
         let network = SimNetwork::new(plan, &shared, source, now);
+        let schedule = Schedule::new(
+            source,
+            &plan.traffic,
+            plan.members(source.room),
+            plan.schedule_epoch,
+            now,
+        );
         Ok(Headset {
             source,
             member,
@@ -122,13 +131,8 @@ impl Headset {
             realtime_back_at: None,
             earlier_fallbacks: 0,
             earlier_drops: 0,
-            schedule: Schedule::new(
-                source,
-                &plan.traffic,
-                plan.members(source.room),
-                plan.schedule_epoch,
-                now,
-            ),
+            whole_schedule: schedule.clone(),
+            schedule,
             network,
             withheld: WithheldCounts::new(now),
             wake: u64::MAX,
@@ -157,9 +161,16 @@ impl Headset {
         self.link.on_fallback(Time::from_micros(now))
     }
 
-    /// Returns the round-trip time that the link measures; `None` before its first measurement.
-    pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.link.rtt()
+    /// Returns the round-trip time that the link measures; `None` without a sample that arrived
+    /// after `time` (µs). An older value says nothing about the path since then.
+    pub(crate) fn round_trip_since(&self, time: u64) -> Option<Duration> {
+        let sampled_at = self.link.rtt_sampled_at()?;
+        self.link.rtt().filter(|_| sampled_at.as_micros() > time)
+    }
+
+    /// Returns how many messages of each channel were due in a window.
+    pub(crate) fn scheduled(&self, window: Window) -> [u64; Channel::COUNT] {
+        self.whole_schedule.clone().count(window.start..window.end)
     }
 
     /// Returns how often the realtime port stopped answering.

@@ -26,6 +26,11 @@ use crate::load::schedule::EventSchedule;
 
 /// How often a headset whose process is dead checks whether the outage has ended.
 const OUTAGE_POLL: Duration = Duration::from_millis(10);
+/// The longest time for the server to acknowledge a ping at the end of a run: several round trips
+/// of a bad network, so that a lost datagram can be repeated.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// How often a headset checks whether the acknowledgement has arrived.
+const ANSWER_POLL: Duration = Duration::from_millis(10);
 
 /// Runs one headset from its join, at `at` (µs), until it leaves.
 pub(crate) async fn run_session(
@@ -51,6 +56,7 @@ pub(crate) async fn run_session(
     send_events.abort();
     member.datagrams.abort();
     member.check_roster();
+    member.ask_server().await;
     member.outbox.leave().await;
 }
 
@@ -317,6 +323,30 @@ impl HeadsetSession {
         Ok(())
     }
 
+    /// Counts whether the server still answers in this session: a server that is gone does not say
+    /// so. Does nothing without a session.
+    async fn ask_server(&self) {
+        let has_session = self.connection.close_reason().is_none();
+        if !has_session || !self.context.asks_before_leave.load(Relaxed) {
+            return;
+        }
+        let progress = &self.context.shared.progress;
+        progress.asked.fetch_add(1, Relaxed);
+        let acknowledged = || self.connection.stats().frame_rx.acks;
+        let before = acknowledged();
+        let answer = async {
+            if self.sender.ping().await.is_err() {
+                return;
+            }
+            while acknowledged() == before {
+                tokio::time::sleep(ANSWER_POLL).await;
+            }
+            progress.answered.fetch_add(1, Relaxed);
+        };
+        // Without an answer, the session is not counted.
+        let _ = tokio::time::timeout(ANSWER_TIME, answer).await;
+    }
+
     /// Hands in the current roster, if this is the room that late joiners join.
     fn hand_in_roster(&self) {
         let is_first_room = self.context.plan.source(self.headset).room == 0;
@@ -359,6 +389,7 @@ async fn send_events(context: Arc<RunContext>, outbox: EventOutbox, headset: u32
     let source = context.plan.source(headset);
     let now = context.shared.clock.now();
     let mut schedule = EventSchedule::new(source, &context.plan.traffic, now);
+    context.events.begin(schedule.clone());
     let mut payload = Vec::new();
     for number in 0.. {
         let Some((due, kind)) = schedule.take() else { return };

@@ -1,7 +1,9 @@
 //! The late joiners' links to the realtime plane. One plain thread drives all of them: it keeps the
 //! links alive, opens what arrives, and verifies the messages.
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -14,6 +16,7 @@ use nucleus_protocol::time::Time;
 use super::headset::{bind, path_of, send_datagram};
 use crate::check::arrivals::Arrivals;
 use crate::check::recompute::{MessageVerdict, Recomputer, SenderSlots};
+use crate::check::sequence::{Novelty, SequenceWindow};
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::{RunShared, Window};
@@ -21,7 +24,7 @@ use crate::shared::{RunShared, Window};
 /// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several
 /// times what arrives in this time.
 const POLL_INTERVAL: u64 = 20_000;
-/// Commands that may wait for the thread. Further datagrams are lost, as in a full socket buffer.
+/// Commands that may wait for the thread. Further datagrams are dropped and counted.
 const COMMAND_QUEUE: usize = 1 << 14;
 /// The time after which a new link must receive every pose, µs.
 const SETTLE: u64 = 1_000_000;
@@ -32,6 +35,7 @@ const MIN_EXPECTED: f64 = 100.0;
 #[derive(Clone)]
 pub(crate) struct LateJoinerLinks {
     commands: mpsc::SyncSender<LinksCommand>,
+    shared: Arc<RunShared>,
 }
 
 /// A command to the thread.
@@ -48,6 +52,8 @@ pub(crate) struct LinkFigures {
     pub(crate) arrivals: Arrivals,
     pub(crate) corrupt: u64,
     pub(crate) misrouted: u64,
+    /// Datagrams that our own kernel did not accept.
+    pub(crate) unsent: u64,
     /// Late joiners whose links were opened.
     pub(crate) links: u64,
     /// The least share of the expected poses that arrived at one late joiner; `None` if none stayed
@@ -70,10 +76,19 @@ struct LateJoinerLink {
     link: Link,
     socket: UdpSocket,
     connection: quinn::Connection,
+    poses: PoseCount,
+}
+
+/// Verifies and counts the messages that one late joiner receives.
+#[derive(Debug)]
+struct PoseCount {
     senders: SenderSlots,
+    /// The poses that arrived before, by the sender's slot. As in [`Recomputer`], a sequence number
+    /// is taken as a number.
+    received: HashMap<u16, SequenceWindow>,
     /// From when on every pose must arrive, µs.
     settled: u64,
-    /// Poses that arrived from then to the end of the window.
+    /// Poses that arrived from then to the end of the window, each counted once.
     poses: u64,
 }
 
@@ -89,7 +104,7 @@ impl LateJoinerLinks {
     ) -> io::Result<(Self, JoinHandle<LinkFigures>)> {
         let (commands, received) = mpsc::sync_channel(COMMAND_QUEUE);
         let thread = LinksThread {
-            shared,
+            shared: shared.clone(),
             links: Vec::new(),
             recomputer: Recomputer::new(plan.seed, 0),
             poses_per_s: plan.traffic.hz(Channel::Pose) * f64::from(plan.members(0)),
@@ -97,7 +112,7 @@ impl LateJoinerLinks {
         };
         let work = move || thread.run(&received);
         let handle = std::thread::Builder::new().name("late-join-links".into()).spawn(work)?;
-        Ok((LateJoinerLinks { commands }, handle))
+        Ok((LateJoinerLinks { commands, shared }, handle))
     }
 
     /// Takes over the link and the datagrams of a session that has just joined, and knows these
@@ -117,12 +132,16 @@ impl LateJoinerLinks {
         self.commands
             .try_send(open)
             .map_err(|_| "the late joiners' thread is behind".to_owned())?;
-        let commands = self.commands.clone();
+        let (commands, shared) = (self.commands.clone(), self.shared.clone());
         tokio::spawn(async move {
             while let Ok(bytes) = connection.read_datagram().await {
                 let command = LinksCommand::Datagram(connection.stable_id(), bytes);
-                if let Err(mpsc::TrySendError::Disconnected(_)) = commands.try_send(command) {
-                    return;
+                match commands.try_send(command) {
+                    Ok(()) => {}
+                    Err(mpsc::TrySendError::Full(_)) => {
+                        shared.progress.overflow.fetch_add(1, Relaxed);
+                    }
+                    Err(mpsc::TrySendError::Disconnected(_)) => return,
                 }
             }
         });
@@ -143,12 +162,13 @@ impl LinksThread {
             }
             for link in &mut self.links {
                 link.receive(&mut input, window, &mut self.recomputer, &mut self.figures);
-                link.transmit(Time::from_micros(self.shared.clock.now()), &mut output);
+                let now = Time::from_micros(self.shared.clock.now());
+                link.transmit(now, &mut output, &mut self.figures.unsent);
             }
             nucleus_net::sleep_until(round + POLL_INTERVAL);
         }
         let end = self.shared.window().end;
-        let shares = self.links.iter().filter_map(|link| link.pose_share(end, self.poses_per_s));
+        let shares = self.links.iter().filter_map(|link| link.poses.share(end, self.poses_per_s));
         self.figures.least_pose_share = shares.min_by(f64::total_cmp);
         self.figures.links = self.links.len() as u64;
         self.figures
@@ -162,37 +182,57 @@ impl LinksThread {
             }
             LinksCommand::Datagram(id, bytes) => {
                 let link = self.links.iter_mut().find(|link| link.connection.stable_id() == id);
-                let Some(LateJoinerLink { link, senders, settled, poses, .. }) = link else {
-                    return;
-                };
+                let Some(LateJoinerLink { link, poses, .. }) = link else { return };
                 let messages = link.handle_session_input(Time::from_micros(now), &bytes);
-                let counts = *settled <= now && now < window.end;
-                let heard = self.figures.record(messages, senders, &mut self.recomputer);
-                *poses += if counts { heard } else { 0 };
+                self.figures.record(messages, now, window, poses, &mut self.recomputer);
             }
         }
     }
 }
 
 impl LinkFigures {
-    /// Verifies and counts the messages of a datagram. Returns how many of them are genuine poses.
+    /// Verifies and counts the messages of a datagram that arrived at `arrival` (µs).
     fn record(
         &mut self,
         messages: Result<Messages<'_>, Rejected>,
-        senders: &SenderSlots,
+        arrival: u64,
+        window: Window,
+        poses: &mut PoseCount,
         recomputer: &mut Recomputer,
-    ) -> u64 {
-        let mut poses = 0;
+    ) {
         for message in messages.into_iter().flatten() {
-            let verdict = recomputer.verify(senders, &message);
+            let verdict = recomputer.verify(&poses.senders, &message);
             self.arrivals.count(verdict != MessageVerdict::Misrouted);
             match verdict {
-                MessageVerdict::Genuine(channel) => poses += u64::from(channel == Channel::Pose),
+                MessageVerdict::Genuine(Channel::Pose) => {
+                    poses.record(message.peer, message.sequence, arrival, window);
+                }
+                MessageVerdict::Genuine(_) => {}
                 MessageVerdict::Corrupt => self.corrupt += 1,
                 MessageVerdict::Misrouted => self.misrouted += 1,
             }
         }
-        poses
+    }
+}
+
+impl PoseCount {
+    fn new(senders: SenderSlots, settled: u64) -> Self {
+        PoseCount { senders, received: HashMap::new(), settled, poses: 0 }
+    }
+
+    /// Counts a genuine pose that arrived at `arrival` (µs), unless it arrived before.
+    fn record(&mut self, slot: u16, sequence: u16, arrival: u64, window: Window) {
+        let novelty = self.received.entry(slot).or_default().record(sequence.into());
+        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let counts = (self.settled..window.end).contains(&arrival);
+        self.poses += u64::from(is_new && counts);
+    }
+
+    /// Returns the poses that arrived until `end` (µs) as a share of the expected ones, at most 1;
+    /// `None` if hardly any were expected.
+    fn share(&self, end: u64, poses_per_s: f64) -> Option<f64> {
+        let expected = end.saturating_sub(self.settled) as f64 / 1e6 * poses_per_s;
+        (expected >= MIN_EXPECTED).then(|| (self.poses as f64 / expected).min(1.0))
     }
 }
 
@@ -205,8 +245,8 @@ impl LateJoinerLink {
     ) -> io::Result<Self> {
         let socket = bind(path_of(&config)?.remote)?;
         let link = Link::new(Time::from_micros(now), config);
-        let settled = now + SETTLE;
-        Ok(LateJoinerLink { link, socket, connection, senders, settled, poses: 0 })
+        let poses = PoseCount::new(senders, now + SETTLE);
+        Ok(LateJoinerLink { link, socket, connection, poses })
     }
 
     /// Handles the datagrams that wait at the socket.
@@ -222,10 +262,7 @@ impl LateJoinerLink {
                 let path = Path { remote: datagram.remote, local: None };
                 let arrival = Time::from_micros(datagram.received);
                 let messages = self.link.handle_input(arrival, path, datagram.ecn, datagram.data);
-                let poses = figures.record(messages, &self.senders, recomputer);
-                if (self.settled..window.end).contains(&datagram.received) {
-                    self.poses += poses;
-                }
+                figures.record(messages, datagram.received, window, &mut self.poses, recomputer);
             }
             if count < RECV_MESSAGES {
                 break;
@@ -233,14 +270,9 @@ impl LateJoinerLink {
         }
     }
 
-    /// Returns the poses that arrived until `end` (µs) as a share of the expected ones, at most 1.
-    fn pose_share(&self, end: u64, poses_per_s: f64) -> Option<f64> {
-        let expected = end.saturating_sub(self.settled) as f64 / 1e6 * poses_per_s;
-        (expected >= MIN_EXPECTED).then(|| (self.poses as f64 / expected).min(1.0))
-    }
-
-    /// Sends the datagrams that the link wants to send.
-    fn transmit(&mut self, now: Time, output: &mut SendBatch) {
+    /// Sends the datagrams that the link wants to send. Counts in `unsent` those that our own kernel
+    /// does not accept.
+    fn transmit(&mut self, now: Time, output: &mut SendBatch, unsent: &mut u64) {
         self.link.handle_timeout(now);
         let mut datagram = Vec::new();
         while let Some(route) = self.link.poll_output(now, &mut datagram) {
@@ -251,11 +283,35 @@ impl LateJoinerLink {
                     let _ = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
                 }
                 Route::Realtime(path) => {
-                    let mut unsent = 0;
-                    send_datagram(&mut self.socket, path.remote, bytes, output, &mut unsent);
+                    send_datagram(&mut self.socket, path.remote, bytes, output, unsent);
                 }
             }
             datagram.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pose_counts_once() {
+        let window = Window { start: 0, end: 2_000_000 };
+        let mut poses = PoseCount::new(SenderSlots::new(), SETTLE);
+        for sequence in 0..100 {
+            poses.record(1, sequence, SETTLE, window);
+        }
+        assert_eq!(poses.share(window.end, 200.0), Some(0.5));
+        for sequence in 0..100 {
+            poses.record(1, sequence, SETTLE, window);
+        }
+        assert_eq!(poses.share(window.end, 200.0), Some(0.5), "duplicates");
+        poses.record(1, 100, window.end, window);
+        poses.record(1, 101, SETTLE - 1, window);
+        assert_eq!(poses.share(window.end, 200.0), Some(0.5), "too late and too early");
+        poses.record(2, 0, SETTLE, window);
+        assert_eq!(poses.share(window.end, 200.0), Some(0.505), "of another sender");
+        assert_eq!(poses.share(window.end, 99.0), None);
     }
 }

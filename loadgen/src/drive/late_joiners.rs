@@ -3,6 +3,7 @@
 //!
 //! The clients' half of the handshakes runs on threads of low priority, as in `storms.rs`.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +18,6 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::context::{RunContext, open};
 use super::late_joiner_links::{LateJoinerLinks, LinkFigures};
-use crate::check::arrivals::Arrivals;
 use crate::check::recompute::SenderSlots;
 use crate::check::times;
 use crate::load::payload::Source;
@@ -134,9 +134,9 @@ impl LateJoiners {
     }
 
     /// Waits until everybody has left, and returns the figures. `members` is the size of the room
-    /// before the first late joiner. Also returns how many realtime messages arrived and were
-    /// verified. Call this after the run is finished.
-    pub(crate) fn end(self, members: u32) -> (report::LateJoinersReport, Arrivals) {
+    /// before the first late joiner. Also returns what the links counted. Call this after the run
+    /// is finished.
+    pub(crate) fn end(self, members: u32) -> (report::LateJoinersReport, LinkFigures) {
         let tasks = self.tasks;
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
@@ -164,7 +164,7 @@ impl LateJoiners {
             rosters: rosters.handed_in,
             rosters_right: rosters.right,
         };
-        (report, heard.arrivals)
+        (report, heard)
     }
 }
 
@@ -220,11 +220,15 @@ impl LateJoiner {
             (self.context.leave.subscribe(), self.context.roster_requests.subscribe());
         let mut replica = Replica::new();
         let source = Source { seed: self.context.plan.seed, room: 0, sender: self.number };
+        let members = self.context.plan.members(0);
         // The creator of the objects is not measured.
         let mut is_complete = self.creates_objects;
         loop {
-            if !is_complete && replica.objects().len() >= self.objects as usize {
-                is_complete = roster.peer(me).is_some();
+            if !is_complete
+                && replica.objects().len() >= self.objects as usize
+                && is_whole(&roster, me, members)
+            {
+                is_complete = true;
                 let took = self.context.shared.clock.now().saturating_sub(due);
                 lock(&self.arrivals).complete.saturating_record(took);
             }
@@ -277,10 +281,46 @@ impl LateJoiner {
     }
 }
 
+/// Returns whether a roster has the late joiner itself and every headset of the room, of which
+/// there are `members`. How many other late joiners there are at this moment, nobody knows.
+fn is_whole(roster: &Roster, me: PeerId, members: u32) -> bool {
+    let headsets: HashSet<u32> = senders_of(roster, members).into_values().collect();
+    roster.peer(me).is_some() && headsets.len() == members as usize
+}
+
 /// Returns the slots of the room's headsets, of which there are `members`. The users of a run are
 /// named by their number.
 fn senders_of(roster: &Roster, members: u32) -> SenderSlots {
     let number = |user: &str| user.strip_prefix('h')?.parse().ok().filter(|n| *n < members);
     let senders = roster.iter().filter_map(|peer| Some((peer.slot.0, number(&peer.user)?)));
     senders.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use nucleus_protocol::session::{PRESENT, Peer};
+
+    use super::*;
+
+    #[test]
+    fn a_roster_is_whole_with_every_headset_and_the_late_joiner() {
+        let peer = |id: u32, user: &str| Peer {
+            peer: id,
+            slot: id as u16,
+            presence: PRESENT,
+            user: user.into(),
+            name: Vec::new(),
+            role: Vec::new(),
+        };
+        let late = format!("h{FIRST}");
+        let whole = |peers: &[(u32, &str)]| {
+            let peers = peers.iter().map(|(id, user)| peer(*id, user));
+            is_whole(&Roster::new(1, peers), PeerId(9), 2)
+        };
+        assert!(whole(&[(1, "h0"), (2, "h1"), (9, &late)]));
+        assert!(whole(&[(1, "h0"), (2, "h1"), (8, "h33554433"), (9, &late)]), "others came late");
+        assert!(!whole(&[(1, "h0"), (9, &late)]), "a headset is missing");
+        assert!(!whole(&[(1, "h0"), (2, "h0"), (9, &late)]), "a headset occurs twice");
+        assert!(!whole(&[(1, "h0"), (2, "h1")]), "the late joiner itself is missing");
+    }
 }

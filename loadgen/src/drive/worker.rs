@@ -247,7 +247,8 @@ impl Worker {
         self.headsets.iter().filter(|headset| headset.on_fallback(now)).count() as u64
     }
 
-    /// Records the headsets' round-trip times, once after each fault.
+    /// Records the round-trip times that headsets have measured since a fault's end, once after each
+    /// fault.
     fn record_round_trips(&mut self, now: u64) {
         let Some(fault_end) = self.shared.faults.last_fault_end() else { return };
         let is_recorded = self.round_trips.as_ref().is_some_and(|(after, _)| *after == fault_end);
@@ -255,7 +256,8 @@ impl Worker {
             return;
         }
         let mut round_trips = times::histogram();
-        for round_trip in self.headsets.iter().filter_map(Headset::round_trip) {
+        let known = |headset: &Headset| headset.round_trip_since(fault_end);
+        for round_trip in self.headsets.iter().filter_map(known) {
             round_trips.saturating_record(round_trip.as_micros() as u64);
         }
         self.round_trips = Some((fault_end, round_trips));
@@ -286,7 +288,13 @@ impl Worker {
             }
         }
         let now = self.shared.clock.now();
+        let mut scheduled = [0; Channel::COUNT];
+        for headset in &self.headsets {
+            let counts = scheduled.iter_mut().zip(headset.scheduled(self.ledger.window));
+            counts.for_each(|(total, count)| *total += count);
+        }
         WorkerOutcome {
+            scheduled,
             realtime_back,
             round_trips: self.round_trips.take().map_or_else(times::histogram, |(_, found)| found),
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),

@@ -2,6 +2,8 @@
 //! and a [`StateSchedule`] for the session. All schedules are pure functions of the seed. A late
 //! send does not delay the next one (open loop).
 
+use std::ops::Range;
+
 use super::channel::{Channel, DueMessage};
 use super::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
 use super::profile::{Talk, Traffic};
@@ -62,6 +64,18 @@ impl Schedule {
             let tick = ticks.take();
             DueMessage { channel, number: tick.number, scheduled, first: tick.first }
         })
+    }
+
+    /// Returns how many messages of each channel are due in a window, µs.
+    pub(crate) fn count(mut self, window: Range<u64>) -> [u64; Channel::COUNT] {
+        let mut counts = [0; Channel::COUNT];
+        if window.is_empty() {
+            return counts;
+        }
+        while let Some(due) = self.take(window.end - 1) {
+            counts[due.channel as usize] += u64::from(due.scheduled >= window.start);
+        }
+        counts
     }
 }
 
@@ -129,6 +143,15 @@ impl EventSchedule {
             }),
         }
         Some(next)
+    }
+
+    /// Returns how many events are due in a window, µs.
+    pub(crate) fn count(mut self, window: Range<u64>) -> u64 {
+        if window.is_empty() {
+            return 0;
+        }
+        let dues = std::iter::from_fn(|| self.take().map(|(due, _)| due));
+        dues.take_while(|due| *due < window.end).filter(|due| window.contains(due)).count() as u64
     }
 }
 
@@ -264,6 +287,27 @@ mod tests {
             assert_ne!(once, messages(profile, 10, source(1, 1), 30));
         }
         assert!(messages(Profile::Idle, 10, source(1, 2), 30).is_empty());
+    }
+
+    #[test]
+    fn a_count_is_of_the_messages_that_are_taken() {
+        let window = EPOCH + 10 * SECOND..EPOCH + 20 * SECOND;
+        for profile in [Profile::Training, Profile::Assist, Profile::Idle] {
+            let traffic = profile.traffic(None);
+            let schedule = Schedule::new(source(1, 2), &traffic, 10, EPOCH, EPOCH);
+            let dues = messages(profile, 10, source(1, 2), 20);
+            let of = |channel| {
+                let due = dues.iter().filter(|due| due.channel == channel);
+                due.filter(|due| window.contains(&due.scheduled)).count() as u64
+            };
+            assert_eq!(schedule.clone().count(window.clone()), Channel::ALL.map(of));
+            assert_eq!(schedule.count(window.end..window.end), [0; Channel::COUNT]);
+            let events = EventSchedule::new(source(1, 2), &traffic, EPOCH);
+            let mut taken = events.clone();
+            let dues = std::iter::from_fn(|| taken.take().filter(|(due, _)| *due < window.end));
+            let due = dues.filter(|(due, _)| *due >= window.start).count() as u64;
+            assert_eq!(events.count(window.clone()), due);
+        }
     }
 
     #[test]

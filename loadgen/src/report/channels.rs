@@ -31,8 +31,9 @@ pub(crate) struct PoseChannel {
     /// The longest time in the window that a receiver waited for the next pose of a sender; `None`
     /// if no pose was expected.
     pub(crate) gap_max_ms: Option<f64>,
-    /// How often a receiver waited more than one second for the next pose of a sender.
-    pub(crate) gaps_over_1s: u64,
+    /// How often a receiver waited more than one second for the next pose of a sender; `None` if no
+    /// pose was expected.
+    pub(crate) gaps_over_1s: Option<u64>,
 }
 
 /// The figures of one channel: delivered + superseded + suppressed + lost = expected. The latencies
@@ -116,8 +117,12 @@ impl Channels {
 
 impl PoseChannel {
     pub(crate) fn new(channel: ChannelReport, gaps: Gaps) -> Self {
-        let gap_max_ms = (channel.expected > 0).then(|| ms(gaps.max));
-        PoseChannel { channel, gap_max_ms, gaps_over_1s: gaps.over_1s }
+        let gaps = (channel.expected > 0).then_some(gaps);
+        PoseChannel {
+            channel,
+            gap_max_ms: gaps.map(|gaps| ms(gaps.max)),
+            gaps_over_1s: gaps.map(|gaps| gaps.over_1s),
+        }
     }
 }
 
@@ -222,6 +227,7 @@ mod tests {
             (figures.latency_ms.p99, figures.loss, figures.delivered_share),
             (None, None, None)
         );
-        assert_eq!(PoseChannel::new(figures, Gaps::default()).gap_max_ms, None);
+        let pose = PoseChannel::new(figures, Gaps::default());
+        assert_eq!((pose.gap_max_ms, pose.gaps_over_1s), (None, None));
     }
 }

@@ -167,6 +167,7 @@ mod tests {
         report.channels.pose.channel.loss = Some(0.001);
         report.channels.pose.channel.delivered_share = Some(0.75);
         report.channels.pose.gap_max_ms = Some(1_200.0);
+        report.channels.pose.gaps_over_1s = Some(0);
         report.channels.object.as_mut().unwrap().lost = 3;
         report.joins.failed = 2;
         report.server.cpu_s = Some(19.0);
@@ -205,6 +206,7 @@ mod tests {
             "voice.p99_ms",
             "voice.loss",
             "pointer.age_p50_ms",
+            "pose.gaps_over_1s",
             "joins.p99_ms",
             "interest.near_full_rate",
             "calls.largest",

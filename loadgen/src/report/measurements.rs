@@ -41,10 +41,16 @@ pub(crate) struct Findings {
     /// The reason why a fault could not be caused.
     pub(crate) fault_failed: Option<String>,
     pub(crate) events: Option<Tally>,
+    /// The events that were due in the window.
+    pub(crate) scheduled_events: u64,
     /// What arrived beside the headsets' realtime messages.
     pub(crate) arrivals: Arrivals,
     /// For how long nothing had arrived at the end of the window, µs, if that is too long.
     pub(crate) silence: Option<u64>,
+    /// Sessions that were asked at the end of the run whether the server still answers.
+    pub(crate) asked: u64,
+    /// The sessions among them in which the server answered in time.
+    pub(crate) answered: u64,
     pub(crate) state: StateFigures,
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) problems: BTreeMap<String, u64>,
@@ -52,12 +58,28 @@ pub(crate) struct Findings {
     pub(crate) join_errors: BTreeMap<String, u64>,
     pub(crate) storms: Option<Joins>,
     pub(crate) late_joiners: Option<LateJoinersReport>,
+    /// Datagrams of the late joiners that our own kernel did not accept.
+    pub(crate) late_unsent: u64,
     pub(crate) calls: Option<CallsReport>,
+}
+
+impl Findings {
+    /// Returns whether the server answered in no session at the end of the run.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.asked > 0 && self.answered == 0
+    }
+
+    /// Returns whether the server ended before the run did, or seems to have.
+    pub(crate) fn server_is_gone(&self) -> bool {
+        self.server_end.is_some() || self.silence.is_some() || self.is_unanswered()
+    }
 }
 
 /// The sums over all realtime threads.
 pub(super) struct RealtimeTotals {
     pub(super) channels: [Tally; Channel::COUNT],
+    /// The messages that were due in the window, by channel.
+    pub(super) scheduled: [u64; Channel::COUNT],
     pub(super) gaps: Gaps,
     pub(super) near_poses: NearPoses,
     pub(super) unaffected_latency: Histogram<u64>,
@@ -82,6 +104,7 @@ impl RealtimeTotals {
     pub(super) fn of(outcomes: Vec<thread::Result<WorkerOutcome>>) -> Self {
         let mut total = RealtimeTotals {
             channels: Channel::ALL.map(|_| Tally::new()),
+            scheduled: [0; Channel::COUNT],
             gaps: Gaps::default(),
             near_poses: NearPoses::default(),
             unaffected_latency: times::histogram(),
@@ -112,6 +135,9 @@ impl RealtimeTotals {
     fn add(&mut self, outcome: WorkerOutcome) {
         for (total, tally) in self.channels.iter_mut().zip(&outcome.channels) {
             total.merge(tally);
+        }
+        for (total, count) in self.scheduled.iter_mut().zip(outcome.scheduled) {
+            *total += count;
         }
         self.gaps.merge(outcome.gaps);
         self.near_poses.merge(outcome.near_poses);

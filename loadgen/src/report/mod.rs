@@ -22,7 +22,7 @@ use channels::{Channels, Latency};
 use server::ServerFigures;
 
 /// Version of the report's format.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// The figures of a run. Times are in ms unless the name says otherwise; counters cover the
 /// measured window. A figure that could not be measured is `None`, never 0.
@@ -113,7 +113,8 @@ pub(crate) struct Recovery {
     pub(crate) rejoins: u64,
     /// The time from the end of the last fault until these headsets had a session.
     pub(crate) rejoin_ms: Latency,
-    /// Headsets that knew their round-trip time 5 s after the last fault.
+    /// Headsets that knew their round-trip time 5 s after the last fault, from a sample that arrived
+    /// after the fault.
     pub(crate) round_trips: u64,
     /// The round-trip times that these headsets measured.
     pub(crate) round_trip_ms: Latency,

@@ -82,7 +82,7 @@ impl ServerWatch {
     /// Returns whether the server's process was there at the start of the window and is not there
     /// any more.
     pub(crate) fn is_gone(&self) -> bool {
-        let is_gone = |pid| process_cpu_seconds(Some(pid)).is_err();
+        let is_gone = |pid| process_cpu_seconds(Some(pid)).is_err() || has_ended(pid);
         self.before.cpu_s.is_some() && self.pid.is_some_and(is_gone)
     }
 
@@ -140,9 +140,36 @@ impl ServerWatch {
     }
 }
 
+/// Returns whether a process has ended although it still has its id: its parent has not waited for
+/// it. False where the system does not tell.
+fn has_ended(pid: u32) -> bool {
+    // The name of the program stands in parentheses and may contain any character. The state
+    // follows it.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    matches!(state, Some('Z' | 'X'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_nobody_has_waited_for_is_gone() {
+        use std::process::{Command, Stdio};
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let mut watch = ServerWatch::new(None, Some(child.id()));
+        watch.begin();
+        assert!(!watch.is_gone());
+        child.kill().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while !watch.is_gone() {
+            assert!(std::time::Instant::now() < deadline, "a zombie counts as alive");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        child.wait().unwrap();
+    }
 
     fn counters(datagrams_out: Option<u64>, messages_out: Option<u64>) -> Option<Counters> {
         Some(Counters { datagrams_out, messages_out, ..Counters::default() })

@@ -88,7 +88,7 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     }
     let pose = &r.channels.pose;
     if pose.channel.sent > 0 {
-        let (longest, over) = (decimal(pose.gap_max_ms, 1), pose.gaps_over_1s);
+        let (longest, over) = (decimal(pose.gap_max_ms, 1), count(pose.gaps_over_1s));
         writeln!(f, "pose gaps longest {longest} ms, {over} over 1 s")?;
     }
     if let Some(interest) = &r.interest {

@@ -42,6 +42,14 @@ pub(super) fn check(
             "no realtime message arrived in the last {:.1} s of the run, as if the server were gone",
             silence as f64 / 1e6
         ));
+    } else if findings.is_unanswered() && findings.server_end.is_none() {
+        report.invalidate(format!(
+            "none of {} sessions had an answer at the end of the run, as if the server were gone",
+            findings.asked
+        ));
+    } else if findings.answered < findings.asked {
+        let (asked, silent) = (findings.asked, findings.asked - findings.answered);
+        report.notes.push(format!("{silent} of {asked} sessions had no answer at the end in time"));
     }
     if total.dead_threads > 0 {
         report.invalidate(format!("{} realtime threads failed", total.dead_threads));
@@ -66,18 +74,7 @@ pub(super) fn check(
              it a machine with less load"
         ));
     }
-    // Only these channels have a fixed rate. The others have turns of random length.
-    for channel in [Channel::Pose, Channel::Pointer] {
-        let expected_messages =
-            plan.traffic.hz(channel) * f64::from(plan.headsets) * report.duration_s;
-        let sent = total.channels[channel as usize].sent;
-        if (sent as f64) < MIN_OFFERED * expected_messages {
-            let name = channel.name();
-            report.invalidate(format!(
-                "only {sent} of {expected_messages:.0} messages were sent: {name}"
-            ));
-        }
-    }
+    check_offered(report, plan, findings, total);
     match total.kernel_drops {
         None => report.notes.push("the generator's own lost datagrams are unknown".into()),
         Some(drops) => {
@@ -88,8 +85,8 @@ pub(super) fn check(
         }
     }
     let messages = total.channels.iter().map(|tally| tally.sent).sum::<u64>().max(1) as f64;
-    if total.unsent as f64 / messages > MAX_OWN_DROPS {
-        let unsent = total.unsent;
+    let unsent = total.unsent + findings.late_unsent;
+    if unsent as f64 / messages > MAX_OWN_DROPS {
         report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
     }
     if findings.overflow > 0 {
@@ -101,6 +98,29 @@ pub(super) fn check(
             "{} realtime datagrams were refused: not authentic, too old or malformed",
             total.rejected
         ));
+    }
+}
+
+/// Marks the report as invalid if less was sent on a channel than was due by its schedule.
+fn check_offered(report: &mut Report, plan: &Plan, findings: &Findings, total: &RealtimeTotals) {
+    for channel in Channel::ALL {
+        let sent = total.channels[channel as usize].sent;
+        let mut due = total.scheduled[channel as usize] as f64;
+        // These channels have a fixed rate, so that headsets without a schedule are missed too. The
+        // others have turns of random length.
+        if matches!(channel, Channel::Pose | Channel::Pointer) {
+            let headsets = f64::from(plan.headsets);
+            due = due.max(plan.traffic.hz(channel) * headsets * report.duration_s);
+        }
+        offered(report, channel.name(), sent, due);
+    }
+    let sent = findings.events.as_ref().map_or(0, |events| events.sent);
+    offered(report, "event", sent, findings.scheduled_events as f64);
+}
+
+fn offered(report: &mut Report, name: &str, sent: u64, due: f64) {
+    if (sent as f64) < MIN_OFFERED * due {
+        report.invalidate(format!("only {sent} of {due:.0} messages were sent: {name}"));
     }
 }
 
@@ -122,6 +142,7 @@ mod tests {
     use nucleus_loadgen::embedded::ServerEnd;
 
     use super::*;
+    use crate::check::tally::Tally;
     use crate::load::profile::Profile;
 
     const WINDOW: Window = Window { start: 10_000_000, end: 20_000_000 };
@@ -148,6 +169,12 @@ mod tests {
         let findings = Findings { silence: Some(3_100_000), ..Findings::default() };
         let report = checked(&findings, |_| ());
         assert!(report.invalid_reasons[0].contains("in the last 3.1 s"), "{report:?}");
+        let findings = Findings { asked: 4, ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert!(report.invalid_reasons[0].contains("none of 4 sessions"), "{report:?}");
+        let findings = Findings { asked: 4, answered: 3, ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert!(report.valid && report.notes[0].contains("1 of 4 sessions"), "{report:?}");
         let findings = Findings { interrupted: Some("SIGTERM"), ..Findings::default() };
         let report = checked(&findings, |_| ());
         assert_eq!(report.invalid_reasons, ["interrupted by SIGTERM before its end"]);
@@ -164,6 +191,29 @@ mod tests {
         };
         assert!(lost(100, 100).valid && lost(3, 0).valid);
         assert!(!lost(100, 0).valid && !lost(100, 96).valid);
+    }
+
+    #[test]
+    fn a_channel_that_was_not_sent_as_scheduled_proves_nothing() {
+        let reasons = |voice: [u64; 2], events: [u64; 2]| {
+            let mut total = RealtimeTotals::of(Vec::new());
+            total.scheduled[Channel::Voice as usize] = voice[0];
+            total.channels[Channel::Voice as usize].sent = voice[1];
+            let mut sent_events = Tally::new();
+            sent_events.sent = events[1];
+            let findings = Findings {
+                events: Some(sent_events),
+                scheduled_events: events[0],
+                ..Findings::default()
+            };
+            let (mut report, plan) = (Report::full(), Plan::of_two_rooms());
+            check(&mut report, &plan, &findings, &total, &ServerWatch::new(None, None));
+            report.invalid_reasons
+        };
+        assert_eq!(reasons([100, 97], [100, 97]), [""; 0]);
+        assert_eq!(reasons([100, 96], [0, 0]), ["only 96 of 100 messages were sent: voice"]);
+        assert_eq!(reasons([100, 0], [0, 0]), ["only 0 of 100 messages were sent: voice"]);
+        assert_eq!(reasons([0, 0], [9, 0]), ["only 0 of 9 messages were sent: event"]);
     }
 
     #[test]

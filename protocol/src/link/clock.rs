@@ -18,6 +18,14 @@ struct ClockSample {
     offset: i64,
 }
 
+/// The smoothed round trip.
+#[derive(Clone, Copy, Debug)]
+struct SmoothedRoundTrip {
+    micros: u64,
+    /// When the newest sample arrived; `None` if the network has changed since.
+    sampled_at: Option<Time>,
+}
+
 /// Estimates the server's clock from the newest [`CLOCK_SAMPLES`] samples of one clock epoch.
 ///
 /// The error of a sample is half the difference between its two one-way delays. A sample that did
@@ -30,8 +38,7 @@ pub struct ClockSync {
     epoch: Option<u32>,
     samples: [Option<ClockSample>; CLOCK_SAMPLES],
     next: usize,
-    /// The smoothed round trip in µs, and when its newest sample arrived.
-    smoothed: Option<(u64, Time)>,
+    smoothed: Option<SmoothedRoundTrip>,
     /// Number of the next samples of which the least counts, because the round trip has jumped.
     settling: u32,
 }
@@ -64,9 +71,10 @@ impl ClockSync {
     /// sample after a silence, and after a jump: old samples say nothing about the path of now. The
     /// least of the next samples counts after a jump. Returns whether there was one.
     fn smooth(&mut self, now: Time, round_trip: u64) -> bool {
-        let old = self.smoothed.map(|(old, _)| old);
-        let kept = self.smoothed.filter(|(_, at)| now.since(*at) <= ROUND_TRIP_MEMORY);
-        let kept = kept.map(|(kept, _)| kept);
+        let old = self.smoothed.map(|smoothed| smoothed.micros);
+        let is_recent = |at: Time| now.since(at) <= ROUND_TRIP_MEMORY;
+        let kept = self.smoothed.filter(|smoothed| smoothed.sampled_at.is_some_and(is_recent));
+        let kept = kept.map(|kept| kept.micros);
         let settles = self.settling > 0 && kept.is_some();
         let jumped = !settles
             && old.is_some_and(|old| {
@@ -78,7 +86,7 @@ impl ClockSync {
             Some(kept) if !jumped => kept - kept / 8 + round_trip / 8,
             _ => round_trip,
         };
-        self.smoothed = Some((smoothed, now));
+        self.smoothed = Some(SmoothedRoundTrip { micros: smoothed, sampled_at: Some(now) });
         self.settling = if jumped { SETTLE_SAMPLES } else { self.settling.saturating_sub(1) };
         jumped
     }
@@ -86,7 +94,9 @@ impl ClockSync {
     /// Forgets the smoothed round trip, because the network is another one. The next sample begins
     /// anew.
     pub fn forget_round_trip(&mut self) {
-        self.smoothed = self.smoothed.map(|(kept, _)| (kept, Time::ZERO));
+        if let Some(smoothed) = &mut self.smoothed {
+            smoothed.sampled_at = None;
+        }
     }
 
     /// Returns whether there is a sample.
@@ -101,7 +111,13 @@ impl ClockSync {
 
     /// Returns the smoothed round trip.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.smoothed.map(|(round_trip, _)| Duration::from_micros(round_trip))
+        self.smoothed.map(|smoothed| Duration::from_micros(smoothed.micros))
+    }
+
+    /// Returns when the newest sample of the smoothed round trip arrived, on the client's clock;
+    /// `None` without a sample of the present network.
+    pub fn round_trip_sampled_at(&self) -> Option<Time> {
+        self.smoothed?.sampled_at
     }
 
     /// Returns the estimated server's clock at `now` on the client's clock, or `None` without a
@@ -206,8 +222,31 @@ mod tests {
         exchange(&mut clock, 100_000_000, 10_000, 10_000, 1);
         assert_eq!(clock.round_trip(), Some(Duration::from_millis(20)));
         clock.forget_round_trip();
+        assert_eq!(clock.round_trip(), Some(Duration::from_millis(20)), "the best known");
         exchange(&mut clock, 101_000_000, 40_000, 40_000, 1);
         assert_eq!(clock.round_trip(), Some(Duration::from_millis(80)));
+    }
+
+    /// The client's clock has just begun, so its start is not long ago.
+    #[test]
+    fn another_network_begins_anew_with_a_young_clock_too() {
+        let mut clock = ClockSync::default();
+        (0..4).for_each(|n| exchange(&mut clock, n * 100_000, 100_000, 100_000, 1));
+        clock.forget_round_trip();
+        exchange(&mut clock, 1_000_000, 10_000, 10_000, 1);
+        assert_eq!(clock.round_trip(), Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_round_trip_has_the_time_of_its_newest_sample() {
+        let mut clock = ClockSync::default();
+        assert_eq!(clock.round_trip_sampled_at(), None);
+        exchange(&mut clock, 1_000_000, 10_000, 10_000, 1);
+        assert_eq!(clock.round_trip_sampled_at(), Some(Time::from_micros(1_020_300)));
+        exchange(&mut clock, 2_000_000, 10_000, 10_000, 1);
+        assert_eq!(clock.round_trip_sampled_at(), Some(Time::from_micros(2_020_300)));
+        clock.forget_round_trip();
+        assert_eq!((clock.round_trip_sampled_at(), clock.round_trip().is_some()), (None, true));
     }
 
     /// The first replies waited behind what a server that stood still has to read.

@@ -313,6 +313,12 @@ impl Link {
         self.client().and_then(|client| client.clock.round_trip())
     }
 
+    /// Returns when the newest sample of [`rtt`](Self::rtt) arrived. `None` on a server, before the
+    /// first clock sample, and after a change of the network until the next sample.
+    pub fn rtt_sampled_at(&self) -> Option<Time> {
+        self.client().and_then(|client| client.clock.round_trip_sampled_at())
+    }
+
     /// Returns the server's clock at `now`: on a client an estimate, or `None` before the first
     /// sample; on a server `now` itself.
     pub fn server_time(&self, now: Time) -> Option<Time> {

@@ -6,10 +6,10 @@
 //! another process cannot be read.
 //!
 //! A round counts for a system if the generator kept its schedule and the system delivered 99 % of
-//! the messages. A ratio is known if it has the rounds of a majority.
+//! the messages. A system's figures and a ratio are known if the majority of the rounds count.
 //!
-//! Exit codes: 0: every ratio is known. 2: the command line is wrong. 3: the comparison could not
-//! run, or a ratio is unknown.
+//! Exit codes: 0: every system and every ratio is known. 2: the command line is wrong. 3: the
+//! comparison could not run, or a system or a ratio is unknown.
 
 mod args;
 mod client;

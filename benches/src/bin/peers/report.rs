@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -25,13 +26,14 @@ const RATIOS: [(System, System); 5] = [
     (System::Enet, System::Nucleus),
 ];
 
+/// Quantiles of the latency, ms; `None` if nothing arrived.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Latency {
-    p50: f64,
-    p99: f64,
+    p50: Option<f64>,
+    p99: Option<f64>,
 }
 
-/// The figures of one system in one round.
+/// The figures of one system in one round. A figure that could not be measured is `None`, never 0.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     round: u32,
@@ -39,7 +41,7 @@ pub(crate) struct Row {
     system: System,
     /// Whether the round counts: the generator kept its schedule, and the system delivered enough.
     valid: bool,
-    cpu_ns_per_message: f64,
+    cpu_ns_per_message: Option<f64>,
     delivered: u64,
     expected: u64,
     duplicated: u64,
@@ -48,8 +50,9 @@ pub(crate) struct Row {
     cpu_share: f64,
     /// Datagrams from the server to the peers.
     datagrams: u64,
-    messages_per_datagram: f64,
-    send_lag_p99_ms: f64,
+    messages_per_datagram: Option<f64>,
+    /// `None` if nothing was sent; the round then does not count.
+    send_lag_p99_ms: Option<f64>,
     generator_cpu_share: f64,
     /// `None` if the system does not tell; the round then does not count.
     generator_drops: Option<u64>,
@@ -64,27 +67,31 @@ impl Row {
     pub(crate) fn new(round: u32, system: System, seconds: f64, found: &Measurement) -> Self {
         let ledger = &found.ledger;
         let ms = |micros: u64| micros as f64 / 1_000.0;
-        let lag = ms(ledger.lag.value_at_quantile(0.99));
-        let quantile = |q| ms(ledger.latency.value_at_quantile(q));
+        let quantile =
+            |times: &Histogram<u64>, q| (!times.is_empty()).then(|| ms(times.value_at_quantile(q)));
+        let lag = quantile(&ledger.lag, 0.99);
+        let per = |total: f64, count: u64, digits| {
+            (count > 0).then(|| rounded(total / count as f64, digits))
+        };
         let own_loss = |drops: u64| drops as f64 / ledger.datagrams.max(1) as f64;
         let kept_all = found.drops.is_some_and(|drops| own_loss(drops) <= MAX_OWN_LOSS);
         let delivered_enough = is_enough(ledger.delivered, ledger.expected);
-        let valid = lag <= MAX_LAG_MS && kept_all && delivered_enough;
+        let valid = lag.is_some_and(|lag| lag <= MAX_LAG_MS) && kept_all && delivered_enough;
         Row {
             round,
             system,
             valid,
-            cpu_ns_per_message: rounded(found.server_cpu * 1e9 / ledger.delivered.max(1) as f64, 1),
+            cpu_ns_per_message: per(found.server_cpu * 1e9, ledger.delivered, 1),
             delivered: ledger.delivered,
             expected: ledger.expected,
             duplicated: ledger.duplicated,
-            latency_ms: Latency { p50: quantile(0.5), p99: quantile(0.99) },
+            latency_ms: Latency {
+                p50: quantile(&ledger.latency, 0.5),
+                p99: quantile(&ledger.latency, 0.99),
+            },
             cpu_share: rounded(found.server_cpu / seconds, 4),
             datagrams: ledger.datagrams,
-            messages_per_datagram: rounded(
-                ledger.messages as f64 / ledger.datagrams.max(1) as f64,
-                3,
-            ),
+            messages_per_datagram: per(ledger.messages as f64, ledger.datagrams, 3),
             send_lag_p99_ms: lag,
             generator_cpu_share: rounded(found.own_cpu / seconds, 4),
             generator_drops: found.drops,
@@ -94,13 +101,13 @@ impl Row {
     /// Returns a warning if the row does not count.
     pub(crate) fn warning(&self) -> Option<String> {
         (!self.valid).then(|| {
-            let drops = self.generator_drops;
+            let (drops, lag) = (self.generator_drops, self.send_lag_p99_ms);
             format!(
                 "round {}, {}: does not count (send lag p99 {} ms, {} datagrams lost at the \
                  generator, {} of {} delivered)",
                 self.round,
                 self.system.name(),
-                self.send_lag_p99_ms,
+                lag.map_or("unknown".into(), |lag| lag.to_string()),
                 drops.map_or("unknown".into(), |drops| drops.to_string()),
                 self.delivered,
                 self.expected
@@ -171,11 +178,19 @@ impl Report {
         Value::Object(report)
     }
 
-    /// Returns the names of the ratios for which too few rounds count, although both systems were
-    /// measured.
+    /// Returns the names of the systems for which too few rounds count, and of the ratios for which
+    /// too few rounds count, although both systems were measured.
     pub(crate) fn unknown(&self) -> Vec<String> {
-        let unknown = self.ratios().filter(|ratio| self.known(ratio).is_none());
-        unknown.map(|ratio| ratio.name).collect()
+        let systems = self.systems.iter().filter(|system| !self.is_proven(**system));
+        let ratios = self.ratios().filter(|ratio| self.known(ratio).is_none());
+        let systems = systems.map(|system| system.name().to_owned());
+        systems.chain(ratios.map(|ratio| ratio.name)).collect()
+    }
+
+    /// Returns whether the majority of a system's rounds count.
+    fn is_proven(&self, system: System) -> bool {
+        let valid = self.rows.iter().filter(|row| row.system == system && row.valid).count();
+        2 * valid > self.rounds as usize
     }
 
     /// Returns the median of a ratio; `None` unless the majority of the rounds count.
@@ -210,8 +225,8 @@ impl Report {
                 let _ = writeln!(text, "{:<8}      0  no round counts", system.name());
                 continue;
             }
-            let median = |figure: &dyn Fn(&Row) -> f64| {
-                let values = sorted(rows.iter().map(|row| figure(row)));
+            let median = |figure: &dyn Fn(&Row) -> Option<f64>| {
+                let values = sorted(rows.iter().filter_map(|row| figure(row)));
                 Ratio { name: String::new(), values }.median().unwrap_or(f64::NAN)
             };
             let _ = writeln!(
@@ -220,8 +235,8 @@ impl Report {
                 system.name(),
                 rows.len(),
                 median(&|row| row.cpu_ns_per_message),
-                median(&|row| row.cpu_share * 100.0),
-                median(&|row| 100.0 * row.delivered as f64 / row.expected.max(1) as f64),
+                median(&|row| Some(row.cpu_share * 100.0)),
+                median(&|row| Some(100.0 * row.delivered as f64 / row.expected.max(1) as f64)),
                 median(&|row| row.messages_per_datagram),
                 median(&|row| row.latency_ms.p50),
                 median(&|row| row.latency_ms.p99),
@@ -266,7 +281,10 @@ impl Report {
         let same = |other: &&Row| other.system == denominator && other.round == row.round;
         let other = self.rows.iter().find(same)?;
         let count = row.system == numerator && row.valid && other.valid;
-        count.then(|| row.cpu_ns_per_message / other.cpu_ns_per_message)
+        if !count {
+            return None;
+        }
+        Some(row.cpu_ns_per_message? / other.cpu_ns_per_message?)
     }
 }
 
@@ -296,21 +314,24 @@ fn rounded(value: f64, digits: i32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
+    use crate::rooms::Rooms;
+    use crate::schedule::Schedule;
 
     fn row(round: u32, system: System, cpu_ns_per_message: f64, valid: bool) -> Row {
         Row {
             round,
             system,
             valid,
-            cpu_ns_per_message,
+            cpu_ns_per_message: Some(cpu_ns_per_message),
             delivered: 9,
             expected: 9,
             duplicated: 0,
-            latency_ms: Latency { p50: 1.0, p99: 2.0 },
+            latency_ms: Latency { p50: Some(1.0), p99: Some(2.0) },
             cpu_share: 0.5,
             datagrams: 3,
-            messages_per_datagram: 3.0,
-            send_lag_p99_ms: 0.5,
+            messages_per_datagram: Some(3.0),
+            send_lag_p99_ms: Some(0.5),
             generator_cpu_share: 0.5,
             generator_drops: Some(0),
         }
@@ -340,7 +361,7 @@ mod tests {
         assert_eq!(json["ratios"]["nucleus/limit"], json!(2.5));
         assert_eq!(json["spread"]["nucleus/limit"], json!({ "min": 0.1, "max": 5.0 }));
         assert_eq!(json["rounds"][0]["system"], json!("limit"));
-        assert_eq!(report.unknown(), ["naive/nucleus"]);
+        assert_eq!(report.unknown(), ["naive", "naive/nucleus"]);
         assert!(report.table().contains("nucleus/limit"));
     }
 
@@ -356,8 +377,34 @@ mod tests {
         rows[4].valid = false;
         let report = report(rows);
         assert_eq!(report.json()["ratios"]["nucleus/limit"], Value::Null);
-        assert_eq!(report.unknown(), ["nucleus/limit", "naive/nucleus"]);
+        assert_eq!(report.unknown(), ["naive", "nucleus/limit", "naive/nucleus"]);
         assert!(report.table().contains("unknown: 2 of 5 rounds count"), "{}", report.table());
+    }
+
+    #[test]
+    fn a_system_alone_needs_the_majority_of_its_rounds_too() {
+        let alone = |valid: [bool; 3]| {
+            let rounds = (1..).zip(valid);
+            let rows = rounds.map(|(round, valid)| row(round, System::Naive, 10.0, valid));
+            Report { systems: vec![System::Naive], ..report(rows.collect()) }
+        };
+        assert_eq!(alone([true, false, true]).unknown(), [""; 0]);
+        assert_eq!(alone([true, false, false]).unknown(), ["naive"]);
+        assert_eq!(alone([false; 3]).unknown(), ["naive"]);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_unknown() {
+        let schedule = Schedule::new(Rooms { peers: 4, size: 2 }, 60, 1_000, 0, 1.0);
+        let ledger = Ledger::new(schedule, vec![0; 4]);
+        let nothing = Measurement { ledger, server_cpu: 0.1, own_cpu: 0.1, drops: Some(0) };
+        let row = Row::new(1, System::Naive, 1.0, &nothing);
+        let json = json!(row);
+        for figure in ["cpu_ns_per_message", "messages_per_datagram", "send_lag_p99_ms"] {
+            assert_eq!(json[figure], Value::Null, "{figure}");
+        }
+        assert_eq!(json["latency_ms"], json!({ "p50": null, "p99": null }));
+        assert!(!row.valid && row.warning().unwrap().contains("send lag p99 unknown"));
     }
 
     #[test]
@@ -378,6 +425,7 @@ mod tests {
     #[test]
     fn a_pair_is_of_one_round() {
         let rows = vec![row(1, System::Nucleus, 3.0, true), row(2, System::Limit, 1.0, true)];
-        assert_eq!(report(rows).unknown(), ["nucleus/limit", "naive/nucleus"]);
+        let unknown = ["nucleus", "limit", "naive", "nucleus/limit", "naive/nucleus"];
+        assert_eq!(report(rows).unknown(), unknown);
     }
 }
