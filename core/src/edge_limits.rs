@@ -102,8 +102,9 @@ pub const HEALTH_DEATHS: u32 = 30;
 
 // Configuration and HTTP.
 
-/// Largest configuration file in bytes. A larger file is refused.
-pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+/// Largest file in bytes that the server reads at its start: configuration, certificate, key. A larger
+/// file is refused.
+pub const TEXT_FILE_BYTES: u64 = 1 << 20;
 /// Most HTTP connections at a time. One more closes the oldest. A metrics scraper, a few health probes
 /// and a person need about five.
 pub const HTTP_CONNECTIONS: usize = 64;

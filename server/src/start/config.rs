@@ -4,7 +4,6 @@
 //! A flag wins over the file, and the file over the default. This module reads only
 //! the configuration file. A file that a setting names is read by the code that uses it.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ pub mod value;
 
 pub use nucleus_core::fanout::Tick;
 pub use nucleus_core::limits::Limits;
-use nucleus_core::limits::{CONFIG_FILE_BYTES, MAX_SHARDS, within};
+use nucleus_core::limits::{MAX_SHARDS, within};
 pub use nucleus_core::room::SecondDevice;
 use nucleus_protocol::session::Features;
 pub use servers::ServersSettings;
@@ -257,10 +256,6 @@ pub fn without_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > CONFIG_FILE_BYTES {
-        return Err(failed(std::io::Error::other("larger than 1 MiB")));
-    }
     let text = text_file::read(path).map_err(failed)?;
     String::from_utf8(text.to_vec()).map_err(|_| failed(std::io::Error::other("not UTF-8")))
 }

@@ -7,7 +7,7 @@ use super::*;
 fn load(text: &str, flags: Overrides) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("nucleus.toml");
-    fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).unwrap();
     Config::load(Some(&path), flags)
 }
 
@@ -29,7 +29,7 @@ fn a_byte_order_mark_is_no_part_of_the_file() {
     assert_eq!(load(&text, Overrides::default()).unwrap(), Config::default());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("nucleus.toml");
-    fs::write(&path, b"\xff\xfes\0").unwrap();
+    std::fs::write(&path, b"\xff\xfes\0").unwrap();
     let error = Config::load(Some(&path), Overrides::default()).unwrap_err().to_string();
     assert!(error.contains("UTF-16: save it as UTF-8"), "{error}");
 }
