@@ -40,8 +40,9 @@ pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
 /// docs/LIMITS.md says how much memory that takes.
 pub const FULL_WINDOWS: usize = 2_048;
 /// Most bytes that the clients of further sessions may have in flight: two of the largest events. If
-/// such a client fills its bulk stream, its events wait up to half a second. The 18,000 other
-/// sessions of a full server then send at most 561 MiB.
+/// such a client fills its bulk stream, its events wait until the server reads that stream: half a
+/// second at the default rates, longer while the room is over its rate. The 18,000 other sessions of a
+/// full server then send at most 561 MiB.
 pub const SMALL_WINDOW: u32 = 32 << 10;
 /// Most bytes that the server may have in flight to one client, in addition to the queues in front
 /// of QUIC.
@@ -102,9 +103,8 @@ pub const HEALTH_DEATHS: u32 = 30;
 
 // Configuration and HTTP.
 
-/// Largest file in bytes that the server reads at its start: configuration, certificate, key. A larger
-/// file is refused.
-pub const TEXT_FILE_BYTES: u64 = 1 << 20;
+/// Largest file of the configuration, certificates and keys, in bytes. A larger file is refused.
+pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
 /// Most HTTP connections at a time. One more closes the oldest. A metrics scraper, a few health probes
 /// and a person need about five.
 pub const HTTP_CONNECTIONS: usize = 64;

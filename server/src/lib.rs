@@ -3,6 +3,7 @@
 //! `main` parses the command line and calls [`start::run::run`]. Tests call the same function.
 
 pub mod bans;
+mod bounded_file;
 pub mod edge;
 pub mod health;
 pub mod http;

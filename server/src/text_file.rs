@@ -1,28 +1,15 @@
 //! Text files that operators write, with whatever their editors add.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use nucleus_core::limits::TEXT_FILE_BYTES;
+use nucleus_core::limits::CONFIG_FILE_BYTES;
 use zeroize::Zeroizing;
+
+use crate::bounded_file;
 
 /// The byte order mark of UTF-8, which some editors write in front of a text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// Reads a file. No more than the limit is ever in memory, even of a device without an end.
-///
-/// # Errors
-///
-/// The file cannot be read, or has more than [`TEXT_FILE_BYTES`].
-pub(crate) fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)?.take(TEXT_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > TEXT_FILE_BYTES {
-        true => Err(io::Error::other("larger than 1 MiB")),
-        false => Ok(bytes),
-    }
-}
 
 /// Reads a file, without a byte order mark.
 ///
@@ -31,7 +18,7 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 /// The file cannot be read, is too large, or is UTF-16, as Windows PowerShell writes what a command
 /// prints.
 pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = read_bounded(path)?;
+    let mut bytes = bounded_file::read(path, CONFIG_FILE_BYTES)?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         let text = "it is UTF-16: save it as UTF-8 or ASCII";
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -44,8 +31,6 @@ pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn what_editors_add_is_no_part_of_the_text() {
         let dir = tempfile::tempdir().unwrap();
@@ -60,15 +45,5 @@ mod tests {
         for utf_16 in [&b"\xff\xfek\0"[..], b"\xfe\xff\0k"] {
             assert!(read(utf_16).unwrap_err().to_string().contains("UTF-16"));
         }
-        let full = vec![b'#'; TEXT_FILE_BYTES as usize];
-        assert_eq!(read(&full).unwrap(), full);
-        assert!(read(&[&full[..], b"#"].concat()).unwrap_err().to_string().contains("1 MiB"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_without_an_end_is_refused() {
-        let error = read(Path::new("/dev/zero")).unwrap_err();
-        assert!(error.to_string().contains("larger than"), "{error}");
     }
 }

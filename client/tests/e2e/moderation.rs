@@ -168,6 +168,7 @@ async fn a_kick_does_not_wait_behind_a_flood() {
             closed(&room).await
         });
     }
+    // The burst is used up, and an event of each flooder waits: the last one for ten seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let start = std::time::Instant::now();
     let flooder = host.peers().into_iter().find(|peer| peer.user == "flooder-7").unwrap().id;

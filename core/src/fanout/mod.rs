@@ -76,10 +76,10 @@ pub struct Fanout {
     /// When `link_outputs` are due.
     link_outputs_due: Time,
     timers: Timers,
-    /// Until when messages inside sessions may be of any age, because the process stood still.
-    /// Until then, the age of what comes inside sessions is unknown.
+    /// Until then, the age of what comes inside sessions is unknown, because the process stood still.
     session_backlog_until: Time,
-    /// Until then, the age of what comes on the realtime port is unknown.
+    /// Until then, the age of what comes on the realtime port is unknown, because the process stood
+    /// still and the kernel stamps no datagrams.
     port_backlog_until: Time,
     outputs: VecDeque<FanoutOutput>,
     /// The counters since the start.
@@ -113,8 +113,7 @@ impl Fanout {
     }
 
     /// Takes a datagram that arrived at `now`: the kernel's time stamp, or else the time at which it
-    /// was read. A datagram that is not
-    /// authentic is counted and not answered.
+    /// was read. A datagram that is not authentic is counted and not answered.
     pub fn handle_datagram(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;

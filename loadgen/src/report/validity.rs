@@ -106,8 +106,8 @@ fn check_offered(report: &mut Report, plan: &Plan, findings: &Findings, total: &
     for channel in Channel::ALL {
         let sent = total.channels[channel as usize].sent;
         let mut due = total.scheduled[channel as usize] as f64;
-        // These channels have a fixed rate, so that headsets without a schedule are missed too. The
-        // others have turns of random length.
+        // These channels have a fixed rate. So what all headsets together should have sent is known,
+        // also if some never began. The others have turns of random length.
         if matches!(channel, Channel::Pose | Channel::Pointer) {
             let headsets = f64::from(plan.headsets);
             due = due.max(plan.traffic.hz(channel) * headsets * report.duration_s);

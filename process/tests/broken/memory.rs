@@ -176,8 +176,8 @@ enum Writes {
     Pieces,
 }
 
-/// Bytes of a piece: so many that quinn does not find the waste worth a copy.
-const PIECE: usize = 480;
+/// Bytes of a piece. With fewer, quinn would copy them to free the rest of their datagrams.
+pub(crate) const PIECE: usize = 480;
 
 /// Writes a message again and again until the connection is closed.
 async fn keep_full(

@@ -43,8 +43,13 @@ impl Setup {
         }
     }
 
+    /// The configuration file. It is beside the data, in a directory that outlives the test.
+    fn config_file(&self) -> PathBuf {
+        self.dir.with_extension("toml")
+    }
+
     fn command(&mut self) -> Command {
-        let config = self.dir.with_extension("toml");
+        let config = self.config_file();
         std::fs::write(&config, &self.config).unwrap();
         let mut command = match (self.files, self.user) {
             (None, None) => Command::new(binary()),
@@ -90,6 +95,7 @@ impl Setup {
     pub(crate) fn refused(mut self) -> String {
         self.stderr = Stdio::piped();
         let Output { status, stderr, .. } = self.command().output().unwrap();
+        std::fs::remove_file(self.config_file()).unwrap();
         let text = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(2), "{text}");
         assert!(text.starts_with("nucleus: ") && text.lines().count() == 1, "{text}");
@@ -201,6 +207,8 @@ impl Drop for Server {
         // Fails if the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Fails if the directory was removed before.
+        let _ = std::fs::remove_file(self.setup.config_file());
     }
 }
 

@@ -9,7 +9,7 @@ use quinn::{ClientConfig, Connection, RecvStream, SendStream, TransportConfig};
 use tokio::time::sleep;
 
 use crate::heavy::alone;
-use crate::memory::{assert_near, start, until_it_stays};
+use crate::memory::{PIECE, assert_near, start, until_it_stays};
 use crate::raw::{RawClients, hello};
 use crate::server::Server;
 
@@ -22,10 +22,6 @@ const SESSIONS_OF_USER: usize = 16;
 
 /// Time between two packets of one kind.
 const INTERVAL: Duration = Duration::from_millis(4);
-
-/// Bytes of a message that go into one packet. With fewer, QUIC would copy them to save the rest of
-/// the packet.
-const PIECE: usize = 480;
 
 /// Returns the configuration of a client that fills each packet with padding.
 fn padded(clients: &RawClients) -> ClientConfig {

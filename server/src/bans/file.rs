@@ -1,7 +1,7 @@
 //! The file `bans.json` of the data directory: its format, and how it is read and written.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nucleus_core::ban_records::{BanRecords, RecordedBan};
@@ -9,8 +9,9 @@ use nucleus_core::ids::{Product, ProductKey, RoomKey};
 use nucleus_core::{limits, text};
 use nucleus_protocol::limits::{MAX_NAME, MAX_ROOM_NAME};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use crate::private_file;
+use crate::{bounded_file, private_file};
 
 const NAME: &str = "bans.json";
 /// The name of a file that could not be read, so that nothing overwrites it. There is only one, so
@@ -63,7 +64,7 @@ enum UnreadableFile {
 /// bans is better than none. Also returns whether the file has bans that do not hold any more.
 pub(super) fn read(dir: &Path, now: u64) -> (BanRecords, bool) {
     let path = dir.join(NAME);
-    match bytes_of(&path).and_then(|bytes| bytes.as_deref().map_or(Ok(Vec::new()), parse)) {
+    match bytes_of(&path).and_then(|bytes| bytes.map_or(Ok(Vec::new()), |bytes| parse(&bytes))) {
         Ok(bans) => {
             let count = bans.len();
             let records = BanRecords::new(now, bans);
@@ -104,7 +105,7 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 }
 
 /// Reads the file. `None`: there is none.
-fn bytes_of(path: &Path) -> Result<Option<Vec<u8>>, UnreadableFile> {
+fn bytes_of(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, UnreadableFile> {
     // Not opened before this is known: opening a named pipe waits for a writer.
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -112,11 +113,9 @@ fn bytes_of(path: &Path) -> Result<Option<Vec<u8>>, UnreadableFile> {
         Ok(found) if !found.is_file() => return Err(UnreadableFile::NoFile),
         Ok(_) => {}
     }
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(limits::BANS_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 <= limits::BANS_FILE_BYTES {
-        true => Ok(Some(bytes)),
-        false => Err(UnreadableFile::TooLarge),
+    match bounded_file::read(path, limits::BANS_FILE_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(UnreadableFile::TooLarge),
+        read => Ok(Some(read?)),
     }
 }
 

@@ -17,6 +17,7 @@ mod servers;
 mod social;
 mod unjoined;
 mod wire;
+mod writer;
 
 pub use accept::accept;
 pub use servers::ServerEndpoints;

@@ -111,7 +111,7 @@ fn an_existing_link_is_not_followed() {
     foreign.check_secret();
 }
 
-/// Some file systems cannot write a directory by itself. A disk that has failed is another matter.
+/// That a file system cannot write a directory by itself is no error. A failed disk is one.
 #[test]
 fn a_file_system_that_cannot_sync_directories_is_enough() {
     use rustix::io::Errno;

@@ -69,13 +69,13 @@ impl RoomHandle {
         user: &str,
         len: usize,
         recipients: Option<usize>,
-    ) -> AdmittedMessage {
+    ) -> AdmittedMessage<'_> {
         self.rate.admit(user, len, recipients).await
     }
 
     /// Posts the input that an admitted message makes; waits while the mailbox is full. Returns false
     /// if the room has ended.
-    pub async fn post_admitted(&self, input: RoomInput, admitted: AdmittedMessage) -> bool {
+    pub async fn post_admitted(&self, input: RoomInput, admitted: AdmittedMessage<'_>) -> bool {
         let sent = self.mailbox.send(RoomMail::Reserved(input, admitted.cost)).await.is_ok();
         if sent {
             admitted.posted();

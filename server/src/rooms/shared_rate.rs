@@ -42,15 +42,14 @@ impl SharedRate {
     /// Waits until the rate allows a reliable message of `len` bytes of a user for at most so many
     /// recipients; `None`: for all members.
     pub(super) async fn admit(
-        self: &Arc<Self>,
+        &self,
         user: &str,
         len: usize,
         recipients: Option<usize>,
-    ) -> AdmittedMessage {
+    ) -> AdmittedMessage<'_> {
         let members = self.members.load(Ordering::Relaxed);
         let cost = DeliveryCost::of(len, recipients.map_or(members, |most| most.min(members)));
-        let rate = self.clone();
-        let admitted = |waited| AdmittedMessage { waited, len, cost, rate: Some(rate) };
+        let admitted = |waited| AdmittedMessage { waited, len, cost, rate: Some(self) };
         if lock(&self.rate).try_take(self.now(), len, cost) {
             return admitted(false);
         }
@@ -75,24 +74,24 @@ impl SharedRate {
 
 /// A message that the room's rate has admitted. If it is dropped without having been posted, the rate
 /// gets back what it has reserved: a session that ends while its message waits costs the room nothing.
-pub struct AdmittedMessage {
+pub struct AdmittedMessage<'a> {
     /// Whether the message had to wait.
     pub waited: bool,
     len: usize,
     /// What the message may cost when it goes out.
     pub(super) cost: DeliveryCost,
     /// `None` once the message has been posted.
-    rate: Option<Arc<SharedRate>>,
+    rate: Option<&'a SharedRate>,
 }
 
-impl AdmittedMessage {
+impl AdmittedMessage<'_> {
     /// Keeps what is reserved: the message has been posted.
     pub(super) fn posted(mut self) {
         self.rate = None;
     }
 }
 
-impl Drop for AdmittedMessage {
+impl Drop for AdmittedMessage<'_> {
     fn drop(&mut self) {
         if let Some(shared) = self.rate.take() {
             lock(&shared.rate).give_back(self.len, self.cost);

@@ -213,7 +213,7 @@ fn an_implausible_time_is_refused_with_the_reason() {
         }
         let text = TokenError::ImplausibleTime(key).to_string();
         assert!(text.contains(key) && text.contains("milliseconds"), "{text}");
-        // A machine without a battery starts in 1970, and all tokens are far ahead of it.
+        // The clock of a machine without a battery starts in 1970, and all tokens are far ahead of it.
         assert!(text.contains("the server's clock"), "{text}");
     }
     assert!(f.verify_with("exp", json!(years(9))).is_ok());

@@ -1,6 +1,8 @@
-//! The hash of the rivals' code and of the versions of their libraries. The figures in `docs/BENCHMARKS.md` name the hash that they were
-//! measured with, and `.ci/rivals.py` compares it with the code: whoever changes a rival, or updates
-//! its library, has to measure again.
+//! The hash of the rivals' code and of the versions of their libraries.
+//!
+//! The figures in `docs/BENCHMARKS.md` name the hash that they were measured with, and
+//! `.ci/rivals.py` compares it with the code: whoever changes a rival, or updates its library, has to
+//! measure again.
 
 use aws_lc_rs::digest::{Context, SHA256};
 

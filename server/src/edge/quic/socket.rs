@@ -1,4 +1,4 @@
-//! The socket of a session endpoint, in two points other than quinn's own.
+//! The socket of a session endpoint. It differs from quinn's own socket in two points.
 //!
 //! **It shows IPv4 addresses as IPv4**, never `::ffff:192.0.2.1` for 192.0.2.1. When a client's
 //! address changes, quinn keeps the congestion state if only the port differs. This check fails on
@@ -6,9 +6,9 @@
 //!
 //! **It takes each datagram by itself.** quinn lets the kernel join up to 64 datagrams of one peer
 //! (GRO), and every chunk of a stream then keeps all the bytes of its batch in memory until the
-//! server reads it. A client that mixes bytes of a stream, which nobody reads yet, with other frames
-//! would make the server keep up to 64 KiB for each KiB that flow control counts. A session sends
-//! few datagrams, so joining them gains little.
+//! server reads it. Flow control counts only the bytes of the stream, and quinn's own bound counts one
+//! datagram for each chunk. So a client that sends one byte of a stream among other frames could make
+//! the server keep 64 KiB for it. A session sends few datagrams, so joining them gains little.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -20,13 +20,14 @@ use std::task::{Context, Poll};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 
-/// An IPv4 or IPv6 socket that reports and takes the addresses of IPv4 peers as IPv4.
+/// An IPv4 or IPv6 socket that reports and takes the addresses of IPv4 peers as IPv4, and that gets
+/// each datagram by itself where the system can be told so.
 pub(super) struct SessionSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     /// Whether `inner` is an IPv6 socket, which takes IPv4 destinations only in the mapped form.
     mapped: bool,
-    /// The largest number of datagrams that the kernel joins into one.
-    joined: usize,
+    /// The most datagrams that the kernel joins into one.
+    receive_segments: usize,
 }
 
 impl SessionSocket {
@@ -40,13 +41,13 @@ impl SessionSocket {
         let same = socket.try_clone()?;
         let inner = runtime.wrap_udp_socket(socket)?;
         // quinn has just enabled GRO.
-        let joined = match nucleus_net::disable_gro(&same) {
+        let receive_segments = match nucleus_net::disable_gro(&same) {
             Ok(()) => 1,
             // Not on Linux, or on a Linux without GRO.
             Err(_) => inner.max_receive_segments(),
         };
         let mapped = inner.local_addr()?.is_ipv6();
-        Ok(Self { inner, mapped, joined })
+        Ok(Self { inner, mapped, receive_segments })
     }
 }
 
@@ -87,7 +88,7 @@ impl AsyncUdpSocket for SessionSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.joined
+        self.receive_segments
     }
 
     fn may_fragment(&self) -> bool {

@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 
 use aws_lc_rs::rand;
+use nucleus_core::limits::CONFIG_FILE_BYTES;
 use zeroize::Zeroizing;
 
-use crate::{private_file, text_file};
+use crate::{bounded_file, private_file};
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +63,7 @@ pub(super) fn make_dir(path: &Path) -> Result<(), DataDirError> {
 /// Reads a file. `None`: it does not exist.
 pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DataDirError> {
     let path = dir.join(name);
-    match text_file::read_bounded(&path) {
+    match bounded_file::read(&path, CONFIG_FILE_BYTES) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", &path, error)),
@@ -92,7 +93,7 @@ pub(super) fn read_or_make(
     // Fails if the draft has become the file. A draft that cannot be removed does no harm.
     let _removed = fs::remove_file(&draft);
     result.map_err(|e| failed("write", &path, e))?;
-    text_file::read_bounded(&path).map_err(|e| failed("read", &path, e))
+    bounded_file::read(&path, CONFIG_FILE_BYTES).map_err(|e| failed("read", &path, e))
 }
 
 /// Returns the content of a file as text.
