@@ -1,5 +1,6 @@
 //! Signals, and a process that is paused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -186,7 +187,13 @@ async fn a_paused_server_loses_nobody() {
         check_poses(&server, "den").await;
         assert_eq!(server.metric("nucleus_session_resumes_total"), 0, "after {seconds} s");
     }
-    assert!(rooms.iter().all(|room| room.peers().len() >= rooms.len()));
+    for room in &rooms {
+        let seen: BTreeSet<_> = room.peers().iter().map(|peer| peer.id).collect();
+        let others = rooms.iter().map(Room::me).filter(|&id| id != room.me());
+        for id in others {
+            assert!(seen.contains(&id), "{:?} sees {seen:?}, not {id:?}", room.me());
+        }
+    }
 }
 
 #[tokio::test]
