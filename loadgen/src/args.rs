@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use nucleus_server::start::config::{ValueError, parse_shards, parse_tick};
 
 use crate::faults::FaultPlan;
 use crate::load::network::NetworkProfile;
@@ -113,10 +114,12 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Start a server on free ports of this machine. This is the default without --target.
-    #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pins", "ca", "http"])]
+    #[arg(long, conflicts_with_all = [
+        "target", "data_dir", "token", "pins", "ca", "insecure_dev", "http", "server_pid",
+    ])]
     pub(crate) embedded: bool,
     /// Address of the session port of a running server.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_port)]
     pub(crate) target: Option<String>,
     /// Data directory of the running server. The key in it signs the join tokens, and the
     /// certificate in it is trusted.
@@ -137,17 +140,17 @@ pub(crate) struct ServerArgs {
     #[arg(long, requires = "target", conflicts_with_all = ["pins", "ca"])]
     pub(crate) insecure_dev: bool,
     /// HTTP address of the running server. The report then contains the server's own counters.
-    #[arg(long, value_name = "HOST:PORT", requires = "target")]
+    #[arg(long, value_name = "HOST:PORT", requires = "target", value_parser = parse_host_port)]
     pub(crate) http: Option<String>,
     /// Process id of the running server on this machine. The report then contains the server's CPU
     /// time and memory.
     #[arg(long, value_name = "PID", requires = "target")]
     pub(crate) server_pid: Option<u32>,
     /// Number of shards of the server that is started.
-    #[arg(long, value_name = "N", conflicts_with = "target")]
-    pub(crate) shards: Option<u32>,
+    #[arg(long, value_name = "N", conflicts_with = "target", value_parser = parse_shards)]
+    pub(crate) shards: Option<u16>,
     /// Flush interval of the server that is started: `auto`, or a time such as `5ms`.
-    #[arg(long, value_name = "TIME", conflicts_with = "target")]
+    #[arg(long, value_name = "TIME", conflicts_with = "target", value_parser = check_tick)]
     pub(crate) tick: Option<String>,
 }
 
@@ -163,6 +166,14 @@ impl RunArgs {
             return Err(
                 "--target needs a source of join tokens: --data-dir DIR or --token FILE".into()
             );
+        }
+        // Opening a data directory that is not there would create one, with a key that is not the
+        // server's.
+        if let Some(dir) = server.data_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            return Err(format!("--data-dir: {} is not a directory", dir.display()));
+        }
+        if let Some(file) = server.token.as_ref().filter(|file| !file.exists()) {
+            return Err(format!("--token: there is no file {}", file.display()));
         }
         if self.duration.is_zero() {
             return Err("--duration must be longer than 0".into());
@@ -222,6 +233,9 @@ impl ChaosArgs {
 
 /// Checks the directory of `--json` before a run of minutes, not after it.
 fn check_json(path: Option<&Path>) -> Result<(), String> {
+    if let Some(dir) = path.filter(|path| path.is_dir()) {
+        return Err(format!("--json: {} is a directory", dir.display()));
+    }
     let parent = path.and_then(Path::parent);
     let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
     missing.map_or(Ok(()), |dir| Err(format!("--json: there is no directory {}", dir.display())))
@@ -239,6 +253,18 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
     Duration::try_from_secs_f64(number * unit).map_err(|e| e.to_string())
+}
+
+/// Checks that a text has the form `host:port`. The name is looked up when the run starts.
+fn parse_host_port(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    let is_known = !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0);
+    if is_known { Ok(text.to_owned()) } else { Err("write HOST:PORT, for example h:5055".into()) }
+}
+
+/// Checks a flush interval as the server does, and returns it as it is written.
+fn check_tick(text: &str) -> Result<String, ValueError> {
+    parse_tick(text).map(|_| text.to_owned())
 }
 
 /// The largest rate of poses, per second. No headset renders faster.
@@ -310,9 +336,7 @@ mod tests {
         .unwrap();
         assert_eq!((args.rooms(), args.fail_if.len()), (3, 2));
         assert_eq!((args.duration.as_secs(), args.ramp.as_millis()), (30, 500));
-        assert!(run(&["--target", "h:5055", "--data-dir", "d"]).unwrap().check().is_ok());
-        assert!(run(&["--target", "h:5055"]).unwrap().check().is_err());
-        assert!(run(&["--json", "/no/such/x.json"]).unwrap().check().is_err());
+        assert!(run(&["--target", "h:5055", "--data-dir", "."]).unwrap().check().is_ok());
         assert!(run(&["--target", "h:5055", "--token", "t", "--insecure-dev"]).is_ok());
         assert!(run(&[]).is_ok());
     }
@@ -340,6 +364,16 @@ mod tests {
         assert!(run(&["--headsets", "0"]).is_err());
         assert!(run(&["--duration", "30"]).is_err() && run(&["--duration=-1s"]).is_err());
         assert!(run(&["--pose-hz", "NaN"]).is_err() && run(&["--pose-hz=-1"]).is_err());
+        assert!(run(&["--shards", "0"]).is_err() && run(&["--tick", "99ms"]).is_err());
+        for host_port in ["h", "h:", ":5055", "h:0", "h:65536", "[::1]"] {
+            assert!(run(&["--target", host_port, "--token", "t"]).is_err(), "{host_port}");
+        }
+        assert!(run(&["--embedded", "--server-pid", "1"]).is_err());
+        let checked = |args: &[&str]| run(args).unwrap().check();
+        assert!(checked(&["--target", "h:5055"]).is_err());
+        assert!(checked(&["--target", "[::1]:5055", "--data-dir", "/no/such"]).is_err());
+        assert!(checked(&["--json", "/no/such/x.json"]).is_err());
+        assert!(checked(&["--json", "."]).is_err() && checked(&["--json", "x.json"]).is_ok());
     }
 
     #[test]

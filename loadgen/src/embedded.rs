@@ -148,7 +148,7 @@ impl Embedded {
     /// # Errors
     ///
     /// If the server cannot be started, or is not ready within 20 s.
-    pub fn start(shards: Option<u32>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
+    pub fn start(shards: Option<u16>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
         let path = beside_us()?;
         let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
         let config = data_dir.join("nucleus.toml");

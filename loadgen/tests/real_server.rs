@@ -314,12 +314,37 @@ fn a_second_signal_ends_everything_at_once() {
 
 #[test]
 fn a_run_that_cannot_take_place_leaves_no_earlier_result() {
-    let no_server = "--target 127.0.0.1:9 --data-dir no-such-directory";
+    // The file holds neither a token nor the certificate of a CA.
+    let no_server = "--target 127.0.0.1:9 --token Cargo.toml --ca Cargo.toml";
     for command in [format!("run {no_server}"), format!("run {no_server} --allow-invalid")] {
         let ended = Loadgen::start("no-server", &command).ended_within(END);
         assert_eq!((ended.code, &ended.json["valid"]), (Some(3), &json!(false)), "{command}");
         assert_eq!(ended.json["invalid_reasons"].as_array().map(Vec::len), Some(1));
     }
+}
+
+#[test]
+fn figures_of_a_server_that_is_not_there_make_a_run_invalid() {
+    let server = Server::start("wrong-http");
+    let target = format!("--target {} --data-dir {}", server.session, server.data_dir.display());
+    let load = "--headsets 4 --room-size 2 --ramp 100ms --duration 1s";
+    for (named, reason) in
+        [("--http 127.0.0.1:9", "--http"), ("--server-pid 4194305", "--server-pid")]
+    {
+        let command = format!("run {target} {named} {load}");
+        let ended = Loadgen::start("wrong-figures", &command).ended_within(END);
+        assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+        assert!(ended.stdout.contains(&format!("check {reason}")), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_run_of_headsets_that_are_alone_is_invalid() {
+    let load = "--headsets 2 --room-size 1 --ramp 100ms --duration 1s";
+    let ended = Loadgen::start("alone", &format!("run {load}")).ended_within(END);
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    let reason = "INVALID   no message was to be delivered";
+    assert!(ended.stdout.contains(reason), "{}", ended.stdout);
 }
 
 #[test]

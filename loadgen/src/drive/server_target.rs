@@ -119,10 +119,6 @@ impl TokenSource {
 /// source contains.
 fn credentials(args: &ServerArgs) -> Result<(TokenSource, Vec<[u8; 32]>), TargetError> {
     if let Some(path) = &args.data_dir {
-        // `DataDir::open` would create the directory with a key that is not the server's.
-        if !path.is_dir() {
-            return Err(TargetError(format!("{} is not a directory", path.display())));
-        }
         return data_dir(path);
     }
     let Some(path) = &args.token else {

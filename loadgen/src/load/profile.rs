@@ -140,6 +140,13 @@ impl Traffic {
         }
     }
 
+    /// Returns whether a headset sends anything at all.
+    pub(crate) fn sends(&self) -> bool {
+        let events = [self.notices_per_s, self.properties_per_s, self.stroke_hz];
+        Channel::ALL.into_iter().any(|channel| self.has(channel))
+            || events.iter().any(|hz| *hz > 0.0)
+    }
+
     /// Returns whether the profile uses a channel.
     pub(crate) fn has(&self, channel: Channel) -> bool {
         self.hz(channel) > 0.0

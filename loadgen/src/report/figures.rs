@@ -61,7 +61,7 @@ pub(crate) fn figures(
         kernel_drops: total.kernel_drops,
     };
     report.server = watch.figures();
-    report.notes.extend(watch.unreadable().map(str::to_owned));
+    report.notes.extend(watch.replaced().map(str::to_owned));
     let problems = findings.problems.iter().take(NAMED_PROBLEMS);
     report.notes.extend(problems.map(|(text, count)| format!("{count} x {text}")));
     report.join_errors.clone_from(&findings.join_errors);

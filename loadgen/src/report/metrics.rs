@@ -39,6 +39,17 @@ impl Counters {
         }
     }
 
+    /// Returns whether a counter is smaller than it was `earlier`: then the server was started anew.
+    pub(crate) fn is_smaller_than(&self, earlier: &Counters) -> bool {
+        let pairs = [
+            (self.datagrams_out, earlier.datagrams_out),
+            (self.messages_out, earlier.messages_out),
+            (self.kernel_drops, earlier.kernel_drops),
+            (self.too_old, earlier.too_old),
+        ];
+        pairs.iter().any(|(now, before)| now.zip(*before).is_some_and(|(now, was)| now < was))
+    }
+
     fn parse(text: &str) -> Self {
         Counters {
             datagrams_out: sum(text, "nucleus_realtime_datagrams_out_total"),

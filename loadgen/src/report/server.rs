@@ -118,25 +118,36 @@ impl ServerWatch {
         server.finish()
     }
 
-    /// Returns an error text if figures that the command line requested could not be read.
+    /// Returns a note if a fault of the run has replaced the server's process.
+    pub(super) fn replaced(&self) -> Option<&'static str> {
+        let note = "the server's process was replaced, so its CPU time and counters are unknown";
+        self.replaced.then_some(note)
+    }
+
+    /// Returns why figures that the run was to read are missing, if no fault of the run explains it.
     pub(super) fn unreadable(&self) -> Option<&'static str> {
-        let counters = self.before.counters.is_some() && self.after.counters.is_some();
-        let cpu = self.before.cpu_s.is_some() && self.after.cpu_s.is_some();
+        let (before, after) = (&self.before, &self.after);
         if self.replaced {
-            Some("the server's process was replaced, so its CPU time and counters are unknown")
-        } else if self.http.is_some() && !counters {
-            Some("the server's /metrics could not be read")
-        } else if self.pid.is_some() && !cpu {
-            Some("the server's CPU time could not be read")
+            None
+        } else if self.http.is_some() && before.counters.is_none() {
+            Some("the server's /metrics could not be read: check --http")
+        } else if self.http.is_some() && after.counters.is_none() {
+            Some("the server's /metrics stopped answering during the run")
+        } else if self.began_again() {
+            Some("the server's counters began again during the run: it was started anew")
+        } else if self.pid.is_some() && before.cpu_s.is_none() {
+            Some("the server's CPU time could not be read: check --server-pid")
+        } else if self.pid.is_some() && after.cpu_s.is_none() {
+            Some("the server's process ended during the run")
         } else {
             None
         }
     }
 
-    /// Returns whether the server answered for its counters at the start of the window, and did not
-    /// at the end.
-    pub(super) fn has_fallen_silent(&self) -> bool {
-        !self.replaced && self.before.counters.is_some() && self.after.counters.is_none()
+    /// Returns whether a counter has become smaller.
+    fn began_again(&self) -> bool {
+        let both = self.before.counters.zip(self.after.counters);
+        both.is_some_and(|(before, after)| after.is_smaller_than(&before))
     }
 }
 
@@ -215,20 +226,30 @@ mod tests {
         let sample =
             ServerSample { cpu_s: Some(1.0), rss: Some(5), counters: counters(Some(1), None) };
         let mut watch = watch(sample, sample);
-        assert!(watch.unreadable().is_none() && !watch.has_fallen_silent());
+        assert_eq!((watch.unreadable(), watch.replaced()), (None, None));
         watch.follow(2);
         let figures = watch.figures();
         assert_eq!(
             (figures.cpu_s, figures.datagrams_out, figures.rss_bytes),
             (None, None, Some(5))
         );
-        assert!(watch.unreadable().is_some_and(|text| text.contains("replaced")));
+        assert!(watch.unreadable().is_none() && watch.replaced().is_some());
     }
 
     #[test]
-    fn a_server_that_no_longer_answers_has_fallen_silent() {
-        let sample = ServerSample { counters: counters(Some(1), None), ..ServerSample::default() };
-        assert!(watch(sample, ServerSample::default()).has_fallen_silent());
-        assert!(!watch(ServerSample::default(), ServerSample::default()).has_fallen_silent());
+    fn figures_that_were_to_be_read_and_are_missing_are_told() {
+        let known =
+            ServerSample { cpu_s: Some(1.0), rss: Some(5), counters: counters(Some(7), None) };
+        let none = ServerSample::default();
+        let told = |before, after| watch(before, after).unreadable().unwrap_or_default();
+        assert_eq!(told(known, known), "");
+        assert!(told(none, none).contains("--http"));
+        assert!(told(known, none).contains("stopped answering"));
+        let began_again = ServerSample { counters: counters(Some(6), None), ..known };
+        assert!(told(known, began_again).contains("started anew"));
+        let without_cpu = ServerSample { cpu_s: None, ..known };
+        assert!(told(without_cpu, without_cpu).contains("--server-pid"));
+        assert!(told(known, without_cpu).contains("process ended"));
+        assert_eq!(ServerWatch::new(None, None).unreadable(), None, "nothing was to be read");
     }
 }

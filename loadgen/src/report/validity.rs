@@ -3,6 +3,7 @@
 use super::Report;
 use super::measurements::{Findings, RealtimeTotals};
 use super::server::ServerWatch;
+use crate::check::tally::Tally;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::Window;
@@ -34,8 +35,8 @@ pub(super) fn check(
     if let Some(end) = &findings.server_end {
         report.invalidate(format!("the server ended during the run: {}", end.how));
         report.notes.extend(end.last_lines.iter().map(|line| format!("the server's log: {line}")));
-    } else if watch.has_fallen_silent() {
-        report.invalidate("the server's /metrics stopped answering during the run");
+    } else if let Some(reason) = watch.unreadable() {
+        report.invalidate(reason);
     }
     if let Some(silence) = findings.silence.filter(|_| findings.server_end.is_none()) {
         report.invalidate(format!(
@@ -75,6 +76,12 @@ pub(super) fn check(
         ));
     }
     check_offered(report, plan, findings, total);
+    let is_expected = |tally: &Tally| tally.expected > 0;
+    let mut tallies = total.channels.iter().chain(&findings.events);
+    if plan.traffic.sends() && !tallies.any(is_expected) {
+        report
+            .invalidate("no message was to be delivered: each headset was alone, or none was due");
+    }
     match total.kernel_drops {
         None => report.notes.push("the generator's own lost datagrams are unknown".into()),
         Some(drops) => {
@@ -151,10 +158,16 @@ mod tests {
         let mut report = Report::full();
         report.headsets = 100;
         change(&mut report);
-        let total = RealtimeTotals::of(Vec::new());
         let plan = Plan::of_two_rooms();
-        check(&mut report, &plan, findings, &total, &ServerWatch::new(None, None));
+        check(&mut report, &plan, findings, &totals(), &ServerWatch::new(None, None));
         report
+    }
+
+    /// Returns the totals of realtime threads that expected a pose.
+    fn totals() -> RealtimeTotals {
+        let mut totals = RealtimeTotals::of(Vec::new());
+        totals.channels[Channel::Pose as usize].expected = 1;
+        totals
     }
 
     #[test]
@@ -196,7 +209,7 @@ mod tests {
     #[test]
     fn a_channel_that_was_not_sent_as_scheduled_proves_nothing() {
         let reasons = |voice: [u64; 2], events: [u64; 2]| {
-            let mut total = RealtimeTotals::of(Vec::new());
+            let mut total = totals();
             total.scheduled[Channel::Voice as usize] = voice[0];
             total.channels[Channel::Voice as usize].sent = voice[1];
             let mut sent_events = Tally::new();
@@ -214,6 +227,21 @@ mod tests {
         assert_eq!(reasons([100, 96], [0, 0]), ["only 96 of 100 messages were sent: voice"]);
         assert_eq!(reasons([100, 0], [0, 0]), ["only 0 of 100 messages were sent: voice"]);
         assert_eq!(reasons([0, 0], [9, 0]), ["only 0 of 9 messages were sent: event"]);
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_was_to_be_delivered_proves_nothing() {
+        let is_valid = |traffic, expected| {
+            let plan = Plan { traffic, ..Plan::of_two_rooms() };
+            let mut totals = totals();
+            totals.channels[Channel::Pose as usize].expected = expected;
+            let (mut report, watch) = (Report::full(), ServerWatch::new(None, None));
+            check(&mut report, &plan, &Findings::default(), &totals, &watch);
+            report.valid
+        };
+        let [meeting, idle] = [Profile::Meeting, Profile::Idle].map(|p| p.traffic(Some(0.0)));
+        assert!(is_valid(meeting, 1) && !is_valid(meeting, 0));
+        assert!(is_valid(idle, 0), "it measures connections");
     }
 
     #[test]

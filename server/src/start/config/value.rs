@@ -73,13 +73,14 @@ fn refused_tick(text: &str) -> ValueError {
     ValueError::new(format!("`{}` is not a tick: write auto, or 1ms to 50ms", printable(text)))
 }
 
-/// Reads a number of realtime threads. [`Config::load`](super::Config::load) checks its range.
+/// Reads a number of realtime threads.
 ///
 /// # Errors
 ///
-/// The text is not a number of 0 to 65535.
+/// The text is not a number of 1 to [`MAX_SHARDS`].
 pub fn parse_shards(text: &str) -> Result<u16, ValueError> {
-    text.parse().map_err(|_| {
+    let shards = text.parse().ok().filter(|shards| (1..=MAX_SHARDS).contains(shards));
+    shards.ok_or_else(|| {
         let text = printable(text);
         ValueError::new(format!("`{text}` is not a number of threads: write 1 to {MAX_SHARDS}"))
     })
