@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::servers::ReturnServers;
 use crate::session::ConnectError;
 
 /// Port of the session plane if the address names none.
@@ -19,6 +20,20 @@ pub(crate) async fn resolve(
     let found = tokio::net::lookup_host((host, port)).await;
     let source = |source| ConnectError::Resolve { server: server.to_owned(), source };
     Ok(found.map_err(source)?.take(MAX_ADDRESSES).collect())
+}
+
+/// Returns the address and the host name of the next try. Resolves the name anew; each round uses
+/// another of its addresses. Skips a name that has no address now. `None`: no name has one.
+pub(crate) async fn next_address(servers: &mut ReturnServers) -> Option<(SocketAddr, String)> {
+    for _ in 0..servers.in_turn() {
+        let server = servers.next_server();
+        let (host, port) = host_and_port(&server);
+        let Ok(addresses) = resolve(&server, host, port).await else { continue };
+        if let Some(address) = addresses.first() {
+            return Some((*address, host.to_owned()));
+        }
+    }
+    None
 }
 
 /// Returns the error for a server whose name has no address.

@@ -33,18 +33,14 @@
 
 mod address;
 mod connect;
-mod event;
-mod moderation;
 mod queue;
 pub mod realtime;
 mod room;
-mod rooms;
-pub mod roster;
-mod servers;
 pub mod session;
 mod social;
-pub mod state;
-pub mod token;
+
+pub(crate) use nucleus_client_core::{assembly, rooms, session::servers};
+pub use nucleus_client_core::{event, moderation, roster, state, token};
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, Throttle, VoicePacket};

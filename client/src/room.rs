@@ -1,6 +1,5 @@
 //! [`Room`]: a joined room as an application uses it.
 
-mod assembly;
 mod backlog;
 mod renewal;
 mod requests;

@@ -50,7 +50,7 @@ impl Backlog {
     pub(super) fn push_event(&mut self, event: RoomEvent) {
         let len = match &event {
             RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
-            RoomEvent::State(change) => change.len(),
+            RoomEvent::State(change) => change.bytes(),
             _ => 0,
         };
         self.push(BacklogItem::Event(event), len + OVERHEAD);

@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::RoomShared;
-use super::assembly::BulkAssembly;
 use super::backlog::{Backlog, RoomEnded};
+use crate::address::next_address;
+use crate::assembly::BulkAssembly;
 use crate::event::{RoomEvent, Throttle};
 use crate::realtime::driver::{DriverCommand, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
@@ -288,16 +289,16 @@ impl RoomTask {
     /// attempt cannot help.
     async fn rejoin(&mut self) -> Result<Session, JoinError> {
         let deadline = Instant::now() + self.connector.patience;
-        let mut backoff = Backoff::new(fastrand::u64(..));
+        let mut backoff = Backoff::default();
         let (mut next, mut earlier) = (NextTry::AfterPause(Duration::ZERO), None);
         loop {
             if let NextTry::AfterPause(least) = next {
-                sleep(backoff.pause(Some(least))).await;
+                sleep(backoff.pause(Some(least), fastrand::u64(..))).await;
             }
             let connector = &mut self.connector;
             // Without an address, the one before is tried again: a name service may fail too.
             if next != NextTry::SameServer
-                && let Some((server, name)) = connector.servers.next_address().await
+                && let Some((server, name)) = next_address(&mut connector.servers).await
             {
                 (connector.options.server, connector.options.server_name) = (server, name);
             }

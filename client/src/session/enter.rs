@@ -100,7 +100,9 @@ impl SocialSession {
     ) -> Result<SocialSession, JoinError> {
         let server = options.server;
         let name = options.server_name.clone();
-        let connecting = endpoint.connect_with(config, server, &name)?;
+        let connecting = endpoint
+            .connect_with(config, server, &name)
+            .map_err(|error| JoinError::Connect(error.to_string()))?;
         let OpenConnection { connection, control, mut answers } =
             open(connecting, server, |_| opening(options)).await?;
         let entered =

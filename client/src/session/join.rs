@@ -14,6 +14,7 @@ use nucleus_protocol::session::{
     VERSION, Welcome, encode, join_mode, owned, stream,
 };
 
+use super::error::lost;
 use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
 use super::{Capabilities, JoinError, ProtocolError, SessionReceiver, SessionSender};
@@ -100,22 +101,6 @@ pub struct Session {
     answers: MessageReader,
 }
 
-/// Returns whether the server closed the connection because the join took too long.
-///
-/// The server then closes with [`Code::JoinTimeout`], or, if the QUIC handshake was not complete,
-/// with the only code that QUIC allows at that point (RFC 9000, section 10.2.3).
-fn is_join_timeout(error: &quinn::ConnectionError) -> bool {
-    match error {
-        quinn::ConnectionError::ApplicationClosed(close) => {
-            close.error_code == (Code::JoinTimeout as u32).into()
-        }
-        quinn::ConnectionError::ConnectionClosed(close) => {
-            close.error_code == quinn::TransportErrorCode::APPLICATION_ERROR
-        }
-        _ => false,
-    }
-}
-
 impl Session {
     /// Connects to the server and joins the room. Repeats an attempt that timed out, here or at the
     /// server. Takes at most 10 s.
@@ -138,7 +123,7 @@ impl Session {
                     // On a bad network a join can take longer than the five seconds that the server
                     // allows. The timeout around this loop limits the number of attempts.
                     Err(_) => abandoned = true,
-                    Ok(Err(JoinError::Connection(error))) if is_join_timeout(&error) => {}
+                    Ok(Err(JoinError::Refused { code: Some(Code::JoinTimeout), .. })) => {}
                     // Wait, because the server still counts the abandoned attempt as a participant.
                     Ok(Err(JoinError::Refused { code: Some(code), .. }))
                         if abandoned && matches!(code, Code::RoomFull | Code::AlreadyJoined) =>
@@ -168,7 +153,9 @@ impl Session {
         let server = options.server;
         let resumed_from = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
         let (name, capabilities) = (options.server_name.clone(), options.capabilities);
-        let connecting = endpoint.connect_with(config, server, &name)?;
+        let connecting = endpoint
+            .connect_with(config, server, &name)
+            .map_err(|error| JoinError::Connect(error.to_string()))?;
         let (mut planes, mut told) = (Planes::Both, 0);
         let opening = |connection: &quinn::Connection| {
             let (largest_body, carries) = capabilities.largest_body(connection.max_datagram_size());
@@ -326,7 +313,7 @@ pub(super) async fn open(
     server: SocketAddr,
     opening: impl FnOnce(&quinn::Connection) -> Vec<u8>,
 ) -> Result<OpenConnection, JoinError> {
-    let lost = |error| JoinError::lost(error, server);
+    let lost = |error| lost(error, server);
     let connection = connecting.await.map_err(lost)?;
     let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
     // A server that refuses may stop reading early. Its answer then says why.
@@ -345,9 +332,7 @@ impl HandshakeFailure {
     pub(super) fn into_join_error(self, server: SocketAddr) -> JoinError {
         match self {
             HandshakeFailure::Join(error) => error,
-            HandshakeFailure::Lost(quinn::ReadError::ConnectionLost(e)) => {
-                JoinError::lost(e, server)
-            }
+            HandshakeFailure::Lost(quinn::ReadError::ConnectionLost(e)) => lost(e, server),
             HandshakeFailure::Lost(_) => ProtocolError::Ended.into(),
         }
     }

@@ -9,25 +9,25 @@
 //!
 //! A [`SocialSession`] is a session outside rooms.
 
-mod capabilities;
 mod enter;
 mod error;
 mod grant;
 mod join;
 mod outbox;
 mod receiver;
-mod reconnect;
 mod sender;
 mod stream;
 mod tls;
 
-pub use capabilities::Capabilities;
 pub use enter::{SocialMessage, SocialReceiver, SocialSender, SocialSession, SocialSessionOptions};
-pub use error::{ConnectError, JoinError, LinkError, ProtocolError, SendError};
+pub use error::ConnectError;
 pub(crate) use join::endpoints;
 pub use join::{ResumeFrom, Session, SessionOptions};
+pub use nucleus_client_core::session::{
+    Backoff, Capabilities, JoinError, LONGEST_PATIENCE, LinkError, ProtocolError, SendError, To,
+    may_reconnect,
+};
 pub use outbox::EventOutbox;
 pub use receiver::{SessionEvent, SessionReceiver};
-pub use reconnect::{Backoff, LONGEST_PATIENCE, may_reconnect};
-pub use sender::{SessionSender, To};
+pub use sender::SessionSender;
 pub use tls::{Trust, client_config};

@@ -1,19 +1,15 @@
 //! The queue of outgoing events. It keeps events until the server acknowledges them. Events that a
 //! lost session did not deliver are sent over the next session, exactly once.
 
-mod backlog;
-#[cfg(test)]
-mod simulation;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nucleus_client_core::session::backlog::{EventBacklog, QueuedEvent, pieces};
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{EventAck, Joined, Lane, NEW_PEER, SessionSettings};
 use tokio::sync::Notify;
 
 use super::{ProtocolError, SendError, SessionSender, To};
-use backlog::{EventBacklog, QueuedEvent, pieces};
 
 /// How long a leave waits until the last events are written.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
@@ -99,7 +95,7 @@ impl EventOutbox {
     /// The server acknowledges within 16 s, and sooner if there are many. An event counts until
     /// then, although it may have arrived long before.
     pub fn unacknowledged(&self) -> usize {
-        self.state().backlog.len()
+        self.state().backlog.kept()
     }
 
     /// Sends a reliable, ordered event. Waits while the server or the network is slower than the

@@ -3,45 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nucleus_protocol::groups::Group;
+use nucleus_client_core::session::encode_event;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Features, Lane, Leave, Moderate, Ping, RESERVED_CHANNELS, Renew,
-    SESSION_HEADER_BYTES, Schema, StateRequest, Subscribe, TO_ALL, TO_GROUP, TO_HOST, TO_LATER,
-    TO_LISTED, TO_OTHERS, encode, stream,
+    Code, Features, Lane, Leave, Moderate, Ping, Renew, SESSION_HEADER_BYTES, Schema, StateRequest,
+    Subscribe, encode, stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
 
-use super::SendError;
 use super::stream::MessageWriter;
-use crate::roster::PeerId;
+use super::{SendError, To};
 
 /// Priority of the bulk stream, below events and requests, which have priority 0.
 const BULK_PRIORITY: i32 = -1;
 /// Longest time that a leave waits for the server's confirmation.
 pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The recipients of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
-    /// All peers of the room, including the sender.
-    All,
-    /// All peers except the sender.
-    Others,
-    /// The named peers, at most 1,024. Peers that are not in the room are ignored.
-    Peers(Vec<PeerId>),
-    /// The host at the moment when the server takes the event. Without a host, the event is
-    /// dropped.
-    Host,
-    /// All peers that are subscribed to the group ([`crate::Room::subscribe`]) when the server
-    /// takes the event, except the sender. The sender need not be subscribed.
-    Group(Group),
-    /// All peers except the sender, and peers that join later. The server keeps the newest 256 of
-    /// these events, at most 64 KiB, for peers that join later. If the sender's role may not create
-    /// objects, the event is not kept. Not allowed on the bulk lane.
-    OthersAndLater,
-}
 
 /// Data that both halves of a session share.
 ///
@@ -119,7 +96,8 @@ impl SessionSender {
     }
 
     /// Sends an event, or a piece of a message on the bulk lane. A piece has at most the size of an
-    /// event; `piece` is [`EventUp::piece`]. Otherwise works like [`Self::send_event`].
+    /// event; `piece` is
+    /// [`EventUp::piece`](nucleus_protocol::session::EventUp::piece). Otherwise works like [`Self::send_event`].
     ///
     /// # Errors
     /// The same as for [`Self::send_event`].
@@ -131,7 +109,7 @@ impl SessionSender {
         piece: u8,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        let message = event(to, channel, piece, payload, self.0.max_event)?;
+        let message = encode_event(to, channel, piece, payload, self.0.max_event)?;
         let mut lane = self.0.lanes[lane.index()].lock().await;
         lane.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
     }
@@ -228,43 +206,4 @@ impl SessionSender {
     pub fn close(&self) {
         self.0.close(Code::Leaving, "");
     }
-}
-
-impl To {
-    /// Checks the number of recipients, the channel, and that a payload of `len` bytes is within
-    /// `limit`.
-    pub(super) fn check(&self, channel: u8, len: usize, limit: usize) -> Result<(), SendError> {
-        if channel >= RESERVED_CHANNELS {
-            return Err(SendError::ReservedChannel(channel));
-        }
-        if len > limit {
-            return Err(SendError::TooLarge { len, limit });
-        }
-        match self {
-            To::Peers(peers) if peers.len() > limits::MAX_EVENT_TARGETS => {
-                let limit = limits::MAX_EVENT_TARGETS;
-                Err(SendError::TooManyPeers { count: peers.len(), limit })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn event(
-    to: To,
-    channel: u8,
-    piece: u8,
-    payload: &[u8],
-    limit: usize,
-) -> Result<Vec<u8>, SendError> {
-    to.check(channel, payload.len(), limit)?;
-    let (target, peers) = match to {
-        To::All => (TO_ALL, Vec::new()),
-        To::Others => (TO_OTHERS, Vec::new()),
-        To::Peers(peers) => (TO_LISTED, peers.into_iter().map(|peer| peer.0).collect()),
-        To::Host => (TO_HOST, Vec::new()),
-        To::Group(group) => (TO_GROUP, vec![group.number().into()]),
-        To::OthersAndLater => (TO_LATER, Vec::new()),
-    };
-    Ok(encode(&EventUp { target, channel, piece, peers, payload: payload.to_vec() }))
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::event::SocialEvent;
 use super::requests::SocialRequests;
+use crate::address::next_address;
 use crate::realtime::driver::unspecified;
 use crate::servers::{NextTry, ReturnServers};
 use crate::session::{
@@ -114,15 +115,15 @@ impl SocialTask {
     /// or another attempt cannot help. Returns the session with the status that it was opened with.
     async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
         let deadline = Instant::now() + self.connector.patience;
-        let mut backoff = Backoff::new(fastrand::u64(..));
+        let mut backoff = Backoff::default();
         let mut next = NextTry::AfterPause(Duration::ZERO);
         loop {
             if let NextTry::AfterPause(least) = next {
-                sleep(backoff.pause(Some(least))).await;
+                sleep(backoff.pause(Some(least), fastrand::u64(..))).await;
             }
             let connector = &mut self.connector;
             // Without an address, the one before is tried again: a name service may fail too.
-            if let Some((server, name)) = connector.servers.next_address().await {
+            if let Some((server, name)) = next_address(&mut connector.servers).await {
                 (connector.options.server, connector.options.server_name) = (server, name);
             }
             // While a device sleeps, its operating system may close the socket.

@@ -255,12 +255,14 @@ impl HeadsetSession {
     async fn reconnect(&mut self) -> Option<Session> {
         self.datagrams.abort();
         let source = self.context.plan.source(self.headset);
-        let mut backoff = Backoff::new(source.mix(Stream::Session, 1));
+        let (mut backoff, mut tries) = (Backoff::default(), 0);
         let mut leave = self.context.leave.subscribe();
         let mut requested_pause = None;
         loop {
+            tries += 1;
+            let pause = backoff.pause(requested_pause, source.mix(Stream::Session, tries));
             tokio::select! {
-                () = tokio::time::sleep(backoff.pause(requested_pause)) => {}
+                () = tokio::time::sleep(pause) => {}
                 _ = leave.wait_for(|leave| *leave) => return None,
             }
             match self.join_once().await {

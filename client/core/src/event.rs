@@ -12,7 +12,7 @@ use crate::realtime::ReceivedMessage;
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
 
-/// An event in a room, returned by [`Room::next`](crate::Room::next).
+/// An event in a room, returned by `Room::next`.
 ///
 /// The `age` of a realtime message is the time from its capture at the sender to its arrival at
 /// this client, in steps of 1 ms. It is `None` until the clocks are synchronized, about one round
@@ -20,7 +20,7 @@ use crate::state::StateChange;
 #[derive(Clone, Debug, PartialEq)]
 pub enum RoomEvent {
     /// A peer joined. The peers that were in the room before this client are not reported: see
-    /// [`crate::Room::peers`].
+    /// `Room::peers`.
     PeerJoined(PeerInfo),
     /// A peer left.
     PeerLeft {
@@ -36,7 +36,7 @@ pub enum RoomEvent {
         /// The peer's new presence.
         presence: Presence,
     },
-    /// A fresh token of the same user is wanted: hand it to [`crate::Room::renew`]. Without one, a
+    /// A fresh token of the same user is wanted: hand it to `Room::renew`. Without one, a
     /// restart of the server after the ticket's end would end this room for the client.
     TokenWanted {
         /// How long the ticket still admits to another instance of the room; `None` if the client
@@ -128,13 +128,13 @@ pub enum RoomEvent {
     /// A moderator has acted. A peer that is kicked receives this event before its session ends.
     Moderated(Audit),
     /// The server delays or drops messages of this client. Reported at most once a second for each
-    /// kind. Drops in this client's own queues are counted in [`crate::Room::stats`].
+    /// kind. Drops in this client's own queues are counted in `Room::stats`.
     Throttled(Throttle),
     /// The room's shared state changed. Changes are returned in the order in which the server took
     /// them. After the join, the existing state is reported as if it had just been created.
     ///
     /// State changes and reliable events are not ordered among each other. If an event depends on a
-    /// change, put the version that [`Room::change`](crate::Room::change) returned into the event,
+    /// change, put the version that `Room::change` returned into the event,
     /// and let the receiver wait for that version.
     State(StateChange),
     /// The session was lost, and the client tries to resume it. Events that are sent in the
@@ -199,7 +199,7 @@ pub enum Throttle {
 impl Throttle {
     /// Converts a number from the wire. Returns `None` for a number that this version does not
     /// know.
-    pub(crate) fn from_wire(what: u8) -> Option<Self> {
+    pub fn from_wire(what: u8) -> Option<Self> {
         Some(match what {
             throttled::EVENTS => Throttle::Events,
             throttled::BULK => Throttle::Bulk,
@@ -260,7 +260,7 @@ impl From<EventDown> for RoomEvent {
 }
 
 /// Converts a received message. Returns `None` for an invalid pose or voice packet.
-pub(crate) fn realtime_event(received: ReceivedMessage) -> Option<RoomEvent> {
+pub fn realtime_event(received: ReceivedMessage) -> Option<RoomEvent> {
     let ReceivedMessage { from, kind, channel, key, sequence, age, payload } = received;
     Some(match kind {
         MessageKind::Pose => {

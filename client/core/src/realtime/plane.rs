@@ -220,24 +220,19 @@ impl Realtime {
     /// Handles a received datagram, which is decrypted in place.
     pub fn handle_input(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
         let server_time = self.link.server_time(now);
-        match self.link.handle_input(now, path, ecn, datagram) {
-            Ok(messages) => {
-                let arrived = arrived(messages, server_time);
-                self.take_all(now, arrived);
-            }
-            Err(rejected) => tracing::trace!(%rejected, "datagram"),
+        // The link counts the datagrams that it rejects.
+        if let Ok(messages) = self.link.handle_input(now, path, ecn, datagram) {
+            let arrived = arrived(messages, server_time);
+            self.take_all(now, arrived);
         }
     }
 
     /// Handles a datagram that was received inside the session.
     pub fn handle_session_input(&mut self, now: Time, datagram: &[u8]) {
         let server_time = self.link.server_time(now);
-        match self.link.handle_session_input(now, datagram) {
-            Ok(messages) => {
-                let arrived = arrived(messages, server_time);
-                self.take_all(now, arrived);
-            }
-            Err(rejected) => tracing::trace!(%rejected, "session datagram"),
+        if let Ok(messages) = self.link.handle_session_input(now, datagram) {
+            let arrived = arrived(messages, server_time);
+            self.take_all(now, arrived);
         }
     }
 

@@ -67,7 +67,7 @@ pub enum StateChange {
 
 impl StateChange {
     /// Returns the bytes that the change holds on the heap.
-    pub(crate) fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             StateChange::Field { key, value, .. } => {
                 key.len() + value.as_ref().map_or(0, Value::len)

@@ -18,7 +18,7 @@ const MAX_INCOMPLETE: usize = 64;
 
 /// The incomplete messages of all senders.
 #[derive(Default)]
-pub(super) struct BulkAssembly {
+pub struct BulkAssembly {
     incomplete: HashMap<PeerId, IncompleteMessage>,
     /// Number of messages started so far.
     started: u64,
@@ -33,7 +33,7 @@ struct IncompleteMessage {
 
 impl BulkAssembly {
     /// Adds a piece. Returns the message if the piece completes it.
-    pub(super) fn take(&mut self, piece: EventDown) -> Option<RoomEvent> {
+    pub fn take(&mut self, piece: EventDown) -> Option<RoomEvent> {
         let from = PeerId(piece.peer);
         let last = piece.piece & PIECE_MORE == 0;
         let previous = self.incomplete.remove(&from);
@@ -79,12 +79,12 @@ impl BulkAssembly {
     }
 
     /// Forgets all incomplete messages: pieces were lost, or peer ids now mean other peers.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.incomplete.clear();
     }
 
     /// Returns how many messages could not be assembled.
-    pub(super) fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         self.dropped
     }
 }

@@ -1,18 +1,16 @@
 //! Which server a client tries next: at the first connect, and after a lost session.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use nucleus_protocol::limits::{MAX_ENDPOINTS, MAX_MOVES};
 use nucleus_protocol::session::Code;
 
-use crate::address::{host_and_port, resolve};
-use crate::session::JoinError;
+use super::JoinError;
 
 /// The servers that refusals have named. They are tried before all others.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct NamedServers {
+pub struct NamedServers {
     waiting: VecDeque<String>,
     /// Refusals in a row that named servers.
     moves: usize,
@@ -20,13 +18,13 @@ pub(crate) struct NamedServers {
 
 impl NamedServers {
     /// Returns the next server, as `host:port`.
-    pub(crate) fn pop(&mut self) -> Option<String> {
+    pub fn pop(&mut self) -> Option<String> {
         self.waiting.pop_front()
     }
 
     /// Takes the servers that a refusal names. Returns whether there are any. Ignores them after
     /// [`MAX_MOVES`] such refusals in a row: the servers then name each other.
-    pub(crate) fn take(&mut self, error: &JoinError) -> bool {
+    pub fn take(&mut self, error: &JoinError) -> bool {
         let named = named_by(error);
         if named.is_empty() {
             self.moves = 0;
@@ -55,18 +53,20 @@ fn named_by(error: &JoinError) -> &[String] {
 
 /// What a client does after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NextTry {
+pub enum NextTry {
+    /// At once, at the next server.
     AtOnce,
     /// At once, and at the server of the try before.
     SameServer,
     /// After a pause of at least this length.
     AfterPause(Duration),
+    /// Another try cannot help.
     Never,
 }
 
 /// The servers to which a client with a lost session comes back.
 #[derive(Clone, Debug)]
-pub(crate) struct ReturnServers {
+pub struct ReturnServers {
     /// The server that the client was at last, as `host:port`.
     home: String,
     /// The server of the newest try.
@@ -78,19 +78,20 @@ pub(crate) struct ReturnServers {
 }
 
 impl ReturnServers {
-    pub(crate) fn new(home: &str, entries: Vec<String>) -> Self {
+    /// Creates the list of a client that is at `home`, whose server names `entries`.
+    pub fn new(home: &str, entries: Vec<String>) -> Self {
         let (home, tried) = (home.to_owned(), home.to_owned());
         Self { home, tried, entries, named: NamedServers::default(), tries: 0 }
     }
 
     /// Notes that the newest try succeeded, and where its server wants clients to enter again.
-    pub(crate) fn joined(&mut self, entries: Vec<String>) {
+    pub fn joined(&mut self, entries: Vec<String>) {
         *self = Self::new(&self.tried, entries);
     }
 
     /// Returns the server of the next try: one that a refusal has named, else the entries and then
     /// the server of the lost session, in turn.
-    fn next(&mut self) -> String {
+    pub fn next_server(&mut self) -> String {
         self.tried = self.named.pop().unwrap_or_else(|| self.next_in_turn());
         self.tried.clone()
     }
@@ -103,23 +104,13 @@ impl ReturnServers {
         next
     }
 
-    /// Returns the address and the host name of the next try. Resolves the name anew; each round
-    /// uses another of its addresses. Skips a name that has no address now. `None`: no name has one.
-    pub(crate) async fn next_address(&mut self) -> Option<(SocketAddr, String)> {
-        for _ in 0..=self.entries.len() + self.named.waiting.len() {
-            let round = self.tries / (self.entries.len() + 1);
-            let server = self.next();
-            let (host, port) = host_and_port(&server);
-            let Ok(addresses) = resolve(&server, host, port).await else { continue };
-            if let Some(address) = addresses.get(round % addresses.len().max(1)) {
-                return Some((*address, host.to_owned()));
-            }
-        }
-        None
+    /// Returns how many servers are tried before the first one is tried again.
+    pub fn in_turn(&self) -> usize {
+        self.entries.len() + self.named.waiting.len() + 1
     }
 
     /// Takes the error of a try.
-    pub(crate) fn failed(&mut self, error: &JoinError) -> NextTry {
+    pub fn failed(&mut self, error: &JoinError) -> NextTry {
         let named = self.named.take(error);
         match error {
             JoinError::Refused { code: Some(Code::Moved), .. } if named => NextTry::AtOnce,
@@ -146,7 +137,7 @@ mod tests {
     #[test]
     fn entries_and_the_first_server_take_turns() {
         let mut servers = ReturnServers::new("home:1", vec!["a:1".into(), "home:1".into()]);
-        let tried: Vec<String> = (0..4).map(|_| servers.next()).collect();
+        let tried: Vec<String> = (0..4).map(|_| servers.next_server()).collect();
         assert_eq!(tried, ["a:1", "home:1", "a:1", "home:1"]);
     }
 
@@ -155,7 +146,7 @@ mod tests {
         let mut servers = ReturnServers::new("home:1", Vec::new());
         for _ in 0..MAX_MOVES {
             assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::AtOnce);
-            assert_eq!(servers.next(), "b:1");
+            assert_eq!(servers.next_server(), "b:1");
         }
         assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::Never);
         servers.joined(Vec::new());
@@ -168,20 +159,20 @@ mod tests {
         let lost = JoinError::TimedOut { server: ([192, 0, 2, 1], 1).into() };
         for _ in 0..3 * MAX_MOVES {
             assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::AtOnce);
-            assert_eq!(servers.next(), "b:1");
+            assert_eq!(servers.next_server(), "b:1");
             assert_eq!(servers.failed(&lost), NextTry::AfterPause(Duration::ZERO));
-            assert_eq!(servers.next(), "home:1");
+            assert_eq!(servers.next_server(), "home:1");
         }
     }
 
     #[test]
     fn a_client_that_was_moved_comes_back_to_the_new_server() {
         let mut servers = ReturnServers::new("old:1", Vec::new());
-        assert_eq!(servers.next(), "old:1");
+        assert_eq!(servers.next_server(), "old:1");
         servers.failed(&refused(Code::Moved, &["new:1"]));
-        assert_eq!(servers.next(), "new:1");
+        assert_eq!(servers.next_server(), "new:1");
         servers.joined(Vec::new());
-        assert_eq!(servers.next(), "new:1");
+        assert_eq!(servers.next_server(), "new:1");
     }
 
     #[test]
@@ -192,7 +183,7 @@ mod tests {
             *retry_after = Some(Duration::from_secs(2));
         }
         assert_eq!(servers.failed(&full), NextTry::AfterPause(Duration::from_secs(2)));
-        let tried: Vec<String> = (0..3).map(|_| servers.next()).collect();
+        let tried: Vec<String> = (0..3).map(|_| servers.next_server()).collect();
         assert_eq!(tried, ["b:1", "c:1", "home:1"]);
     }
 

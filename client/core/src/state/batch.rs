@@ -97,7 +97,7 @@ impl Batch {
 
     /// Sets a field if it still has `version` (see [`super::Field::version`]). Version 0 means that
     /// the field does not exist. If the field has another version, the whole batch is refused with
-    /// [`crate::Code::Conflict`].
+    /// [`nucleus_protocol::session::Code::Conflict`].
     pub fn compare_and_set(
         self,
         entity: impl Into<EntityId>,

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nucleus_client_core::session::To;
+use nucleus_client_core::session::backlog::{EventBacklog, QueuedEvent};
 use nucleus_core::ids::SessionId;
 use nucleus_core::room::{Event, EventTarget, RoomInput};
 use nucleus_netsim::Conditions;
@@ -13,9 +15,6 @@ use nucleus_protocol::time::Time;
 use nucleus_sim::World;
 use nucleus_sim::seeds::for_seeds;
 use nucleus_sim::world::ROOM;
-
-use super::backlog::{EventBacklog, QueuedEvent};
-use crate::session::To;
 
 /// The length of a step. Events and acknowledgements are a few steps on their way.
 const STEP: Duration = Duration::from_millis(50);
@@ -54,7 +53,8 @@ impl Sender {
         let Some(session) = self.session else { return };
         self.backlog.mark_written(lane);
         let Some(event) = self.backlog.begin_write(lane) else { return };
-        let number = u32::from_le_bytes(event.payload[..].try_into().unwrap());
+        let number =
+            u32::from_le_bytes(event.payload[..].try_into().expect("an event has 4 bytes"));
         let on_the_way = &mut self.on_the_way[lane.index()];
         let arrives = on_the_way.back().map_or(arrives, |(last, ..)| arrives.max(*last));
         on_the_way.push_back((arrives, session, number));
@@ -158,7 +158,9 @@ impl Meeting {
             for (at, sender) in self.senders.iter().enumerate() {
                 let of_sender = payloads.iter().filter(|payload| payload[0] == at as u8);
                 let numbers: Vec<u32> = of_sender
-                    .map(|payload| u32::from_le_bytes(payload[1..].try_into().unwrap()))
+                    .map(|payload| {
+                        u32::from_le_bytes(payload[1..].try_into().expect("an event has 4 bytes"))
+                    })
                     .collect();
                 let expected: Vec<u32> = (0..sender.queued[lane.index()]).collect();
                 assert_eq!(numbers, expected, "sender {at}, {lane:?}");
@@ -177,7 +179,7 @@ fn each_event_arrives_once_and_the_outbox_empties() {
         for _ in 0..200 {
             meeting.churn();
             meeting.step();
-            let kept = |sender: &Sender| sender.backlog.len() as u32;
+            let kept = |sender: &Sender| sender.backlog.kept() as u32;
             let before: u32 = meeting.senders.iter().map(|s| s.queued.iter().sum::<u32>()).sum();
             let forgotten = before - meeting.senders.iter().map(kept).sum::<u32>();
             acknowledged.fetch_max(forgotten, Ordering::Relaxed);
@@ -185,7 +187,7 @@ fn each_event_arrives_once_and_the_outbox_empties() {
         (1..=SENDERS).for_each(|index| meeting.world.wake(index));
         // All waiting events are written within 30 s, and acknowledged 16 s later at the latest.
         for _ in 0..1_000 {
-            if meeting.senders.iter().all(|sender| sender.backlog.len() == 0) {
+            if meeting.senders.iter().all(|sender| sender.backlog.kept() == 0) {
                 break;
             }
             meeting.step();
@@ -194,7 +196,7 @@ fn each_event_arrives_once_and_the_outbox_empties() {
         (0..20).for_each(|_| meeting.step());
         meeting.check_delivery();
         for (at, sender) in meeting.senders.iter().enumerate() {
-            assert_eq!(sender.backlog.len(), 0, "sender {at} keeps what has arrived");
+            assert_eq!(sender.backlog.kept(), 0, "sender {at} keeps what has arrived");
             let more = sender.written - sender.queued.iter().sum::<u32>();
             repeated.fetch_add(more, Ordering::Relaxed);
         }

@@ -11,7 +11,7 @@ use nucleus_protocol::limits;
 use serde::Deserialize;
 
 /// Returns the token without the white space and the byte order mark that a file with it may have.
-pub(crate) fn trimmed(token: &str) -> String {
+pub fn trimmed(token: &str) -> String {
     token.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_owned()
 }
 

@@ -60,7 +60,10 @@ impl Query {
     }
 
     /// Checks the limits that the server enforces too. Returns a message about the first violation.
-    pub(crate) fn validate(&self) -> Result<(), &'static str> {
+    ///
+    /// # Errors
+    /// The first limit that is not kept, as one line.
+    pub fn validate(&self) -> Result<(), &'static str> {
         let is_valid = |filter: &session::Filter| {
             is_valid_key(&filter.key)
                 && (1..=limits::MAX_FILTER_VALUES).contains(&filter.values.len())
@@ -137,7 +140,7 @@ impl RoomOptions {
     }
 
     /// Admits only this user and the users that the join
-    /// [expects](crate::ConnectOptions::expect_users).
+    /// expects (`ConnectOptions::expect_users`).
     pub fn by_invitation(self) -> Self {
         self.flag(room_flag::BY_INVITATION)
     }
@@ -173,12 +176,19 @@ impl RoomOptions {
 /// it if it does not exist.
 #[derive(Clone, Default, PartialEq)]
 pub struct RoomSelection {
-    pub(crate) mode: u8,
-    pub(crate) version: String,
-    pub(crate) password: String,
-    pub(crate) expected: Vec<String>,
-    pub(crate) options: RoomOptions,
-    pub(crate) query: Query,
+    /// How the room is found, a number of [`join_mode`].
+    pub mode: u8,
+    /// The application's version, at most 32 bytes. Clients with different versions are never in
+    /// the same room.
+    pub version: String,
+    /// The password of the room to join or create, at most 64 bytes.
+    pub password: String,
+    /// Users for whom seats are reserved for a minute, at most 16.
+    pub expected: Vec<String>,
+    /// The options of the room, used if this join creates it.
+    pub options: RoomOptions,
+    /// The conditions that a matching room must meet.
+    pub query: Query,
 }
 
 /// Largest size of fields, conditions and expected users together, in bytes.
@@ -191,15 +201,15 @@ impl RoomSelection {
     }
 
     /// Returns whether the join looks for any matching room instead of a named one.
-    pub(crate) fn matches(&self) -> bool {
+    pub fn matches(&self) -> bool {
         matches!(self.mode, join_mode::MATCH | join_mode::MATCH_OR_CREATE)
     }
 
     /// Returns the selection for joining again by name a room that this client was in.
     ///
     /// If the room no longer exists, the first client that comes back creates it again, unless that
-    /// client joined with [`join_only`](crate::ConnectOptions::join_only).
-    pub(crate) fn for_rejoin(&self) -> Self {
+    /// client joined with `join_only`.
+    pub fn for_rejoin(&self) -> Self {
         let mode = match self.mode {
             join_mode::JOIN => join_mode::JOIN,
             _ => join_mode::JOIN_OR_CREATE,
@@ -210,7 +220,10 @@ impl RoomSelection {
     }
 
     /// Checks the limits that the server enforces too. Returns a message about the first violation.
-    pub(crate) fn validate(&self) -> Result<(), &'static str> {
+    ///
+    /// # Errors
+    /// The first limit that is not kept, as one line.
+    pub fn validate(&self) -> Result<(), &'static str> {
         let options = &self.options.wire;
         if self.version.len() > limits::MAX_APPLICATION_VERSION {
             Err("the version must have at most 32 bytes")
@@ -245,7 +258,7 @@ impl RoomSelection {
     }
 
     /// Returns a `Join` message with the fields that this selection sets.
-    pub(crate) fn into_join(self) -> Join {
+    pub fn into_join(self) -> Join {
         Join {
             mode: self.mode,
             version: self.version.into_bytes(),

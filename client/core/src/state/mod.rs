@@ -4,7 +4,7 @@
 //! field has a key, a typed [`Value`], and the version of the state that set it. An object also has
 //! an owner.
 //!
-//! An application reads the state with [`crate::Room::field`] and similar methods, and requests
+//! An application reads the state with `Room::field` and similar methods, and requests
 //! changes with a [`Batch`], which the server applies completely or not at all.
 //!
 //! This module does no I/O: [`Replica`] takes the server's messages and returns the changes.

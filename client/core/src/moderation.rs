@@ -24,32 +24,32 @@ pub struct Audit {
     pub at: Time,
 }
 
-/// An act of moderation, named after the method of [`Room`](crate::Room) that requests it.
+/// An act of moderation, named after the method of `Room` that requests it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModerationAct {
-    /// Removes a peer from the room ([`crate::Room::kick`]).
+    /// Removes a peer from the room (`Room::kick`).
     Kick,
-    /// Locks the room ([`crate::Room::lock`]).
+    /// Locks the room (`Room::lock`).
     Lock,
     /// Unlocks the room.
     Unlock,
-    /// Removes the room from the lobby's list ([`crate::Room::hide`]).
+    /// Removes the room from the lobby's list (`Room::hide`).
     Hide,
     /// Puts the room back into the lobby's list.
     Show,
-    /// Mutes a peer ([`crate::Room::mute`]).
+    /// Mutes a peer (`Room::mute`).
     Mute,
-    /// Unmutes a peer ([`crate::Room::unmute`]).
+    /// Unmutes a peer (`Room::unmute`).
     Unmute,
-    /// Mutes all peers that may not moderate ([`crate::Room::mute_all`]).
+    /// Mutes all peers that may not moderate (`Room::mute_all`).
     MuteAll,
     /// Unmutes all peers.
     UnmuteAll,
-    /// Deletes all objects and the room's fields ([`crate::Room::clear`]).
+    /// Deletes all objects and the room's fields (`Room::clear`).
     Clear,
-    /// Hands the right to moderate to another peer ([`crate::Room::hand_over`]).
+    /// Hands the right to moderate to another peer (`Room::hand_over`).
     HandOver,
-    /// Ends the room ([`crate::Room::end`]).
+    /// Ends the room (`Room::end`).
     End,
     /// An act that this version does not know, by its number on the wire.
     Other(u8),

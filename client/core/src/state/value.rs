@@ -57,7 +57,7 @@ impl Value {
 
     /// Converts a value from the wire. Returns `None` for a value without a type, which removes a
     /// field.
-    pub(crate) fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
+    pub fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
         let session::Value { kind, bits, bytes } = wire;
         let invalid = StateFault::Value(kind);
         if bytes.len() > limits::MAX_STATE_VALUE {

@@ -28,14 +28,14 @@ impl Default for Capabilities {
 
 impl Capabilities {
     /// Returns the flags of `Hello`.
-    pub(super) fn flags(&self) -> u8 {
+    pub fn flags(&self) -> u8 {
         HAS_EXPORTER | if self.realtime_port { 0 } else { NO_REALTIME_PORT }
     }
 
     /// Returns `largest_body` of `Join` for a session whose QUIC datagrams hold `datagram` bytes;
     /// `None`: it carries no datagrams. The second value is whether the session can carry realtime
     /// messages.
-    pub(super) fn largest_body(&self, datagram: Option<usize>) -> (u16, bool) {
+    pub fn largest_body(&self, datagram: Option<usize>) -> (u16, bool) {
         let range = limits::MIN_BODY..=limits::MAX_BODY;
         let wanted = usize::from(self.largest_body).clamp(*range.start(), *range.end());
         let carried = datagram.unwrap_or(0).saturating_sub(limits::LINK_ID);

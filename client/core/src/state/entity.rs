@@ -52,7 +52,7 @@ impl From<ObjectId> for EntityId {
 }
 
 /// The id of an object of the room. The creator of the object chooses the id, see
-/// [`crate::Room::new_object_id`].
+/// `Room::new_object_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);
 

@@ -9,7 +9,7 @@ use nucleus_protocol::limits::{
 };
 use nucleus_protocol::session::{EventAck, Lane, PIECE_CONTINUES, PIECE_MORE};
 
-use crate::session::{ProtocolError, To};
+use super::{ProtocolError, To};
 
 /// Bytes of each lane that may wait to be written. Beyond the limit, a sender waits.
 const MAX_WAITING: usize = 64 << 10;
@@ -32,12 +32,15 @@ const _: () = assert!(
 
 /// An event, or a piece of a larger message, that waits or is not acknowledged.
 #[derive(Clone, Debug)]
-pub(super) struct QueuedEvent {
-    pub(super) to: To,
-    pub(super) channel: u8,
+pub struct QueuedEvent {
+    /// The recipients.
+    pub to: To,
+    /// The application's channel.
+    pub channel: u8,
     /// Flags of a piece on the bulk lane, see [`nucleus_protocol::session::EventUp::piece`].
-    pub(super) piece: u8,
-    pub(super) payload: Arc<[u8]>,
+    pub piece: u8,
+    /// The application's data.
+    pub payload: Arc<[u8]>,
 }
 
 impl QueuedEvent {
@@ -49,7 +52,7 @@ impl QueuedEvent {
 
 /// The kept events of a participant, over all of its sessions.
 #[derive(Default)]
-pub(super) struct EventBacklog {
+pub struct EventBacklog {
     lanes: [LaneBacklog; 2],
     /// Whether there has been a session.
     attached: bool,
@@ -61,7 +64,7 @@ impl EventBacklog {
     ///
     /// # Errors
     /// [`ProtocolError::EventCount`]. Nothing is changed then.
-    pub(super) fn attach(
+    pub fn attach(
         &mut self,
         taken: [u32; 2],
         new_peer: bool,
@@ -82,7 +85,7 @@ impl EventBacklog {
     ///
     /// # Errors
     /// [`ProtocolError::EventCount`]. Nothing is forgotten then.
-    pub(super) fn acknowledge(&mut self, ack: &EventAck) -> Result<bool, ProtocolError> {
+    pub fn acknowledge(&mut self, ack: &EventAck) -> Result<bool, ProtocolError> {
         let taken = [ack.events_taken, ack.bulk_taken];
         self.check(taken)?;
         let lanes = self.lanes.iter_mut().zip(taken);
@@ -104,7 +107,7 @@ impl EventBacklog {
     }
 
     /// Queues the events if the lane has capacity. Returns whether it had.
-    pub(super) fn offer(&mut self, lane: Lane, events: &mut Option<Vec<QueuedEvent>>) -> bool {
+    pub fn offer(&mut self, lane: Lane, events: &mut Option<Vec<QueuedEvent>>) -> bool {
         let backlog = &mut self.lanes[lane.index()];
         if backlog.waiting_bytes >= MAX_WAITING {
             return false;
@@ -117,27 +120,27 @@ impl EventBacklog {
 
     /// Returns the next event to write on a lane. From now on the server may have it.
     /// [`Self::mark_written`] must follow before the next call.
-    pub(super) fn begin_write(&mut self, lane: Lane) -> Option<QueuedEvent> {
+    pub fn begin_write(&mut self, lane: Lane) -> Option<QueuedEvent> {
         self.lanes[lane.index()].begin_write()
     }
 
     /// Counts the event of [`Self::begin_write`] as written.
-    pub(super) fn mark_written(&mut self, lane: Lane) {
+    pub fn mark_written(&mut self, lane: Lane) {
         self.lanes[lane.index()].mark_written();
     }
 
     /// Returns whether events wait to be written.
-    pub(super) fn has_waiting(&self) -> bool {
+    pub fn has_waiting(&self) -> bool {
         self.lanes.iter().any(|backlog| backlog.waiting_bytes > 0)
     }
 
     /// Returns how many events are kept.
-    pub(super) fn len(&self) -> usize {
+    pub fn kept(&self) -> usize {
         self.lanes.iter().map(|backlog| backlog.events.len()).sum()
     }
 
     /// Drops all events.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 }
@@ -222,7 +225,7 @@ impl LaneBacklog {
 
 /// Cuts a message into at least one piece of at most `size` bytes. Returns each piece with its
 /// flags.
-pub(super) fn pieces(payload: &[u8], size: usize) -> impl Iterator<Item = (u8, &[u8])> {
+pub fn pieces(payload: &[u8], size: usize) -> impl Iterator<Item = (u8, &[u8])> {
     let count = payload.len().div_ceil(size.max(1)).max(1);
     (0..count).map(move |n| {
         let continues = if n > 0 { PIECE_CONTINUES } else { 0 };
@@ -314,7 +317,7 @@ mod tests {
         assert_eq!(kept(&backlog), [(3, 1), (2, 1)]);
         assert_eq!(backlog.acknowledge(&ack(3, 0)), Ok(false), "repeated");
         assert_eq!(backlog.acknowledge(&ack(4, 1)), Ok(true));
-        assert_eq!((kept(&backlog), backlog.len()), ([(2, 0), (1, 0)], 3));
+        assert_eq!((kept(&backlog), backlog.kept()), ([(2, 0), (1, 0)], 3));
         check_bytes(&backlog);
         assert!(backlog.has_waiting());
     }
@@ -327,7 +330,7 @@ mod tests {
         assert_eq!(kept(&backlog), [(3, 1), (1, 0)]);
         assert_eq!(backlog.acknowledge(&ack(2, 0)), Ok(true));
         check_bytes(&backlog);
-        assert!(backlog.acknowledge(&ack(3, 0)).is_err() && backlog.len() == 3);
+        assert!(backlog.acknowledge(&ack(3, 0)).is_err() && backlog.kept() == 3);
     }
 
     /// Nothing is lost by the count of a server that goes backwards or is ahead, on either lane and
@@ -423,7 +426,7 @@ mod tests {
         assert_eq!(backlog.attach([70, 7], false, true), Ok(()));
         write(&mut backlog.lanes[0]);
         assert_eq!(backlog.acknowledge(&ack(71, 7)), Ok(true));
-        assert_eq!(backlog.len(), 0);
+        assert_eq!(backlog.kept(), 0);
     }
 
     /// The remaining pieces are useless, because the first piece was sent as another peer.

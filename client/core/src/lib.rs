@@ -1,0 +1,27 @@
+//! The client's rules: what a client of a Nucleus server does, without sockets, threads, clocks and
+//! randomness. The caller passes in the time, what has arrived, and random numbers.
+//!
+//! The crate `nucleus-client` drives these rules with quinn and tokio. An SDK for another engine
+//! drives them with what that engine has.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`session`] | which server a client tries, when it tries again, and which events it keeps until the server has them |
+//! | [`realtime`] | the messages of the realtime plane |
+//! | [`roster`] | the peers of a room |
+//! | [`mod@state`] | a room's shared state |
+//! | [`assembly`] | the messages of the bulk lane |
+//! | [`event`] | the events that a room delivers to the application |
+//! | [`moderation`] | the acts of moderation |
+//! | [`rooms`] | how a join selects a room |
+//! | [`token`] | what a client may read from its own join token |
+
+pub mod assembly;
+pub mod event;
+pub mod moderation;
+pub mod realtime;
+pub mod rooms;
+pub mod roster;
+pub mod session;
+pub mod state;
+pub mod token;

@@ -1,0 +1,202 @@
+//! The errors of sessions, one enum for each operation. The error texts say what to do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nucleus_protocol::codec::Truncated;
+use nucleus_protocol::realtime::pose::PoseError;
+use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Lane, Schema};
+
+use crate::state::StateFault;
+
+/// The error of joining a room or opening a social session.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The server refused the join.
+    #[error("{}", refusal(*.code, *.number, .text, *.retry_after))]
+    Refused {
+        /// The reason; `None` if this version does not know the number.
+        code: Option<Code>,
+        /// The reason's number on the wire.
+        number: u16,
+        /// The server's explanation.
+        text: String,
+        /// The shortest pause before another attempt; `None` if the server named none.
+        retry_after: Option<Duration>,
+        /// Other servers to try, each as `host:port`.
+        endpoints: Vec<String>,
+    },
+    /// An option is outside its limits. Nothing was sent.
+    #[error("{0}")]
+    Options(&'static str),
+    /// The client cannot connect to the server's name or address. Holds the reason.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// TLS failed: the certificate is not trusted, or the other end is not a Nucleus server. Holds
+    /// the reason.
+    #[error(
+        "the secure connection failed: {0}. If the server's certificate was renewed, get a new \
+         token or pin"
+    )]
+    Tls(String),
+    /// The connection broke before the server answered. Holds the reason.
+    #[error("the connection was lost while joining: {0}. Try again")]
+    Connection(String),
+    /// The server broke the protocol.
+    #[error("the server's answer is invalid: {0}. Are client and server versions compatible?")]
+    Protocol(#[from] ProtocolError),
+    /// The server did not answer in time.
+    #[error(
+        "no answer from {server}: is the server running, and UDP port {} open on the way to it?",
+        .server.port()
+    )]
+    TimedOut {
+        /// The address that did not answer.
+        server: SocketAddr,
+    },
+}
+
+fn refusal(code: Option<Code>, number: u16, text: &str, retry: Option<Duration>) -> String {
+    let name = code.map_or_else(|| format!("code {number}"), |code| code.to_string());
+    let text = if text.is_empty() { "no reason given" } else { text };
+    let advice = code.map_or("", advice);
+    let retry = retry.map_or_else(String::new, |d| format!(" Try again in {} ms.", d.as_millis()));
+    format!("the server refused ({name}): {text}.{advice}{retry}")
+}
+
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::Version => " Update the client or the server, whichever is older.",
+        Code::TokenMalformed => " Use the complete token, as `nucleus token` printed it.",
+        Code::TokenExpired => " Get a new token.",
+        Code::TokenNotYetValid => " Check the clocks of both machines.",
+        Code::TokenAlgorithm | Code::TokenSignature | Code::TokenAudience => {
+            " Get a token for this server."
+        }
+        Code::RoomNotAllowed => {
+            " Get a token for this room, or join the room that the token names."
+        }
+        Code::RoomFull => " Choose another room.",
+        Code::RoomExists => " Choose another name, or join the room.",
+        Code::NoSuchRoom => " Create a room, or use fewer conditions.",
+        Code::Incompatible => " Update the older application.",
+        Code::WrongPassword => " Ask the creator of the room.",
+        Code::NotInvited => " Ask for an invitation.",
+        Code::AlreadyJoined => " Leave the room on the other device first.",
+        Code::ServerFull | Code::ShuttingDown => " Try again later or on another server.",
+        _ => "",
+    }
+}
+
+/// The way in which the other end broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// A message's header is invalid or announces too many bytes.
+    #[error(transparent)]
+    Header(#[from] BadHeader),
+    /// A message's body does not match its schema.
+    #[error(transparent)]
+    Archive(#[from] InvalidArchive),
+    /// A handshake message ends too early.
+    #[error(transparent)]
+    Handshake(#[from] Truncated),
+    /// A message came on a stream, or at a time, where it is not allowed.
+    #[error("a {0:?} message does not belong there")]
+    Unexpected(Schema),
+    /// The server chose a version that this client did not offer.
+    #[error("version {0} of the session protocol was not offered")]
+    Version(u8),
+    /// A version of the roster is missing.
+    #[error("received roster version {found}, expected {expected}")]
+    RosterVersion {
+        /// The previous version plus one.
+        expected: u32,
+        /// The received version.
+        found: u32,
+    },
+    /// A message about the room's state is invalid.
+    #[error(transparent)]
+    State(#[from] StateFault),
+    /// The server's count of the events that it has taken goes backwards, or is ahead of the events
+    /// that this client has sent. Counts wrap.
+    #[error("the server took {taken} events ({lane:?}); possible are {least} to {most}")]
+    EventCount {
+        /// The lane.
+        lane: Lane,
+        /// The received count.
+        taken: u32,
+        /// The newest count before.
+        least: u32,
+        /// The number of events sent.
+        most: u32,
+    },
+    /// The server opened a second state stream.
+    #[error("a session has one state stream, this is a second")]
+    SecondState,
+    /// A stream ended although a message was expected.
+    #[error("the stream ended in the middle of a message")]
+    Ended,
+}
+
+/// The reason why the server's grant of a realtime link is unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The server chose an AEAD suite that this client did not offer.
+    #[error("the server chose AEAD suite {0}, which was not offered")]
+    Suite(u8),
+    /// The server named no usable realtime address.
+    #[error("the server named no usable address of its realtime plane")]
+    Endpoint,
+    /// TLS could not export keying material, or there was no randomness.
+    #[error("no key material for the realtime plane")]
+    Keys,
+}
+
+/// The error of sending a message. No part of the message was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The payload is too large.
+    #[error("a payload of {len} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Size of the payload in bytes.
+        len: usize,
+        /// Largest allowed size in bytes.
+        limit: usize,
+    },
+    /// The pose has numbers that the others cannot receive as they are.
+    #[error(transparent)]
+    Pose(#[from] PoseError),
+    /// The level of a voice packet is not in -dBov.
+    #[error("a voice level of {0} is over 127: levels are in -dBov, 0 is loudest")]
+    VoiceLevel(u8),
+    /// Reserved flags of a voice packet are set.
+    #[error("the voice flags {0:#04x} are reserved")]
+    VoiceFlags(u8),
+    /// The channel is reserved for the protocol.
+    #[error("channel {0} is reserved for the protocol; an application uses 0 to 239")]
+    ReservedChannel(u8),
+    /// The event names too many peers.
+    #[error("the event names {count} peers; at most {limit} are allowed")]
+    TooManyPeers {
+        /// Number of named peers.
+        count: usize,
+        /// Largest allowed number.
+        limit: usize,
+    },
+    /// [`To::OthersAndLater`](super::To::OthersAndLater) is not allowed for messages of the bulk
+    /// lane.
+    #[error(
+        "messages of the bulk lane are not kept for peers that join later: put lasting data into \
+         the shared state"
+    )]
+    NotKept,
+    /// The server or this client lacks the feature.
+    #[error("the server, or this client, does not offer {0}")]
+    NotOffered(&'static str),
+    /// The recipient is not in the room.
+    #[error("the recipient is not in the room")]
+    UnknownPeer,
+    /// The session is closed.
+    #[error("the session is closed")]
+    Closed,
+}

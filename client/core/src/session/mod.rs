@@ -1,0 +1,14 @@
+//! A client's sessions: which server it tries and when, what it can do, and which events it keeps
+//! until the server has them.
+
+pub mod backlog;
+mod capabilities;
+mod error;
+mod reconnect;
+pub mod servers;
+mod to;
+
+pub use capabilities::Capabilities;
+pub use error::{JoinError, LinkError, ProtocolError, SendError};
+pub use reconnect::{Backoff, LONGEST_PATIENCE, may_reconnect};
+pub use to::{To, encode_event};
