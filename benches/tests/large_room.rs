@@ -34,7 +34,7 @@ fn servers_of(parent: u32) -> Vec<u32> {
 
 #[test]
 fn a_measurement_without_its_servers_has_no_result() {
-    let child = large_room("--members 20 --senders 1 --rounds 1 --seconds 5");
+    let child = large_room("--members 20 --senders 1 --rounds 1 --seconds 15");
     let deadline = Instant::now() + START;
     let servers = loop {
         let servers = servers_of(child.id());
@@ -44,7 +44,7 @@ fn a_measurement_without_its_servers_has_no_result() {
         assert!(Instant::now() < deadline, "no servers");
         std::thread::sleep(Duration::from_millis(20));
     };
-    // The flood settles for 3 s and is measured for 5 s.
+    // The flood settles for 3 s and is measured for 15 s.
     std::thread::sleep(Duration::from_secs(6));
     let kills = servers.iter().map(|pid| format!("kill -KILL {pid}; ")).collect::<String>();
     assert!(Command::new("sh").args(["-c", &kills]).status().is_ok());

@@ -1,45 +1,39 @@
 //! A server's address: host and port, and the addresses of its name.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 
 use crate::servers::ReturnServers;
-use crate::session::ConnectError;
+use crate::session::{ConnectError, ResolvedServer};
 
 /// Port of the session plane if the address names none.
 const DEFAULT_PORT: u16 = 5055;
-/// How many addresses of the server's name the client tries. Each may take 10 s, and a user does
-/// not wait for more than two.
-const MAX_ADDRESSES: usize = 2;
-
-/// Returns at most [`MAX_ADDRESSES`] addresses of `host`. The error text contains `server`.
-pub(crate) async fn resolve(
-    server: &str,
-    host: &str,
-    port: u16,
-) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found = tokio::net::lookup_host((host, port)).await;
-    let source = |source| ConnectError::Resolve { server: server.to_owned(), source };
-    Ok(found.map_err(source)?.take(MAX_ADDRESSES).collect())
+/// Returns the addresses of `server`, `host:port`. They are looked up anew at each call.
+///
+/// # Errors
+/// [`ConnectError::Resolve`] if the name has no address.
+pub(crate) async fn resolve(server: &str) -> Result<ResolvedServer, ConnectError> {
+    let (host, port) = host_and_port(server);
+    let unresolved = |source| ConnectError::Resolve { server: server.to_owned(), source };
+    let found = tokio::net::lookup_host((host, port)).await.map_err(unresolved)?;
+    let addresses: Vec<_> = found.collect();
+    if addresses.is_empty() {
+        return Err(unresolved(io::Error::new(io::ErrorKind::NotFound, "no address")));
+    }
+    // A certificate names an address without its zone.
+    let name = host.split('%').next().unwrap_or_default().to_owned();
+    Ok(ResolvedServer { name, addresses })
 }
 
-/// Returns the address and the host name of the next try. Resolves the name anew; each round uses
-/// another of its addresses. Skips a name that has no address now. `None`: no name has one.
-pub(crate) async fn next_address(servers: &mut ReturnServers) -> Option<(SocketAddr, String)> {
+/// Returns the server of the next try. Skips a name that has no address now. `None`: no name has
+/// one.
+pub(crate) async fn resolve_next(servers: &mut ReturnServers) -> Option<ResolvedServer> {
     for _ in 0..servers.in_turn() {
-        let server = servers.next_server();
-        let (host, port) = host_and_port(&server);
-        let Ok(addresses) = resolve(&server, host, port).await else { continue };
-        if let Some(address) = addresses.first() {
-            return Some((*address, host.to_owned()));
+        if let Ok(server) = resolve(&servers.next_server()).await {
+            return Some(server);
         }
     }
     None
-}
-
-/// Returns the error for a server whose name has no address.
-pub(crate) fn unresolved(server: &str, why: &str) -> ConnectError {
-    let source = std::io::Error::new(std::io::ErrorKind::NotFound, why.to_owned());
-    ConnectError::Resolve { server: server.to_owned(), source }
 }
 
 /// Splits `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port` into

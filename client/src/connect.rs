@@ -1,20 +1,18 @@
 //! [`connect`]: connects to a server and joins a room.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use nucleus_protocol::session::{Code, join_mode};
 use tokio::time::{Instant, timeout_at};
 
-use crate::address::{host_and_port, resolve, unresolved};
-use crate::realtime::driver::unspecified;
+use crate::address::resolve;
 use crate::room::{Room, RoomConnector};
 use crate::rooms::{Query, RoomOptions, RoomSelection};
 use crate::servers::{NamedServers, ReturnServers};
 use crate::session::{
-    Capabilities, ConnectError, JoinError, LONGEST_PATIENCE, Session, SessionOptions, Trust,
-    client_config, endpoints,
+    Capabilities, ConnectError, JoinError, LONGEST_PATIENCE, ResolvedServer, Session,
+    SessionOptions, SessionSockets, Trust, client_config, endpoints,
 };
 use crate::token;
 
@@ -171,7 +169,7 @@ impl ConnectOptions {
         self
     }
 
-    fn session_options(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
+    fn session_options(&self, server: ResolvedServer) -> SessionOptions {
         let named = self.room.clone();
         let room = if self.selection.matches() {
             named.unwrap_or_default()
@@ -181,7 +179,6 @@ impl ConnectOptions {
         };
         SessionOptions {
             server,
-            server_name: server_name.to_owned(),
             token: self.token.clone(),
             room,
             name: self.name.clone(),
@@ -207,9 +204,9 @@ impl fmt::Debug for ConnectOptions {
 
 /// Connects to a server and joins a room.
 ///
-/// Tries at most two addresses of the server's name, each for at most 10 s. If the server refuses
-/// the join and names other servers, tries these, for at most 30 s. Must be called inside a tokio
-/// runtime.
+/// Tries the addresses of the server's name at the same time, a quarter of a second apart, for at
+/// most 10 s. If the server refuses the join and names other servers, tries these, for at most 30 s.
+/// Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// * [`ConnectError::NoTrust`] or [`ConnectError::Trust`] if no usable certificate is trusted.
@@ -264,28 +261,16 @@ async fn connect_to(
     config: &quinn::ClientConfig,
     server: &str,
 ) -> Result<Room, ConnectError> {
-    let (host, port) = host_and_port(server);
-    let mut last = None;
-    for address in resolve(server, host, port).await? {
-        let endpoint = quinn::Endpoint::client(unspecified(address))?;
-        let session_options = options.session_options(address, host);
-        match Session::join(&endpoint, config.clone(), session_options.clone()).await {
-            Ok(session) => {
-                let connector = RoomConnector {
-                    endpoint,
-                    config: config.clone(),
-                    options: session_options,
-                    patience: options.patience,
-                    servers: ReturnServers::new(server, endpoints(&session.joined().entries)),
-                };
-                return Room::open(connector, session).await;
-            }
-            // Another address may be reachable. Any other error would be the same at each address.
-            Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(last.map_or_else(|| unresolved(server, "no address"), ConnectError::from))
+    let session_options = options.session_options(resolve(server).await?);
+    let sockets = SessionSockets::New;
+    let session = Session::join(&sockets, config.clone(), session_options.clone()).await?;
+    let connector = RoomConnector {
+        config: config.clone(),
+        options: session_options,
+        patience: options.patience,
+        servers: ReturnServers::new(server, endpoints(&session.joined().entries)),
+    };
+    Room::open(connector, session).await
 }
 
 /// Returns the trust that the application chose, or else the pins in the token.
@@ -301,9 +286,7 @@ mod tests {
     #[test]
     fn no_token_in_a_log() {
         let options = ConnectOptions::new("h", "s3cret").room("r");
-        assert!(
-            !format!("{options:?}{:?}", options.session_options(([0; 4], 1).into(), "h"))
-                .contains("s3cret")
-        );
+        let server = ResolvedServer { name: "h".into(), addresses: Vec::new() };
+        assert!(!format!("{options:?}{:?}", options.session_options(server)).contains("s3cret"));
     }
 }

@@ -32,6 +32,7 @@
 //! The crate contains no platform-specific code: it builds for Windows, Android, macOS and Linux.
 
 mod address;
+mod come_back;
 mod connect;
 mod queue;
 pub mod realtime;

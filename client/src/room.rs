@@ -1,6 +1,7 @@
 //! [`Room`]: a joined room as an application uses it.
 
 mod backlog;
+mod desired;
 mod renewal;
 mod requests;
 mod state;
@@ -23,9 +24,10 @@ use crate::realtime::driver::{Driver, DriverClock, DriverCommand, DriverShared};
 use crate::realtime::speaking::SpeakingChange;
 use crate::realtime::{OutgoingMessage, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo, Roster};
-use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
+use crate::session::{ConnectError, CurrentEndpoint, EventOutbox, SendError, Session, To};
 use crate::state::Replica;
 use crate::token;
+use desired::DesiredState;
 pub use renewal::RenewError;
 use renewal::TokenRenewal;
 use requests::RoomRequests;
@@ -92,7 +94,7 @@ pub struct RoomStats {
 /// The client resumes a lost session by itself, see [`RoomEvent::Interrupted`].
 pub struct Room {
     name: String,
-    endpoint: quinn::Endpoint,
+    endpoint: CurrentEndpoint,
     shared: Arc<RoomShared>,
     realtime: Arc<DriverShared>,
     inbox: Mutex<Inbox>,
@@ -115,6 +117,7 @@ struct RoomShared {
     bulk_dropped: AtomicU64,
     /// Whether this client has muted itself.
     self_muted: AtomicBool,
+    desired: DesiredState,
     closed: AtomicBool,
 }
 
@@ -159,7 +162,8 @@ impl Room {
         let roster = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let config = session.link_config()?;
         let realtime = Arc::new(DriverShared::new(DriverClock::start(), OUTGOING, INCOMING));
-        let (endpoint, connection) = (connector.endpoint.clone(), session.connection().clone());
+        let endpoint = CurrentEndpoint::new(session.endpoint().clone());
+        let connection = session.connection().clone();
         let driver = Driver::open(config, endpoint.clone(), connection, realtime.clone()).await?;
         let (commands, driven) = mpsc::channel(COMMANDS);
         tokio::spawn(driver.run(driven));
@@ -178,10 +182,12 @@ impl Room {
             next_object: AtomicU32::new(1),
             bulk_dropped: AtomicU64::new(0),
             self_muted: AtomicBool::new(false),
+            desired: DesiredState::default(),
             closed: AtomicBool::new(false),
         });
         let (events, reliable) = mpsc::channel(RELIABLE);
-        let task = RoomTask::new(connector, shared.clone(), commands, events, session);
+        let task =
+            RoomTask::new(connector, endpoint.clone(), shared.clone(), commands, events, session);
         tokio::spawn(task.run());
         let inbox = Mutex::new(Inbox { reliable, on_fallback: realtime.on_fallback.subscribe() });
         Ok(Room { name, endpoint, shared, realtime, inbox })
@@ -326,18 +332,18 @@ impl Room {
     /// Subscribes to these groups and unsubscribes from all others. A subscriber receives the
     /// group's events and realtime messages.
     ///
-    /// A new peer has no subscriptions. A resumed session keeps them; after [`RoomEvent::Rejoined`]
-    /// the client must subscribe again.
-    ///
-    /// Returns when the server has answered. Counts as a request, see [`Room::change`].
+    /// The setting stays over a lost session and over [`RoomEvent::Rejoined`]. Returns when the server
+    /// has answered; at once, if the session is lost: the client then sends it when it has a
+    /// session again. Counts as a request, see [`Room::change`].
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// See [`StateError`]; never `NotConnected` and `Interrupted`.
     pub async fn subscribe(
         &self,
         groups: impl IntoIterator<Item = Group>,
     ) -> Result<(), StateError> {
-        self.shared.requests.subscribe(groups.into_iter().collect()).await.map(drop)
+        let groups = groups.into_iter().collect();
+        self.shared.desired.subscribe(&self.shared.requests, groups).await
     }
 
     /// Hands in a fresh token of the same user, for example after [`RoomEvent::TokenWanted`]. The
@@ -388,7 +394,7 @@ impl Room {
     pub async fn leave(&self) {
         self.shared.events.leave().await;
         // The process may end right after this call, so let the last packets go out first.
-        let _ = tokio::time::timeout(DRAIN, self.endpoint.wait_idle()).await;
+        let _ = tokio::time::timeout(DRAIN, self.endpoint.get().wait_idle()).await;
     }
 
     fn send(

@@ -402,7 +402,7 @@ fn a_join_that_starts_late_is_timed_from_when_it_was_due() {
     loadgen.signal("STOP");
     std::thread::sleep(Duration::from_millis(2_500));
     loadgen.signal("CONT");
-    let ended = loadgen.ended_within(END);
+    let ended = loadgen.ended_within(START + END);
     assert_eq!((ended.code, &ended.json["joins"]["ok"]), (Some(0), &json!(40)), "{}", ended.stdout);
     let p99 = ended.json["joins"]["p99_ms"].as_f64().unwrap();
     assert!(p99 > 1_000.0, "the joins of 2.5 s began late: {p99}");

@@ -2,7 +2,7 @@
 //! clock.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::speaking::{Speaking, SpeakingChange};
 use super::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
 use crate::queue::Queue;
 use crate::roster::{PeerId, Slot};
+use crate::session::{CurrentEndpoint, unspecified};
 
 /// Datagrams that are read before other work continues.
 const READ_BATCH: usize = 64;
@@ -117,15 +118,6 @@ impl DriverShared {
     }
 }
 
-/// Returns the unspecified local address of the same address family as `remote`, with port 0.
-pub(crate) fn unspecified(remote: SocketAddr) -> SocketAddr {
-    let ip = match remote.ip() {
-        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-    };
-    SocketAddr::new(ip, 0)
-}
-
 /// Returns the local address from which this machine reaches `remote`. Sends nothing.
 fn local_address(remote: SocketAddr) -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind(unspecified(remote)).ok()?;
@@ -137,7 +129,7 @@ fn local_address(remote: SocketAddr) -> Option<IpAddr> {
 pub(crate) struct Driver {
     realtime: Realtime,
     socket: UdpSocket,
-    endpoint: quinn::Endpoint,
+    endpoint: CurrentEndpoint,
     connection: quinn::Connection,
     shared: Arc<DriverShared>,
     remote: SocketAddr,
@@ -149,7 +141,7 @@ impl Driver {
     /// Opens a socket and creates the link.
     pub(crate) async fn open(
         config: LinkConfig,
-        endpoint: quinn::Endpoint,
+        endpoint: CurrentEndpoint,
         connection: quinn::Connection,
         shared: Arc<DriverShared>,
     ) -> io::Result<Self> {
@@ -230,7 +222,7 @@ impl Driver {
         self.renew_socket().await;
         self.realtime.network_changed();
         let session = std::net::UdpSocket::bind(unspecified(self.connection.remote_address()));
-        if let Err(error) = session.and_then(|socket| self.endpoint.rebind(socket)) {
+        if let Err(error) = session.and_then(|socket| self.endpoint.get().rebind(socket)) {
             tracing::debug!(%error, "no new session socket");
         }
     }

@@ -18,6 +18,9 @@ use crate::realtime::driver::DriverCommand;
 /// Size of the queued events, in bytes, at which the room's task stops reading the session. QUIC's
 /// flow control then stops the senders. The limit is one second of events in the largest rooms.
 const LIMIT: usize = 256 << 10;
+/// Items at which a lost session is not resumed any more: those of one session, with the rosters and
+/// states of a few others.
+const MAX_ITEMS: usize = 64 << 10;
 /// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
 
@@ -75,6 +78,12 @@ impl Backlog {
 
     pub(super) fn is_full(&self) -> bool {
         self.cost >= LIMIT
+    }
+
+    /// Returns whether the application takes nothing, over several sessions: one session alone stops
+    /// at the limit.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.cost >= 2 * LIMIT || self.items.len() >= MAX_ITEMS
     }
 
     /// Delivers the first item as soon as its channel has capacity. Cancel-safe.

@@ -1,34 +1,36 @@
 //! The room's task: updates the roster and the shared state, passes reliable events to the
 //! application, and resumes a lost session.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 use nucleus_protocol::ids::RoomInstanceId;
 use nucleus_protocol::session::{
-    Code, Features, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS, act,
+    Code, Features, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::RoomShared;
 use super::backlog::{Backlog, RoomEnded};
-use crate::address::next_address;
+use super::desired;
+use super::renewal::TokenRenewal;
 use crate::assembly::BulkAssembly;
+use crate::come_back::Tries;
 use crate::event::{RoomEvent, Throttle};
-use crate::realtime::driver::{DriverCommand, unspecified};
+use crate::realtime::driver::DriverCommand;
 use crate::roster::{PeerId, Roster, RosterChange};
-use crate::servers::{NextTry, ReturnServers};
+use crate::servers::ReturnServers;
 use crate::session::{
-    Backoff, JoinError, ProtocolError, ResumeFrom, Session, SessionEvent, SessionOptions,
-    SessionReceiver, endpoints, may_reconnect,
+    CurrentEndpoint, JoinError, ProtocolError, ResumeFrom, Session, SessionEvent, SessionOptions,
+    SessionReceiver, SessionSockets, endpoints, may_reconnect,
 };
 use crate::state::{Replica, StateChange};
 
 /// Everything that the client needs to join the room, also after a lost session.
 pub(crate) struct RoomConnector {
-    pub(crate) endpoint: quinn::Endpoint,
     pub(crate) config: quinn::ClientConfig,
     pub(crate) options: SessionOptions,
     /// How long the client tries to resume a lost session.
@@ -40,6 +42,7 @@ pub(crate) struct RoomConnector {
 /// The state of the room's task.
 pub(super) struct RoomTask {
     connector: RoomConnector,
+    endpoint: CurrentEndpoint,
     shared: Arc<RoomShared>,
     backlog: Backlog,
     receiver: SessionReceiver,
@@ -66,6 +69,7 @@ type Push = fn(&mut Backlog, RoomEvent);
 impl RoomTask {
     pub(super) fn new(
         connector: RoomConnector,
+        endpoint: CurrentEndpoint,
         shared: Arc<RoomShared>,
         commands: mpsc::Sender<DriverCommand>,
         events: mpsc::Sender<RoomEvent>,
@@ -85,6 +89,7 @@ impl RoomTask {
         let (ticket, bulk) = (joined.ticket, BulkAssembly::default());
         Self {
             connector,
+            endpoint,
             shared,
             backlog,
             receiver,
@@ -266,69 +271,37 @@ impl RoomTask {
         if !may_reconnect(code) || self.connector.patience.is_zero() {
             return self.close(code, text).await;
         }
+        if self.backlog.is_overfull() {
+            return self.close(code, "the application takes no events".into()).await;
+        }
         self.backlog.push_event(RoomEvent::Interrupted { code, text });
-        self.backlog.flush().await?;
-        let (events, outbox) = (self.backlog.event_sender(), self.shared.events.clone());
-        let session = tokio::select! {
-            session = self.rejoin() => session,
-            () = events.closed() => return Err(RoomEnded),
-            () = outbox.closed() => {
-                return self.close(Some(Code::Left), "closed by this client".into()).await;
-            }
-        };
-        match session {
-            Ok(session) => self.resume_with(session).await,
-            Err(error) => {
+        let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
+        let resume = ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk };
+        match self.join_again_while_delivering(resume).await? {
+            None => self.close(Some(Code::Left), "closed by this client".into()).await,
+            Some(Ok(session)) => self.resume_with(session).await,
+            Some(Err(error)) => {
                 let code = if let JoinError::Refused { code, .. } = error { code } else { None };
                 self.close(code, error.to_string()).await
             }
         }
     }
 
-    /// Joins again until a join succeeds, [`RoomConnector::patience`] has passed, or another
-    /// attempt cannot help.
-    async fn rejoin(&mut self) -> Result<Session, JoinError> {
-        let deadline = Instant::now() + self.connector.patience;
-        let mut backoff = Backoff::default();
-        let (mut next, mut earlier) = (NextTry::AfterPause(Duration::ZERO), None);
+    /// Joins again, and delivers events meanwhile: the application may wait for something that needs
+    /// a session before it takes the next event. Returns `None` if the application closes the room.
+    async fn join_again_while_delivering(
+        &mut self,
+        resume: ResumeFrom,
+    ) -> Result<Option<Result<Session, JoinError>>, RoomEnded> {
+        let RoomTask { connector, shared, backlog, .. } = self;
+        let (events, outbox) = (backlog.event_sender(), shared.events.clone());
+        let mut joining = pin!(join_again(connector, &shared.renewal, resume));
         loop {
-            if let NextTry::AfterPause(least) = next {
-                sleep(backoff.pause(Some(least), fastrand::u64(..))).await;
-            }
-            let connector = &mut self.connector;
-            // Without an address, the one before is tried again: a name service may fail too.
-            if next != NextTry::SameServer
-                && let Some((server, name)) = next_address(&mut connector.servers).await
-            {
-                (connector.options.server, connector.options.server_name) = (server, name);
-            }
-            if let Some(token) = self.shared.renewal.take_newest() {
-                earlier = Some(std::mem::replace(&mut connector.options.token, token));
-            }
-            // While a device sleeps, its operating system may close the socket.
-            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(connector.options.server)) {
-                // If this fails, the old socket stays in use.
-                let _ = connector.endpoint.rebind(socket);
-            }
-            let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
-            let mut options = connector.options.clone();
-            options.resume =
-                Some(ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk });
-            let joining = Session::join(&connector.endpoint, connector.config.clone(), options);
-            let error = match joining.await {
-                Ok(session) => return Ok(session),
-                Err(error) => error,
-            };
-            tracing::debug!(%error, "the session is not resumed yet");
-            // The newest token may never have been checked. The one before may still be good.
-            if let Some(token) = earlier.take_if(|_| error.is_about_token()) {
-                connector.options.token = token;
-                next = NextTry::SameServer;
-                continue;
-            }
-            next = connector.servers.failed(&error);
-            if next == NextTry::Never || Instant::now() >= deadline {
-                return Err(error);
+            tokio::select! {
+                outcome = &mut joining => return Ok(Some(outcome)),
+                delivered = backlog.deliver_next(), if !backlog.is_empty() => delivered?,
+                () = events.closed() => return Err(RoomEnded),
+                () = outbox.closed() => return Ok(None),
             }
         }
     }
@@ -341,6 +314,7 @@ impl RoomTask {
             Err(error) => return self.close(None, error.to_string()).await,
         };
         let connection = session.connection().clone();
+        self.endpoint.set(session.endpoint().clone());
         self.connector.servers.joined(endpoints(&joined.entries));
         let left = Duration::from_secs(session.settings().ticket_ttl_s);
         self.token_wanted_at = after_three_quarters(left);
@@ -352,7 +326,6 @@ impl RoomTask {
         let config = Box::new(config);
         let relink = DriverCommand::Relink { config, connection, same_room };
         self.backlog.push_command(relink);
-        self.backlog.flush().await?;
         let newer = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let changes = {
             let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
@@ -368,9 +341,7 @@ impl RoomTask {
         if let Err(fault) = self.shared.events.attach(sender, &joined, same_room) {
             return self.fail(fault).await;
         }
-        if joined.resumed == NEW_PEER && self.shared.self_muted.load(Ordering::Relaxed) {
-            self.repeat_own_mute();
-        }
+        desired::repeat(&self.shared, joined.resumed == NEW_PEER);
         self.instance = instance;
         self.ticket.clone_from(&joined.ticket);
         if joined.resumed != RESUMED {
@@ -386,16 +357,6 @@ impl RoomTask {
         Ok(())
     }
 
-    /// Mutes this client again after it joined as a new peer. Runs in its own task, because the
-    /// room's task must read the reply.
-    fn repeat_own_mute(&self) {
-        let state = self.shared.clone();
-        tokio::spawn(async move {
-            // The client sends no voice while it is muted, even if this request fails.
-            let _ = state.requests.moderate(act::MUTE_SELF, 0, 0).await;
-        });
-    }
-
     async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
         // End the pending requests first: the application may never take the last event.
         self.shared.requests.close();
@@ -403,6 +364,40 @@ impl RoomTask {
         self.backlog.push_event(RoomEvent::Closed { code, text });
         self.backlog.flush().await?;
         Err(RoomEnded)
+    }
+}
+
+/// Joins again, with the newest token.
+async fn join_again(
+    connector: &mut RoomConnector,
+    renewal: &TokenRenewal,
+    resume: ResumeFrom,
+) -> Result<Session, JoinError> {
+    let RoomConnector { config, options, patience, servers } = connector;
+    let mut tries = Tries::new(servers, *patience, options.server.clone());
+    let mut earlier = None;
+    loop {
+        options.server = tries.next().await?;
+        if let Some(token) = renewal.take_newest() {
+            earlier = Some(std::mem::replace(&mut options.token, token));
+        }
+        let attempt = async {
+            loop {
+                let now = SessionOptions { resume: Some(resume.clone()), ..options.clone() };
+                match Session::join(&SessionSockets::New, config.clone(), now).await {
+                    // The newest token may never have been checked. The one before may still be
+                    // good.
+                    Err(error) if error.is_about_token() => match earlier.take() {
+                        Some(token) => options.token = token,
+                        None => return Err(error),
+                    },
+                    outcome => return outcome,
+                }
+            }
+        };
+        if let Some(session) = tries.outcome(attempt).await? {
+            return Ok(session);
+        }
     }
 }
 

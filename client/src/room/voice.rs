@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::voice::{END_TO_END, LOWEST_LEVEL, SPURT_START, Voice};
-use nucleus_protocol::session::act;
 
 use super::{ApplicationKey, Room, StateError, Target};
 use crate::roster::PeerId;
@@ -53,13 +52,14 @@ impl Room {
     ///
     /// The client stops sending voice at once, even if the request to the server fails. The server
     /// drops voice that still arrives, and tells the other peers. Needs no permission. The setting
-    /// stays over a lost session and over [`crate::RoomEvent::Rejoined`].
+    /// stays over a lost session and over [`crate::RoomEvent::Rejoined`]. Returns when the server
+    /// has answered; at once, if the session is lost: the client then sends it when it has a
+    /// session again.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// See [`StateError`]; never `NotConnected` and `Interrupted`.
     pub async fn set_muted(&self, muted: bool) -> Result<(), StateError> {
         self.shared.self_muted.store(muted, Ordering::Relaxed);
-        let act = if muted { act::MUTE_SELF } else { act::UNMUTE_SELF };
-        self.shared.requests.moderate(act, 0, 0).await.map(drop)
+        self.shared.desired.set_muted(&self.shared.requests, muted).await
     }
 }

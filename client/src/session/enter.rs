@@ -2,7 +2,6 @@
 //! control stream only.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,13 @@ use nucleus_protocol::session::{
     CallReply, CallUpdate, Code, Enter, Entered, Features, Leave, Ping, RoomList, Schema, UserList,
     encode, owned,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::join::{HandshakeFailure, OpenConnection, check_opening, expect, hello, open, welcome};
+use super::dial::{ResolvedServer, SessionSockets, dial};
+use super::join::{
+    ABANDONED_JOIN_PAUSE, HandshakeFailure, OpenConnection, check_opening, expect, hello, open,
+    welcome,
+};
 use super::receiver::{CLOSE_TIMEOUT, closed, give_up};
 use super::sender::{LEAVE_TIMEOUT, SessionShared};
 use super::stream::{MessageReader, ReadFailure};
@@ -25,10 +28,8 @@ const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Options of a social session.
 #[derive(Clone)]
 pub struct SocialSessionOptions {
-    /// Address of the server's session plane.
-    pub server: SocketAddr,
-    /// The name in the server's certificate; not checked if the client trusts a pin.
-    pub server_name: String,
+    /// The server.
+    pub server: ResolvedServer,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
     /// Display name, at most 128 bytes. If empty, the name in the token is used.
@@ -43,7 +44,7 @@ impl fmt::Debug for SocialSessionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The token is as secret as a password and must not reach a log.
         f.debug_struct("SocialSessionOptions")
-            .field("server", &self.server)
+            .field("server", &self.server.name)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -52,6 +53,7 @@ impl fmt::Debug for SocialSessionOptions {
 /// A social session after `Entered`.
 pub struct SocialSession {
     entered: Entered,
+    endpoint: quinn::Endpoint,
     shared: Arc<SessionShared>,
     answers: MessageReader,
 }
@@ -78,37 +80,49 @@ pub enum SocialMessage {
 }
 
 impl SocialSession {
-    /// Connects to the server and opens a social session. Takes at most 10 s.
+    /// Connects to the server, at the first of its addresses that answers, and opens a social
+    /// session. Repeats an attempt that timed out at the server. Takes at most 10 s.
     ///
     /// # Errors
     /// The same as for [`Session::join`](super::Session::join).
     pub async fn enter(
-        endpoint: &quinn::Endpoint,
+        sockets: &SessionSockets,
         config: quinn::ClientConfig,
         options: SocialSessionOptions,
     ) -> Result<SocialSession, JoinError> {
         check_opening(&options.token, &options.name, &options.agent)?;
-        let server = options.server;
-        let entering = Self::handshake(endpoint, config, options);
+        let server = options.server.first();
+        let entering = async {
+            loop {
+                match Self::handshake(sockets, &config, options.clone()).await {
+                    Err(JoinError::Refused { code: Some(Code::JoinTimeout), .. }) => {
+                        sleep(ABANDONED_JOIN_PAUSE).await;
+                    }
+                    outcome => return outcome,
+                }
+            }
+        };
         timeout(ENTER_TIMEOUT, entering).await.unwrap_or(Err(JoinError::TimedOut { server }))
     }
 
     async fn handshake(
-        endpoint: &quinn::Endpoint,
-        config: quinn::ClientConfig,
+        sockets: &SessionSockets,
+        config: &quinn::ClientConfig,
         options: SocialSessionOptions,
     ) -> Result<SocialSession, JoinError> {
-        let server = options.server;
-        let name = options.server_name.clone();
-        let connecting = endpoint
-            .connect_with(config, server, &name)
-            .map_err(|error| JoinError::Connect(error.to_string()))?;
-        let OpenConnection { connection, control, mut answers } =
-            open(connecting, server, |_| opening(options)).await?;
+        let dialed = dial(sockets, config, &options.server).await?;
+        let server = dialed.connection.remote_address();
+        let OpenConnection { endpoint, connection, control, mut answers } =
+            open(dialed, |_| opening(options)).await?;
         let entered =
             entered(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
         let shared = Arc::new(SessionShared::new(connection, control, 0, Features::NONE));
-        Ok(SocialSession { entered, shared, answers })
+        Ok(SocialSession { entered, endpoint, shared, answers })
+    }
+
+    /// Returns the QUIC endpoint of the session.
+    pub(crate) fn endpoint(&self) -> &quinn::Endpoint {
+        &self.endpoint
     }
 
     /// Returns the server's `Entered` message.

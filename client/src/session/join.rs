@@ -14,6 +14,7 @@ use nucleus_protocol::session::{
     VERSION, Welcome, encode, join_mode, owned, stream,
 };
 
+use super::dial::{DialedConnection, ResolvedServer, SessionSockets, dial};
 use super::error::lost;
 use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
@@ -30,15 +31,13 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Pause before the next attempt if the server still counts the abandoned one.
-const ABANDONED_JOIN_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const ABANDONED_JOIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Options of a session in a room.
 #[derive(Clone)]
 pub struct SessionOptions {
-    /// Address of the server's session plane.
-    pub server: SocketAddr,
-    /// The name in the server's certificate; not checked if the client trusts a pin.
-    pub server_name: String,
+    /// The server.
+    pub server: ResolvedServer,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
     /// The room's name, 1 to 128 bytes. May be empty if `selection` looks for any matching room.
@@ -78,7 +77,7 @@ impl fmt::Debug for SessionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The token is as secret as a password and must not reach a log.
         f.debug_struct("SessionOptions")
-            .field("server", &self.server)
+            .field("server", &self.server.name)
             .field("room", &self.room)
             .field("name", &self.name)
             .finish_non_exhaustive()
@@ -96,34 +95,39 @@ pub struct Session {
     pub(super) largest_body: usize,
     /// Largest sequence received in earlier sessions, by lane.
     last_sequences: [u64; 2],
+    endpoint: quinn::Endpoint,
     pub(super) connection: quinn::Connection,
     control: quinn::SendStream,
     answers: MessageReader,
 }
 
 impl Session {
-    /// Connects to the server and joins the room. Repeats an attempt that timed out, here or at the
-    /// server. Takes at most 10 s.
+    /// Connects to the server, at the first of its addresses that answers, and joins the room.
+    /// Repeats an attempt that timed out, here or at the server. Takes at most 10 s.
     ///
     /// # Errors
     /// [`JoinError`] says whether the options, the network, the certificate, the server's answer or
     /// a refusal was the reason.
     pub async fn join(
-        endpoint: &quinn::Endpoint,
+        sockets: &SessionSockets,
         config: quinn::ClientConfig,
         mut options: SessionOptions,
     ) -> Result<Session, JoinError> {
         check(&options)?;
-        let server = options.server;
+        let server = options.server.first();
+        let attempt_time = ATTEMPT_TIMEOUT + options.server.spread();
         let joining = async {
             let mut abandoned = false;
             loop {
-                let attempt = Session::handshake(endpoint, config.clone(), options.clone());
-                match tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await {
-                    // On a bad network a join can take longer than the five seconds that the server
-                    // allows. The timeout around this loop limits the number of attempts.
+                let attempt = Session::handshake(sockets, &config, options.clone());
+                match tokio::time::timeout(attempt_time, attempt).await {
+                    // The timeout around this loop limits the number of attempts.
                     Err(_) => abandoned = true,
-                    Ok(Err(JoinError::Refused { code: Some(Code::JoinTimeout), .. })) => {}
+                    // On a bad network a join can take longer than the five seconds that the server
+                    // allows.
+                    Ok(Err(JoinError::Refused { code: Some(Code::JoinTimeout), .. })) => {
+                        tokio::time::sleep(ABANDONED_JOIN_PAUSE).await;
+                    }
                     // Wait, because the server still counts the abandoned attempt as a participant.
                     Ok(Err(JoinError::Refused { code: Some(code), .. }))
                         if abandoned && matches!(code, Code::RoomFull | Code::AlreadyJoined) =>
@@ -146,16 +150,14 @@ impl Session {
     }
 
     async fn handshake(
-        endpoint: &quinn::Endpoint,
-        config: quinn::ClientConfig,
+        sockets: &SessionSockets,
+        config: &quinn::ClientConfig,
         options: SessionOptions,
     ) -> Result<Session, JoinError> {
-        let server = options.server;
         let resumed_from = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
-        let (name, capabilities) = (options.server_name.clone(), options.capabilities);
-        let connecting = endpoint
-            .connect_with(config, server, &name)
-            .map_err(|error| JoinError::Connect(error.to_string()))?;
+        let capabilities = options.capabilities;
+        let dialed = dial(sockets, config, &options.server).await?;
+        let server = dialed.connection.remote_address();
         let (mut planes, mut told) = (Planes::Both, 0);
         let opening = |connection: &quinn::Connection| {
             let (largest_body, carries) = capabilities.largest_body(connection.max_datagram_size());
@@ -167,8 +169,8 @@ impl Session {
             told = usize::from(largest_body);
             opening(options, largest_body)
         };
-        let OpenConnection { connection, control, mut answers } =
-            open(connecting, server, opening).await?;
+        let OpenConnection { endpoint, connection, control, mut answers } =
+            open(dialed, opening).await?;
         let (offered, joined) =
             joined(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
         let features = offered.common(capabilities.features);
@@ -182,6 +184,7 @@ impl Session {
             planes,
             largest_body: told,
             last_sequences,
+            endpoint,
             connection,
             control,
             answers,
@@ -202,6 +205,11 @@ impl Session {
     /// Returns the features that client and server have in common.
     pub fn features(&self) -> Features {
         self.features
+    }
+
+    /// Returns the QUIC endpoint of the session.
+    pub(crate) fn endpoint(&self) -> &quinn::Endpoint {
+        &self.endpoint
     }
 
     /// Returns the QUIC connection of the session.
@@ -301,24 +309,24 @@ fn has_aes() -> bool {
 
 /// A connection whose control stream is open.
 pub(super) struct OpenConnection {
+    pub(super) endpoint: quinn::Endpoint,
     pub(super) connection: quinn::Connection,
     pub(super) control: quinn::SendStream,
     /// Reads the server's messages on the control stream.
     pub(super) answers: MessageReader,
 }
 
-/// Connects, opens the control stream, and sends on it what `opening` returns for the connection.
+/// Opens the control stream, and sends on it what `opening` returns for the connection.
 pub(super) async fn open(
-    connecting: quinn::Connecting,
-    server: SocketAddr,
+    dialed: DialedConnection,
     opening: impl FnOnce(&quinn::Connection) -> Vec<u8>,
 ) -> Result<OpenConnection, JoinError> {
-    let lost = |error| lost(error, server);
-    let connection = connecting.await.map_err(lost)?;
-    let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
+    let DialedConnection { endpoint, connection } = dialed;
+    let server = connection.remote_address();
+    let (mut control, answers) = connection.open_bi().await.map_err(|error| lost(error, server))?;
     // A server that refuses may stop reading early. Its answer then says why.
     let _ = control.write_all(&opening(&connection)).await;
-    Ok(OpenConnection { connection, control, answers: MessageReader::new(answers) })
+    Ok(OpenConnection { endpoint, connection, control, answers: MessageReader::new(answers) })
 }
 
 /// The reason why the server's answer could not be read.

@@ -9,6 +9,7 @@
 //!
 //! A [`SocialSession`] is a session outside rooms.
 
+mod dial;
 mod enter;
 mod error;
 mod grant;
@@ -19,6 +20,8 @@ mod sender;
 mod stream;
 mod tls;
 
+pub(crate) use dial::{CurrentEndpoint, unspecified};
+pub use dial::{ResolvedServer, SessionSockets};
 pub use enter::{SocialMessage, SocialReceiver, SocialSender, SocialSession, SocialSessionOptions};
 pub use error::ConnectError;
 pub(crate) use join::endpoints;

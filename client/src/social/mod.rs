@@ -16,7 +16,7 @@ use nucleus_protocol::session::{CallRequest, Code, Entered, WatchRooms, WatchUse
 use tokio::sync::{Mutex, mpsc};
 
 use crate::rooms::Query;
-use crate::session::SocialSession;
+use crate::session::{CurrentEndpoint, SocialSession};
 pub use event::{CallId, SocialEvent, Status, UserInfo};
 pub use options::{EnterOptions, enter};
 use requests::SocialRequests;
@@ -41,7 +41,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 ///
 /// The client resumes a lost session by itself, see [`SocialEvent::Interrupted`].
 pub struct Social {
-    endpoint: quinn::Endpoint,
+    endpoint: CurrentEndpoint,
     requests: Arc<SocialRequests>,
     events: Mutex<mpsc::Receiver<SocialEvent>>,
     entered: Entered,
@@ -49,14 +49,23 @@ pub struct Social {
 
 impl Social {
     fn open(connector: SocialConnector, session: SocialSession) -> Social {
-        let (entered, endpoint) = (session.entered().clone(), connector.endpoint.clone());
+        let endpoint = CurrentEndpoint::new(session.endpoint().clone());
+        let entered = session.entered().clone();
         let (sender, receiver) = session.split();
         let requests = Arc::new(SocialRequests::new(Status::from_wire(connector.options.status)));
         // Before the first session there is no call that could have ended.
         let _ = requests.state().attach(sender, &entered);
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
-        let task = SocialTask { connector, requests: requests.clone(), receiver, events, backlog };
+        let current = endpoint.clone();
+        let task = SocialTask {
+            connector,
+            endpoint: current,
+            requests: requests.clone(),
+            receiver,
+            events,
+            backlog,
+        };
         tokio::spawn(task.run());
         Social { endpoint, requests, events: Mutex::new(event_receiver), entered }
     }
@@ -210,7 +219,7 @@ impl Social {
         }
         self.requests.close();
         // The process may end right after this call, so let the last packets go out first.
-        let _ = tokio::time::timeout(DRAIN, self.endpoint.wait_idle()).await;
+        let _ = tokio::time::timeout(DRAIN, self.endpoint.get().wait_idle()).await;
     }
 
     /// Sends a request about an existing call.

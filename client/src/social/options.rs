@@ -1,18 +1,16 @@
 //! [`enter`]: connects to a server and opens a social session.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::task::SocialConnector;
 use super::{Social, Status};
-use crate::address::{host_and_port, resolve, unresolved};
+use crate::address::resolve;
 use crate::connect::{DEFAULT_PATIENCE, trusted, try_servers};
-use crate::realtime::driver::unspecified;
 use crate::servers::ReturnServers;
 use crate::session::{
-    ConnectError, JoinError, LONGEST_PATIENCE, SocialSession, SocialSessionOptions, Trust,
-    client_config, endpoints,
+    ConnectError, LONGEST_PATIENCE, ResolvedServer, SessionSockets, SocialSession,
+    SocialSessionOptions, Trust, client_config, endpoints,
 };
 use crate::token;
 
@@ -78,10 +76,9 @@ impl EnterOptions {
         self
     }
 
-    fn session_options(&self, server: SocketAddr, server_name: &str) -> SocialSessionOptions {
+    fn session_options(&self, server: ResolvedServer) -> SocialSessionOptions {
         SocialSessionOptions {
             server,
-            server_name: server_name.to_owned(),
             token: self.token.clone(),
             name: self.name.clone(),
             status: self.status.to_wire(),
@@ -103,7 +100,7 @@ impl fmt::Debug for EnterOptions {
 
 /// Connects to a server and opens a social session for the tenant, product and user of the token.
 ///
-/// Tries at most two addresses of the server's name, each for at most 10 s. If the server refuses
+/// Tries the addresses of the server's name at the same time, a quarter of a second apart. If the server refuses
 /// and names other servers, tries these. Must be called inside a tokio runtime.
 ///
 /// # Errors
@@ -124,26 +121,14 @@ async fn enter_at(
     config: &quinn::ClientConfig,
     server: &str,
 ) -> Result<Social, ConnectError> {
-    let (host, port) = host_and_port(server);
-    let mut last = None;
-    for address in resolve(server, host, port).await? {
-        let endpoint = quinn::Endpoint::client(unspecified(address))?;
-        let session_options = options.session_options(address, host);
-        match SocialSession::enter(&endpoint, config.clone(), session_options.clone()).await {
-            Ok(session) => {
-                let connector = SocialConnector {
-                    endpoint,
-                    config: config.clone(),
-                    options: session_options,
-                    patience: options.patience,
-                    servers: ReturnServers::new(server, endpoints(&session.entered().entries)),
-                };
-                return Ok(Social::open(connector, session));
-            }
-            // Another address may be reachable. Any other error would be the same at each address.
-            Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(last.map_or_else(|| unresolved(server, "no address"), ConnectError::from))
+    let session_options = options.session_options(resolve(server).await?);
+    let sockets = SessionSockets::New;
+    let session = SocialSession::enter(&sockets, config.clone(), session_options.clone()).await?;
+    let connector = SocialConnector {
+        config: config.clone(),
+        options: session_options,
+        patience: options.patience,
+        servers: ReturnServers::new(server, endpoints(&session.entered().entries)),
+    };
+    Ok(Social::open(connector, session))
 }

@@ -1,21 +1,20 @@
 //! The task of the social session: passes events to the application, and resumes a lost session.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::session::Code;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
 
 use super::event::SocialEvent;
 use super::requests::SocialRequests;
-use crate::address::next_address;
-use crate::realtime::driver::unspecified;
-use crate::servers::{NextTry, ReturnServers};
+use crate::come_back::Tries;
+use crate::servers::ReturnServers;
 use crate::session::{
-    Backoff, JoinError, SocialMessage, SocialReceiver, SocialSession, SocialSessionOptions,
-    endpoints, may_reconnect,
+    CurrentEndpoint, JoinError, SessionSockets, SocialMessage, SocialReceiver, SocialSession,
+    SocialSessionOptions, endpoints, may_reconnect,
 };
 
 /// Number of waiting events at which the task stops reading the session. About a minute of changes
@@ -24,7 +23,6 @@ const MAX_BACKLOG: usize = 1_024;
 
 /// Everything that the client needs to open the social session, also after the session was lost.
 pub(super) struct SocialConnector {
-    pub(super) endpoint: quinn::Endpoint,
     pub(super) config: quinn::ClientConfig,
     pub(super) options: SocialSessionOptions,
     /// How long the client tries to resume a lost session.
@@ -36,6 +34,7 @@ pub(super) struct SocialConnector {
 /// The state of the task.
 pub(super) struct SocialTask {
     pub(super) connector: SocialConnector,
+    pub(super) endpoint: CurrentEndpoint,
     pub(super) requests: Arc<SocialRequests>,
     pub(super) receiver: SocialReceiver,
     pub(super) events: mpsc::Sender<SocialEvent>,
@@ -95,55 +94,39 @@ impl SocialTask {
         if closed || !may_reconnect(code) || self.connector.patience.is_zero() {
             return self.close(code, text).await;
         }
-        self.deliver(SocialEvent::Interrupted { code, text }).await?;
-        let (events, requests) = (self.events.clone(), self.requests.clone());
-        let session = tokio::select! {
-            session = self.reenter() => session,
-            () = events.closed() => return Err(SocialEnded),
-            () = requests.closing() => return self.left().await,
-        };
-        match session {
-            Ok((session, status)) => self.resume_with(session, status).await,
-            Err(error) => {
+        if self.backlog.len() >= 2 * MAX_BACKLOG {
+            return self.close(code, "the application takes no events".into()).await;
+        }
+        self.backlog.push_back(SocialEvent::Interrupted { code, text });
+        match self.enter_again_while_delivering().await? {
+            None => self.left().await,
+            Some(Ok((session, status))) => self.resume_with(session, status).await,
+            Some(Err(error)) => {
                 let code = if let JoinError::Refused { code, .. } = error { code } else { None };
                 self.close(code, error.to_string()).await
             }
         }
     }
 
-    /// Opens a session again until an attempt succeeds, [`SocialConnector::patience`] has passed,
-    /// or another attempt cannot help. Returns the session with the status that it was opened with.
-    async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
-        let deadline = Instant::now() + self.connector.patience;
-        let mut backoff = Backoff::default();
-        let mut next = NextTry::AfterPause(Duration::ZERO);
+    /// Opens a session again, and delivers events meanwhile: the application may wait for something
+    /// that needs a session before it takes the next event. Returns `None` if the application closes
+    /// the session.
+    async fn enter_again_while_delivering(
+        &mut self,
+    ) -> Result<Option<Result<(SocialSession, u8), JoinError>>, SocialEnded> {
+        let SocialTask { connector, requests, events, backlog, .. } = self;
+        let mut entering = pin!(enter_again(connector, requests));
         loop {
-            if let NextTry::AfterPause(least) = next {
-                sleep(backoff.pause(Some(least), fastrand::u64(..))).await;
-            }
-            let connector = &mut self.connector;
-            // Without an address, the one before is tried again: a name service may fail too.
-            if let Some((server, name)) = next_address(&mut connector.servers).await {
-                (connector.options.server, connector.options.server_name) = (server, name);
-            }
-            // While a device sleeps, its operating system may close the socket.
-            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(connector.options.server)) {
-                // If this fails, the old socket stays in use.
-                let _ = connector.endpoint.rebind(socket);
-            }
-            let mut options = connector.options.clone();
-            let status = self.requests.state().status.to_wire();
-            options.status = status;
-            let entering =
-                SocialSession::enter(&connector.endpoint, connector.config.clone(), options);
-            let error = match entering.await {
-                Ok(session) => return Ok((session, status)),
-                Err(error) => error,
-            };
-            tracing::debug!(%error, "the session is not resumed yet");
-            next = connector.servers.failed(&error);
-            if next == NextTry::Never || Instant::now() >= deadline {
-                return Err(error);
+            tokio::select! {
+                outcome = &mut entering => return Ok(Some(outcome)),
+                permit = events.reserve(), if !backlog.is_empty() => {
+                    let permit = permit.map_err(|_| SocialEnded)?;
+                    if let Some(event) = backlog.pop_front() {
+                        permit.send(event);
+                    }
+                }
+                () = events.closed() => return Err(SocialEnded),
+                () = requests.closing() => return Ok(None),
             }
         }
     }
@@ -152,6 +135,7 @@ impl SocialTask {
     async fn resume_with(&mut self, session: SocialSession, status: u8) -> Result<(), SocialEnded> {
         let entered = session.entered().clone();
         self.connector.servers.joined(endpoints(&entered.entries));
+        self.endpoint.set(session.endpoint().clone());
         let (sender, receiver) = session.split();
         self.receiver = receiver;
         let ended = self.requests.state().attach(sender.clone(), &entered);
@@ -159,7 +143,7 @@ impl SocialTask {
             return self.left().await;
         }
         self.requests.restore(&sender, status).await;
-        self.deliver(SocialEvent::Returned).await?;
+        self.backlog.push_back(SocialEvent::Returned);
         self.backlog.extend(ended);
         Ok(())
     }
@@ -184,5 +168,23 @@ impl SocialTask {
         self.requests.close();
         self.deliver(SocialEvent::Closed { code, text }).await?;
         Err(SocialEnded)
+    }
+}
+
+/// Opens a session again. Returns it with the status that it was opened with.
+async fn enter_again(
+    connector: &mut SocialConnector,
+    requests: &SocialRequests,
+) -> Result<(SocialSession, u8), JoinError> {
+    let SocialConnector { config, options, patience, servers } = connector;
+    let mut tries = Tries::new(servers, *patience, options.server.clone());
+    loop {
+        options.server = tries.next().await?;
+        let status = requests.state().status.to_wire();
+        let now = SocialSessionOptions { status, ..options.clone() };
+        let attempt = SocialSession::enter(&SessionSockets::New, config.clone(), now);
+        if let Some(session) = tries.outcome(attempt).await? {
+            return Ok((session, status));
+        }
     }
 }

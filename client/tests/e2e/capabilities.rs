@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nucleus_client::session::{JoinError, Session, SessionOptions, client_config};
+use nucleus_client::session::{
+    JoinError, ResolvedServer, Session, SessionOptions, SessionSockets, client_config,
+};
 use nucleus_client::{
     Batch, Capabilities, ConnectOptions, EntityId, Features, Group, Pose, RenewError, Room,
     RoomEvent, RoomSelection, StateError, To, Transform, connect,
@@ -136,10 +138,8 @@ async fn a_client_without_a_realtime_port_gets_no_keys_and_hears_everybody() {
 }
 
 async fn session(server: &TestServer, capabilities: Capabilities) -> Result<Session, JoinError> {
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let options = SessionOptions {
-        server: server.on.session,
-        server_name: "localhost".into(),
+        server: ResolvedServer { name: "localhost".into(), addresses: vec![server.on.session] },
         token: server.token("plain"),
         room: "lobby".into(),
         name: String::new(),
@@ -148,7 +148,8 @@ async fn session(server: &TestServer, capabilities: Capabilities) -> Result<Sess
         capabilities,
         resume: None,
     };
-    Session::join(&endpoint, client_config(&server.trust()).unwrap(), options).await
+    let config = client_config(&server.trust()).unwrap();
+    Session::join(&SessionSockets::New, config, options).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,7 +44,7 @@ async fn a_full_server_lets_a_participant_resume() {
         let (sender, receiver) = held.split();
         // Shows the server that the client has its ticket.
         sender.ping().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         if round == 5 {
             sender.leave().await;
         } else if round % 2 == 0 {

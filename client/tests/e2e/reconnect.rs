@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use nucleus_client::session::{
-    Capabilities, EventOutbox, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver,
-    client_config,
+    Capabilities, EventOutbox, ResolvedServer, ResumeFrom, Session, SessionEvent, SessionOptions,
+    SessionReceiver, SessionSockets, client_config,
 };
 use nucleus_client::{Code, ConnectError, JoinError, RoomEvent, RoomSelection, To, connect};
 use nucleus_protocol::session::{NEW_PEER, RESUMED};
@@ -40,8 +40,7 @@ pub(crate) async fn try_session_on(
     resume: Option<ResumeFrom>,
 ) -> Result<Session, JoinError> {
     let options = SessionOptions {
-        server: server.on.session,
-        server_name: "localhost".into(),
+        server: ResolvedServer { name: "localhost".into(), addresses: vec![server.on.session] },
         token: token.into(),
         room: "lobby".into(),
         name: String::new(),
@@ -50,7 +49,8 @@ pub(crate) async fn try_session_on(
         capabilities: Capabilities::default(),
         resume,
     };
-    Session::join(endpoint, client_config(&server.trust()).unwrap(), options).await
+    let sockets = SessionSockets::Shared(endpoint.clone());
+    Session::join(&sockets, client_config(&server.trust()).unwrap(), options).await
 }
 
 async fn next_event(receiver: &mut SessionReceiver) -> Vec<u8> {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod events;
+mod lost;
 mod room;
 mod state;
 mod support;

@@ -1,11 +1,13 @@
 //! A scripted server for the tests. It sends what a test tells it to send.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, JoinError, Session, SessionOptions, Trust, client_config,
+    Capabilities, JoinError, ResolvedServer, Session, SessionOptions, SessionSockets, Trust,
+    client_config,
 };
 use nucleus_protocol::session::{
     ALPN, Features, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MessageHeader, NEW_PEER,
@@ -129,11 +131,16 @@ pub(crate) fn joined() -> Joined {
 }
 
 pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Session, JoinError> {
-    let client = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+    join_at(vec![server.local_addr().unwrap()], pin).await
+}
+
+pub(crate) async fn join_at(
+    addresses: Vec<SocketAddr>,
+    pin: [u8; 32],
+) -> Result<Session, JoinError> {
     let options = SessionOptions {
         resume: None,
-        server: server.local_addr().unwrap(),
-        server_name: "127.0.0.1".to_owned(),
+        server: ResolvedServer { name: "127.0.0.1".to_owned(), addresses },
         token: "t".to_owned(),
         room: "lobby".to_owned(),
         name: String::new(),
@@ -141,5 +148,6 @@ pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Sess
         agent: "test".to_owned(),
         capabilities: Capabilities::default(),
     };
-    Session::join(&client, client_config(&Trust::Pins(vec![pin])).unwrap(), options).await
+    let config = client_config(&Trust::Pins(vec![pin])).unwrap();
+    Session::join(&SessionSockets::New, config, options).await
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use nucleus_client::RoomSelection;
-use nucleus_client::session::{Capabilities, JoinError, ResumeFrom, Session, SessionOptions};
+use nucleus_client::session::{
+    Capabilities, JoinError, ResolvedServer, ResumeFrom, Session, SessionOptions, SessionSockets,
+};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
 
@@ -108,7 +110,12 @@ impl RunContext {
         let source = self.plan.source(headset);
         let room = self.plan.room_name(source.room);
         let options = SessionOptions { resume, ..self.options(headset, room) };
-        Session::join(endpoint, self.target.config.clone(), options).await
+        Session::join(
+            &SessionSockets::Shared(endpoint.clone()),
+            self.target.config.clone(),
+            options,
+        )
+        .await
     }
 
     /// Joins a room with the token of `user`, without resuming a session.
@@ -122,13 +129,20 @@ impl RunContext {
         user: u32,
         room: String,
     ) -> Result<Session, JoinError> {
-        Session::join(endpoint, self.target.config.clone(), self.options(user, room)).await
+        Session::join(
+            &SessionSockets::Shared(endpoint.clone()),
+            self.target.config.clone(),
+            self.options(user, room),
+        )
+        .await
     }
 
     fn options(&self, user: u32, room: String) -> SessionOptions {
         SessionOptions {
-            server: self.target.address,
-            server_name: self.target.name.clone(),
+            server: ResolvedServer {
+                name: self.target.name.clone(),
+                addresses: vec![self.target.address],
+            },
             // If no token can be minted, the server refuses the empty token.
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,

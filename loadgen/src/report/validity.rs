@@ -48,6 +48,9 @@ pub(super) fn check(
             "none of {} sessions had an answer at the end of the run, as if the server were gone",
             findings.asked
         ));
+    } else if (findings.answered as f64) < MIN_OFFERED * findings.asked as f64 {
+        let (asked, answered) = (findings.asked, findings.answered);
+        report.invalidate(format!("only {answered} of {asked} sessions had an answer at the end"));
     } else if findings.answered < findings.asked {
         let (asked, silent) = (findings.asked, findings.asked - findings.answered);
         report.notes.push(format!("{silent} of {asked} sessions had no answer at the end in time"));
@@ -185,9 +188,11 @@ mod tests {
         let findings = Findings { asked: 4, ..Findings::default() };
         let report = checked(&findings, |_| ());
         assert!(report.invalid_reasons[0].contains("none of 4 sessions"), "{report:?}");
-        let findings = Findings { asked: 4, answered: 3, ..Findings::default() };
+        let findings = Findings { asked: 100, answered: 97, ..Findings::default() };
         let report = checked(&findings, |_| ());
-        assert!(report.valid && report.notes[0].contains("1 of 4 sessions"), "{report:?}");
+        assert!(report.valid && report.notes[0].contains("3 of 100 sessions"), "{report:?}");
+        let findings = Findings { asked: 100, answered: 96, ..Findings::default() };
+        assert!(!checked(&findings, |_| ()).valid, "half of the server may be stuck");
         let findings = Findings { interrupted: Some("SIGTERM"), ..Findings::default() };
         let report = checked(&findings, |_| ());
         assert_eq!(report.invalid_reasons, ["interrupted by SIGTERM before its end"]);

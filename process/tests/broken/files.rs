@@ -98,7 +98,7 @@ async fn a_disk_that_fills_or_hangs_later_stops_nobody() {
     let cyd = join(&server, "cyd", "den", "participant").await;
     host.kick(cyd.me(), Some(Duration::from_secs(600))).await.unwrap();
     check_poses(&server, "yard").await;
-    assert!(server.is_ready());
+    server.until("ready", |server| server.is_ready());
     server.signal("TERM");
     assert!(server.wait(Duration::from_secs(9)).success(), "it waits for the disk");
 }

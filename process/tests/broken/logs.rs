@@ -96,7 +96,7 @@ async fn a_stuck_stderr_holds_nobody_up() {
     }
     let joined = joins.join_all().await.into_iter().filter(Result::is_ok).count();
     assert_eq!(joined, 50);
-    assert!(server.is_ready());
+    server.until("ready", Server::is_ready);
     assert!(server.metric("nucleus_log_lines_lost_total") > 0, "the pipe was not stuck");
     check_stop(server);
     drop(reader);

@@ -174,7 +174,13 @@ impl Server {
 
     /// Returns a figure of `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let page = self.page("/metrics").expect("no metrics");
+        let end = Instant::now() + PATIENCE;
+        let page = loop {
+            if let Some(page) = self.page("/metrics") {
+                break page;
+            }
+            assert!(Instant::now() < end, "no metrics within {PATIENCE:?}");
+        };
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
     }
@@ -222,7 +228,10 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Copies `nucleus` to a path. The build directory may be private to root.
 pub(crate) fn public_binary(path: &Path) -> &Path {
-    std::fs::copy(binary(), path).unwrap();
+    // By another process: a child that another test starts now would keep the copy open for writing,
+    // and the system would not execute it.
+    let copied = Command::new("cp").arg(binary()).arg(path).status();
+    assert!(copied.is_ok_and(|status| status.success()));
     path
 }
 

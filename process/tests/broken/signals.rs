@@ -134,13 +134,15 @@ fn an_expired_certificate_is_told_in_the_log_and_in_the_metrics() {
 
 #[tokio::test]
 async fn who_connects_while_the_server_stops_is_told_so() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let others = "[servers]\nothers = [\"127.0.0.1:9\"]\n".to_owned();
-    let mut server = Setup { config: others, ..Setup::new(dir.path()) }.start();
-    let room = join(&server, "ada", "den", "participant").await;
+    let (log, stderr) = LogReader::new();
+    let mut server = Setup { config: others, stderr, ..Setup::new(dir.path()) }.start();
+    let _room = join(&server, "ada", "den", "participant").await;
     let token = server.token("bob", "participant");
     server.signal("TERM");
-    hear(&room, |event| matches!(event, RoomEvent::Interrupted { .. }).then_some(())).await;
+    log.wait_for(&["stopping"]);
     let refused = try_join(&server, token, "den").await.err().expect("joined a server that stops");
     let code = match &refused {
         ConnectError::Join(JoinError::Refused { code, .. }) => *code,
@@ -155,13 +157,15 @@ async fn who_connects_while_the_server_stops_is_told_so() {
 async fn a_second_signal_ends_the_process_at_once() {
     let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let shim = Shim::new(scratch.path(), dir.path());
-    let mut server = Setup { shim: Some(shim.clone()), ..Setup::new(dir.path()) }.start();
+    let (log, stderr) = LogReader::new();
+    let mut server = Setup { shim: Some(shim.clone()), stderr, ..Setup::new(dir.path()) }.start();
     let host = join(&server, "host", "den", "host").await;
     let bob = join(&server, "bob", "den", "participant").await;
     shim.set_disk(Disk::Hangs);
     // The file of bans is written.
     host.kick(bob.me(), Some(Duration::from_secs(600))).await.unwrap();
     server.signal("TERM");
+    log.wait_for(&["stopping"]);
     // Time for the server to get as far as the disk.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(server.ended().is_none(), "it did not wait for the disk");

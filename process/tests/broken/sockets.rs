@@ -34,5 +34,6 @@ fn half_open_requests_hold_no_probe_up() {
     }
     let start = Instant::now();
     assert!(server.is_ready());
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    // Far below the 5 s after which a half-open request ends.
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }

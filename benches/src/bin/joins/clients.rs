@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use nucleus_client::RoomSelection;
-use nucleus_client::session::{Capabilities, Session, SessionOptions, Trust, client_config};
+use nucleus_client::session::{
+    Capabilities, ResolvedServer, Session, SessionOptions, SessionSockets, Trust, client_config,
+};
 use nucleus_net::process_cpu_seconds;
 use nucleus_protocol::session::Code;
 use nucleus_server::start::data_dir::DataDir;
@@ -236,8 +238,7 @@ impl Clients {
 
     async fn join(&self, client: u32) -> Result<OpenConnection, ClientError> {
         let options = SessionOptions {
-            server: self.server.address,
-            server_name: HOST.into(),
+            server: ResolvedServer { name: HOST.into(), addresses: vec![self.server.address] },
             token: self.credentials.tokens[client as usize].clone(),
             room: format!("room-{}", client / ROOM_SIZE),
             name: String::new(),
@@ -247,7 +248,9 @@ impl Clients {
             resume: None,
         };
         let config = self.credentials.config.clone();
-        let joined = Session::join(self.endpoint(client), config, options).await;
+        let joined =
+            Session::join(&SessionSockets::Shared(self.endpoint(client).clone()), config, options)
+                .await;
         joined
             .map(|s| OpenConnection::Session(Box::new(s)))
             .map_err(|e| ClientError::Join(e.to_string()))

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, EventOutbox, Session, SessionEvent, SessionOptions, SessionReceiver,
-    SessionSender, To, Trust, client_config,
+    Capabilities, EventOutbox, ResolvedServer, Session, SessionEvent, SessionOptions,
+    SessionReceiver, SessionSender, SessionSockets, To, Trust, client_config,
 };
 use quinn::{ClientConfig, Endpoint};
 use tokio::task::JoinSet;
@@ -54,8 +54,7 @@ impl Clients {
         room: &str,
     ) -> Result<Session, ClientError> {
         let options = SessionOptions {
-            server: self.server,
-            server_name: "localhost".to_owned(),
+            server: ResolvedServer { name: "localhost".to_owned(), addresses: vec![self.server] },
             token: self.token.clone(),
             room: room.to_owned(),
             name: String::new(),
@@ -64,7 +63,8 @@ impl Clients {
             capabilities: Capabilities::default(),
             resume: None,
         };
-        let joined = Session::join(endpoint, self.config.clone(), options).await;
+        let sockets = SessionSockets::Shared(endpoint.clone());
+        let joined = Session::join(&sockets, self.config.clone(), options).await;
         joined.map_err(|error| failed(&error))
     }
 }

@@ -10,7 +10,7 @@ use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Lane, Schema};
 use crate::state::StateFault;
 
 /// The error of joining a room or opening a social session.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum JoinError {
     /// The server refused the join.
     #[error("{}", refusal(*.code, *.number, .text, *.retry_after))]
@@ -29,6 +29,14 @@ pub enum JoinError {
     /// An option is outside its limits. Nothing was sent.
     #[error("{0}")]
     Options(&'static str),
+    /// This machine's network has no way to the server.
+    #[error("{server} cannot be reached from this machine: {reason}")]
+    Unreachable {
+        /// The address.
+        server: SocketAddr,
+        /// The system's reason, for example that there is no route.
+        reason: String,
+    },
     /// The client cannot connect to the server's name or address. Holds the reason.
     #[error("cannot connect: {0}")]
     Connect(String),

@@ -80,9 +80,10 @@ impl JoinError {
                 let may_succeed = may_reconnect(*code) || retry_after.is_some();
                 may_succeed.then(|| retry_after.unwrap_or_default())
             }
-            JoinError::Connect(_) | JoinError::Connection(_) | JoinError::TimedOut { .. } => {
-                Some(Duration::ZERO)
-            }
+            JoinError::Unreachable { .. }
+            | JoinError::Connect(_)
+            | JoinError::Connection(_)
+            | JoinError::TimedOut { .. } => Some(Duration::ZERO),
             JoinError::Options(_) | JoinError::Tls(_) | JoinError::Protocol(_) => None,
         }
     }

@@ -56,8 +56,6 @@ fn named_by(error: &JoinError) -> &[String] {
 pub enum NextTry {
     /// At once, at the next server.
     AtOnce,
-    /// At once, and at the server of the try before.
-    SameServer,
     /// After a pause of at least this length.
     AfterPause(Duration),
     /// Another try cannot help.

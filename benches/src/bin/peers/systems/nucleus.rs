@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, Session, SessionEvent, SessionOptions, Trust, client_config,
+    Capabilities, ResolvedServer, Session, SessionEvent, SessionOptions, SessionSockets, Trust,
+    client_config,
 };
 use nucleus_client::token::pins_in;
 use nucleus_loadgen::embedded::Embedded;
@@ -117,7 +118,8 @@ impl Joiner {
             let endpoint = self.endpoint(peer)?;
             let (config, options) = (self.config.clone(), self.options(peer)?);
             tasks.spawn(async move {
-                let session = Session::join(&endpoint, config, options).await;
+                let sockets = SessionSockets::Shared(endpoint.clone());
+                let session = Session::join(&sockets, config, options).await;
                 NucleusClient::new(session.map_err(StartError::client)?).map(|new| (peer, new))
             });
         }
@@ -139,8 +141,7 @@ impl Joiner {
     fn options(&self, peer: u32) -> Result<SessionOptions, StartError> {
         let rooms = self.task.rooms;
         Ok(SessionOptions {
-            server: self.server,
-            server_name: HOST.into(),
+            server: ResolvedServer { name: HOST.into(), addresses: vec![self.server] },
             token: token(&self.minter, peer)?,
             room: format!("room-{}", rooms.of(peer)),
             name: String::new(),
