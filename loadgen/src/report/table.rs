@@ -140,7 +140,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result
 fn server(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     let s = &r.server;
     if s.source == "none" {
-        return writeln!(f, "server    unknown: give --http and --server-pid");
+        return writeln!(f, "server    unknown: no figures were read, see --http and --server-pid");
     }
     writeln!(
         f,
@@ -187,7 +187,10 @@ mod tests {
         };
         let line = server_line(counters);
         assert!(line.contains("unknown s CPU, unknown MiB, 2 datagrams and 4 messages"), "{line}");
-        assert!(server_line(ServerFigures { source: "none", ..process }).contains("unknown: give"));
+        assert!(
+            server_line(ServerFigures { source: "none", ..process })
+                .contains("unknown: no figures")
+        );
     }
 
     #[test]

@@ -15,6 +15,9 @@ const MAX_LAG_P99: f64 = 5.0;
 const MIN_OFFERED: f64 = 0.97;
 /// The longest time at the end of a window in which nobody receives anything, µs.
 const MAX_SILENCE: u64 = 2_000_000;
+/// The least CPU time of a server for a message that it relays, ns. The bare relay of the benchmarks
+/// needs five times as much.
+const LEAST_CPU_NS: f64 = 50.0;
 /// The largest valid share of datagrams that our own kernel drops.
 const MAX_OWN_DROPS: f64 = 0.001;
 
@@ -37,6 +40,9 @@ pub(super) fn check(
         report.notes.extend(end.last_lines.iter().map(|line| format!("the server's log: {line}")));
     } else if let Some(reason) = watch.unreadable() {
         report.invalidate(reason);
+    }
+    if findings.server_end.is_none() {
+        check_server_figures(report, plan, total);
     }
     if let Some(silence) = findings.silence.filter(|_| findings.server_end.is_none()) {
         report.invalidate(format!(
@@ -107,6 +113,30 @@ pub(super) fn check(
         report.notes.push(format!(
             "{} realtime datagrams were refused: not authentic, too old or malformed",
             total.rejected
+        ));
+    }
+}
+
+/// Marks the report as invalid if the server's figures cannot be of the server that relayed the
+/// messages.
+fn check_server_figures(report: &mut Report, plan: &Plan, total: &RealtimeTotals) {
+    // On the fallback, messages do not leave by the realtime port.
+    if plan.fault_share > 0.0 {
+        return;
+    }
+    let delivered = total.channels.iter().map(|tally| tally.delivered).sum::<u64>();
+    // The window of the server's counters differs a little from that of the messages.
+    if let Some(out) = report.server.messages_out.filter(|out| out * 2 < delivered) {
+        report.invalidate(format!(
+            "the server at --http sent {out} messages, the headsets received {delivered}: it is \
+             another server"
+        ));
+    }
+    let too_cheap = |cpu_s: &f64| cpu_s * 1e9 < LEAST_CPU_NS * delivered as f64;
+    if let Some(cpu_s) = report.server.cpu_s.filter(too_cheap) {
+        report.invalidate(format!(
+            "the process of --server-pid used {cpu_s:.2} s of CPU, the headsets received \
+             {delivered} messages: it is another process"
         ));
     }
 }
@@ -247,6 +277,24 @@ mod tests {
         let [meeting, idle] = [Profile::Meeting, Profile::Idle].map(|p| p.traffic(Some(0.0)));
         assert!(is_valid(meeting, 1) && !is_valid(meeting, 0));
         assert!(is_valid(idle, 0), "it measures connections");
+    }
+
+    #[test]
+    fn figures_of_another_server_prove_nothing() {
+        let reasons = |messages_out, cpu_s| {
+            let mut totals = totals();
+            let tally = &mut totals.channels[Channel::Pose as usize];
+            (tally.expected, tally.delivered) = (1_000_000, 1_000_000);
+            let mut report = Report::full();
+            (report.server.messages_out, report.server.cpu_s) = (messages_out, cpu_s);
+            let (plan, watch) = (Plan::of_two_rooms(), ServerWatch::new(None, None));
+            check(&mut report, &plan, &Findings::default(), &totals, &watch);
+            report.invalid_reasons.concat()
+        };
+        assert_eq!(reasons(None, None), "");
+        assert_eq!(reasons(Some(990_000), Some(0.4)), "");
+        assert!(reasons(Some(7), Some(0.4)).contains("another server"));
+        assert!(reasons(Some(990_000), Some(0.01)).contains("another process"));
     }
 
     #[test]
