@@ -1,7 +1,10 @@
 //! A server's address: host and port, and the addresses of its name.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
+
+use idna::AsciiDenyList;
 
 use crate::servers::ReturnServers;
 use crate::session::{ConnectError, ResolvedServer};
@@ -15,7 +18,8 @@ const DEFAULT_PORT: u16 = 5055;
 pub(crate) async fn resolve(server: &str) -> Result<ResolvedServer, ConnectError> {
     let (host, port) = host_and_port(server);
     let unresolved = |source| ConnectError::Resolve { server: server.to_owned(), source };
-    let found = tokio::net::lookup_host((host, port)).await.map_err(unresolved)?;
+    let host = ascii_name(host).map_err(unresolved)?;
+    let found = tokio::net::lookup_host((&*host, port)).await.map_err(unresolved)?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() {
         return Err(unresolved(io::Error::new(io::ErrorKind::NotFound, "no address")));
@@ -23,6 +27,16 @@ pub(crate) async fn resolve(server: &str) -> Result<ResolvedServer, ConnectError
     // A certificate names an address without its zone.
     let name = host.split('%').next().unwrap_or_default().to_owned();
     Ok(ResolvedServer { name, addresses })
+}
+
+/// Returns a host name as name servers and certificates write it: `müller.example` is
+/// `xn--mller-kva.example` (IDNA, UTS 46). A name in ASCII stays as it is.
+fn ascii_name(host: &str) -> io::Result<Cow<'_, str>> {
+    if host.is_ascii() {
+        return Ok(host.into());
+    }
+    idna::domain_to_ascii_cow(host.as_bytes(), AsciiDenyList::URL)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "this is no host name"))
 }
 
 /// Returns the server of the next try. Skips a name that has no address now. `None`: no name has
@@ -49,6 +63,27 @@ pub(crate) fn host_and_port(server: &str) -> (&str, u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_link_local_address_keeps_its_zone_and_its_name_has_none() {
+        let server = resolve("[fe80::1%lo]:5055").await.unwrap();
+        assert_eq!(server.name, "fe80::1");
+        let has_zone = |address: &std::net::SocketAddr| match address {
+            std::net::SocketAddr::V6(address) => address.scope_id() != 0,
+            std::net::SocketAddr::V4(_) => false,
+        };
+        assert!(server.addresses.iter().all(has_zone), "{server:?}");
+        assert!(resolve("[fe80::1%no-such-zone]:5055").await.is_err());
+    }
+
+    #[test]
+    fn names_are_written_in_ascii() {
+        assert_eq!(ascii_name("Müller.example").unwrap(), "xn--mller-kva.example");
+        assert_eq!(ascii_name("my_host.example").unwrap(), "my_host.example");
+        assert_eq!(ascii_name("fe80::1%eth0").unwrap(), "fe80::1%eth0");
+        assert!(ascii_name("ü ü").is_err() && ascii_name("\u{202e}ü").is_err());
+    }
 
     #[test]
     fn servers_are_split() {

@@ -236,9 +236,23 @@ fn check_json(path: Option<&Path>) -> Result<(), String> {
     if let Some(dir) = path.filter(|path| path.is_dir()) {
         return Err(format!("--json: {} is a directory", dir.display()));
     }
+    if let Some(pipe) = path.filter(|path| is_named_pipe(path)) {
+        return Err(format!("--json: {} is a pipe, which may wait for ever", pipe.display()));
+    }
     let parent = path.and_then(Path::parent);
     let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
     missing.map_or(Ok(()), |dir| Err(format!("--json: there is no directory {}", dir.display())))
+}
+
+/// Returns whether a path is a named pipe itself. The pipes of a shell (`/dev/stdout`, `/dev/fd/63`)
+/// are links.
+fn is_named_pipe(path: &Path) -> bool {
+    #[cfg(unix)]
+    let is_pipe =
+        |file: std::fs::Metadata| std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type());
+    #[cfg(not(unix))]
+    let is_pipe = |_: std::fs::Metadata| false;
+    path.symlink_metadata().is_ok_and(is_pipe)
 }
 
 /// Parses a time with its unit: ms, s or m.

@@ -91,7 +91,7 @@ fn check_descriptors(config: &Config) -> Result<(), Failure> {
         + limits::SHARD_DESCRIPTORS * usize::from(config.shards);
     nucleus_net::probe_descriptors(needed).map_err(|error| {
         Failure::usage(format!(
-            "this process may not open the {needed} files and sockets that the server needs: \
+            "this process may not open {needed} more files and sockets, which the server needs: \
              {error}; raise the limit (ulimit -n, or LimitNOFILE in a systemd unit)"
         ))
     })

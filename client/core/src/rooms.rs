@@ -14,7 +14,7 @@ use crate::state::Value;
 /// not hold.
 ///
 /// ```
-/// use nucleus_client::Query;
+/// use nucleus_client_core::rooms::Query;
 /// let query = Query::new().equals("map", "shipyard").between("level", 3, 5);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -97,7 +97,7 @@ impl Query {
 ///
 /// ```
 /// use std::time::Duration;
-/// use nucleus_client::RoomOptions;
+/// use nucleus_client_core::rooms::RoomOptions;
 /// let options = RoomOptions::new()
 ///     .capacity(12)
 ///     .empty_ttl(Duration::from_secs(60))

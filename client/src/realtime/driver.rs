@@ -27,6 +27,8 @@ const READ_BATCH: usize = 64;
 /// Longest time that the task sleeps when there is nothing to do.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
+/// Time after which a broken socket is replaced. A new one may be as broken, so this bounds the work.
+const SOCKET_PAUSE: Duration = Duration::from_secs(1);
 /// How often the task checks whether this machine's address has changed. After a change, a roaming
 /// headset sends from its new address at once.
 const NETWORK_CHECK: Duration = Duration::from_secs(2);
@@ -134,6 +136,8 @@ pub(crate) struct Driver {
     shared: Arc<DriverShared>,
     remote: SocketAddr,
     local: Option<IpAddr>,
+    /// When a socket that only returns errors is replaced. It is not read before.
+    replace_socket_at: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -149,7 +153,17 @@ impl Driver {
         let realtime = Realtime::new(Link::new(shared.clock.now(), config));
         let socket = UdpSocket::bind(unspecified(remote)).await?;
         let (local, buffer) = (local_address(remote), Vec::with_capacity(limits::MAX_DATAGRAM));
-        Ok(Self { realtime, socket, endpoint, connection, shared, remote, local, buffer })
+        Ok(Self {
+            realtime,
+            socket,
+            endpoint,
+            connection,
+            shared,
+            remote,
+            local,
+            replace_socket_at: None,
+            buffer,
+        })
     }
 
     /// Runs until the sender of `commands` is dropped.
@@ -168,7 +182,8 @@ impl Driver {
                 },
                 message = self.shared.outgoing.pop() => self.realtime.send(message),
                 // Ignore an error here: the next read returns it again.
-                _ = self.socket.readable() => receive(&mut self.realtime, &self.socket, &self.shared),
+                _ = self.socket.readable(), if self.replace_socket_at.is_none() => self.receive(),
+                () = at(self.replace_socket_at) => self.renew_socket().await,
                 datagram = self.connection.read_datagram(), if connected => match datagram {
                     Ok(bytes) => self.realtime.handle_session_input(self.shared.clock.now(), &bytes),
                     Err(_) => connected = false,
@@ -177,7 +192,7 @@ impl Driver {
                 () = sleep => {
                     // Read the socket before timers expire: this process may have been suspended,
                     // and waiting datagrams show that the other side is alive.
-                    receive(&mut self.realtime, &self.socket, &self.shared);
+                    self.receive();
                     self.realtime.handle_timeout(self.shared.clock.now());
                 }
             }
@@ -227,7 +242,23 @@ impl Driver {
         }
     }
 
+    /// Reads waiting datagrams.
+    fn receive(&mut self) {
+        let Self { realtime, socket, shared, .. } = self;
+        let is_broken = receive_batch(
+            |buffer| socket.try_recv_from(buffer),
+            |remote, datagram| {
+                let path = Path { remote, local: None };
+                realtime.handle_input(shared.clock.now(), path, 0, datagram);
+            },
+        );
+        if is_broken {
+            self.replace_socket_at.get_or_insert_with(|| Instant::now() + SOCKET_PAUSE);
+        }
+    }
+
     async fn renew_socket(&mut self) {
+        self.replace_socket_at = None;
         // If this fails, the old socket stays in use.
         if let Ok(socket) = UdpSocket::bind(unspecified(self.remote)).await {
             self.socket = socket;
@@ -292,21 +323,35 @@ fn wake_at(realtime: &Realtime, shared: &DriverShared) -> Instant {
         .map_or(latest, |due| clock.instant(due.min(clock.now() + LONGEST_SLEEP)))
 }
 
-/// Reads waiting datagrams, at most [`READ_BATCH`].
-fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &DriverShared) {
+/// Takes waiting datagrams, at most [`READ_BATCH`]. Returns whether the socket is broken: every read
+/// was an error, and no read said that nothing waits. Such a socket would stay readable for ever.
+fn receive_batch(
+    read: impl Fn(&mut [u8]) -> io::Result<(usize, SocketAddr)>,
+    mut take: impl FnMut(SocketAddr, &mut [u8]),
+) -> bool {
     // One byte more than the largest datagram, so that a longer datagram is recognized.
     let mut datagram = [0; limits::MAX_DATAGRAM + 1];
+    let mut has_received = false;
     for _ in 0..READ_BATCH {
-        match socket.try_recv_from(&mut datagram) {
+        match read(&mut datagram) {
             Ok((len, remote)) => {
-                let path = Path { remote, local: None };
-                realtime.handle_input(shared.clock.now(), path, 0, &mut datagram[..len]);
+                has_received = true;
+                take(remote, &mut datagram[..len]);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // Only log the error. Windows reports ICMP errors here, for example, and the link's own
-            // probes find the same problems.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // One error alone means little. Windows reports ICMP errors here, for example, and the
+            // link's own probes find the same problems.
             Err(error) => tracing::debug!(%error, "realtime receive"),
         }
+    }
+    !has_received
+}
+
+/// Waits until a time; for ever if there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -325,4 +370,29 @@ fn publish(realtime: &Realtime, shared: &DriverShared, connected: bool) {
     shared
         .on_fallback
         .send_if_modified(|known| std::mem::replace(known, on_fallback) != on_fallback);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_only_returns_errors_is_broken() {
+        let outcome = |outcomes: fn(usize) -> io::Result<(usize, SocketAddr)>| {
+            let (reads, taken) = (Cell::new(0), Cell::new(0));
+            let read = |_: &mut [u8]| outcomes(reads.replace(reads.get() + 1));
+            let is_broken = receive_batch(read, |_, _| taken.set(taken.get() + 1));
+            (is_broken, reads.get(), taken.get())
+        };
+        assert_eq!(outcome(|_| Err(io::ErrorKind::ConnectionReset.into())), (true, READ_BATCH, 0));
+        let one_error = |read| {
+            let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::WouldBlock];
+            Err(kinds[usize::min(read, 1)].into())
+        };
+        assert_eq!(outcome(one_error), (false, 2, 0));
+        let flood = |_| Ok((3, ([192, 0, 2, 1], 5056).into()));
+        assert_eq!(outcome(flood), (false, READ_BATCH, READ_BATCH));
+    }
 }

@@ -1,7 +1,7 @@
 //! Tests of resuming with a ticket, of rejoining after a restart, and of a second device of the
 //! same user.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nucleus_client::session::{
     Capabilities, EventOutbox, ResolvedServer, ResumeFrom, Session, SessionEvent, SessionOptions,
@@ -240,6 +240,35 @@ async fn rooms_come_back_after_a_restart() {
         _ => None,
     })
     .await;
+}
+
+/// The battery of a device is empty, and the user takes another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_died_keeps_no_other_out_for_longer_than_it_takes_to_be_away() {
+    let server = TestServer::with(|config| {
+        config.second_device = SecondDevice::Refuse;
+        config.limits.away_after = Duration::from_secs(2);
+    })
+    .await;
+    let options = server.options(server.token("ada"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let dead = runtime.spawn(connect(options)).await.unwrap().unwrap();
+    // For a moment it lives: only a client that has sent something is a device in the room.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    std::mem::forget(dead);
+    runtime.shutdown_background();
+    let refused = connect(server.options(server.token("ada"))).await.err().unwrap();
+    let ConnectError::Join(JoinError::Refused { code, retry_after, .. }) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(code, Some(Code::AlreadyJoined));
+    assert_eq!(retry_after, Some(Duration::from_secs(2)));
+    // Longer than a device is silent before it is away, shorter than its session takes to end.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = connect(server.options(server.token("ada"))).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

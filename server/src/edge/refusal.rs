@@ -44,20 +44,24 @@ pub(super) async fn turn_away(connection: &Connection, refusal: Refusal, context
     let Refusal { code, text, stream, welcome } = refusal;
     tracing::debug!(remote = %connection.remote(), %code, text, "refused");
     if let Some(mut stream) = stream {
-        let may_retry = matches!(
-            code,
+        let retry_after_ms = match code {
             Code::ServerFull
-                | Code::RoomFull
-                | Code::JoinRate
-                | Code::Internal
-                | Code::TenantFull
-                | Code::TenantRooms
-                | Code::UserSessions
-        );
+            | Code::RoomFull
+            | Code::JoinRate
+            | Code::Internal
+            | Code::TenantFull
+            | Code::TenantRooms
+            | Code::UserSessions => RETRY_AFTER_MS,
+            // The other device may have died without a word. It is away after this time.
+            Code::AlreadyJoined => {
+                u32::try_from(context.limits.away_after.as_millis()).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        };
         let message = Refuse {
             code: code as u16,
             text: text.clone().into_bytes(),
-            retry_after_ms: if may_retry { RETRY_AFTER_MS } else { 0 },
+            retry_after_ms,
             oldest: OLDEST_VERSION,
             newest: VERSION,
             endpoints: context.servers.to_try_after(code).to_vec(),

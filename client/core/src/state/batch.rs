@@ -22,8 +22,8 @@ use crate::roster::PeerId;
 /// The grants `state.objects`, `state.room` and `moderate` in the token add rights to the role.
 ///
 /// ```
-/// use nucleus_client::state::{Batch, EntityId, ObjectMode, ObjectId};
-/// # let me = nucleus_client::PeerId(1);
+/// use nucleus_client_core::state::{Batch, EntityId, ObjectMode, ObjectId};
+/// # let me = nucleus_client_core::roster::PeerId(1);
 /// let cup = ObjectId::new(me, 1);
 /// let batch = Batch::new()
 ///     .set(EntityId::Room, "topic", "fire drill")

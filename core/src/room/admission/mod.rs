@@ -190,10 +190,10 @@ fn replaced_by(
     if rule == SecondDevice::Allow {
         return Ok(Vec::new());
     }
-    // A device does not count if its session is lost, or if its client has never received `Joined`:
-    // the newcomer may be this very device.
+    // A device does not count if it is away, its session is lost, or its client has never received
+    // `Joined`: the newcomer may be this very device.
     let mut devices = participants.of_user(user);
-    if rule == SecondDevice::Refuse && devices.any(|(_, p)| p.confirmed && !p.lost) {
+    if rule == SecondDevice::Refuse && devices.any(|(_, p)| p.confirmed && !p.lost && !p.away) {
         return Err(Code::AlreadyJoined);
     }
     Ok(participants.of_user(user).map(|(peer, _)| peer).collect())

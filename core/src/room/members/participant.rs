@@ -64,7 +64,7 @@ pub(crate) struct Participant {
     partial_message: Option<PartialMessage>,
     /// The groups whose messages the peer receives.
     pub(crate) groups: GroupSet,
-    pub(super) away: bool,
+    pub(crate) away: bool,
     /// Whether a moderator has muted the peer.
     pub(super) muted: bool,
     /// Whether the peer has muted itself.
