@@ -1,10 +1,10 @@
 """Checks that the cores are pure, and that only `edge/quic/` names quinn.
 
-`nucleus-core` and `nucleus-client-core` must use no socket, thread, runtime, lock, atomic, clock or source of randomness,
-neither through a library (all its dependencies must be in the list below) nor by a name in its
-code. HashMap is allowed although its seed is random, because no core depends on the order of one. Of
-std::net only the addresses are allowed. In
-the server only `edge/quic/` may name quinn. Code for tests is not checked.
+`nucleus-core` and `nucleus-client-core` must use no socket, thread, runtime, lock, atomic, clock or
+source of randomness, neither through a library (all their dependencies must be in the list below)
+nor by a name in their code. HashMap is allowed although its seed is random, because no core depends
+on the order of one. Of std::net only the addresses are allowed. In the server only `edge/quic/` may
+name quinn. Code for tests is not checked.
 
     python3 .ci/purity.py              checks the workspace in the working directory
     python3 .ci/purity.py --self-test  checks this check

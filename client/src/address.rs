@@ -11,6 +11,7 @@ use crate::session::{ConnectError, ResolvedServer};
 
 /// Port of the session plane if the address names none.
 const DEFAULT_PORT: u16 = 5055;
+
 /// Returns the addresses of `server`, `host:port`. They are looked up anew at each call.
 ///
 /// # Errors

@@ -39,6 +39,7 @@ pub mod realtime;
 mod room;
 pub mod session;
 mod social;
+mod until;
 
 pub(crate) use nucleus_client_core::{assembly, rooms, session::servers};
 pub use nucleus_client_core::{event, moderation, roster, state, token};

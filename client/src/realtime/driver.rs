@@ -21,6 +21,7 @@ use super::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
 use crate::queue::Queue;
 use crate::roster::{PeerId, Slot};
 use crate::session::{CurrentEndpoint, unspecified};
+use crate::until::until;
 
 /// Datagrams that are read before other work continues.
 const READ_BATCH: usize = 64;
@@ -183,7 +184,7 @@ impl Driver {
                 message = self.shared.outgoing.pop() => self.realtime.send(message),
                 // Ignore an error here: the next read returns it again.
                 _ = self.socket.readable(), if self.replace_socket_at.is_none() => self.receive(),
-                () = at(self.replace_socket_at) => self.renew_socket().await,
+                () = until(self.replace_socket_at) => self.renew_socket().await,
                 datagram = self.connection.read_datagram(), if connected => match datagram {
                     Ok(bytes) => self.realtime.handle_session_input(self.shared.clock.now(), &bytes),
                     Err(_) => connected = false,
@@ -345,14 +346,6 @@ fn receive_batch(
         }
     }
     !has_received
-}
-
-/// Waits until a time; for ever if there is none.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn publish(realtime: &Realtime, shared: &DriverShared, connected: bool) {

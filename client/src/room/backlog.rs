@@ -80,8 +80,8 @@ impl Backlog {
         self.cost >= LIMIT
     }
 
-    /// Returns whether the application takes nothing, over several sessions: one session alone stops
-    /// at the limit.
+    /// Returns whether the application has taken so few events over several sessions that another
+    /// session would not help. One session alone stops being read at [`LIMIT`].
     pub(super) fn is_overfull(&self) -> bool {
         self.cost >= 2 * LIMIT || self.items.len() >= MAX_ITEMS
     }

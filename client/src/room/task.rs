@@ -11,7 +11,7 @@ use nucleus_protocol::session::{
     Code, Features, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::RoomShared;
 use super::backlog::{Backlog, RoomEnded};
@@ -28,6 +28,7 @@ use crate::session::{
     SessionReceiver, SessionSockets, endpoints, may_reconnect,
 };
 use crate::state::{Replica, StateChange};
+use crate::until::until;
 
 /// Everything that the client needs to join the room, also after a lost session.
 pub(crate) struct RoomConnector {
@@ -405,12 +406,4 @@ async fn join_again(
 /// the ticket still admits to another instance of the room. `None`: the server names no time.
 fn after_three_quarters(left: Duration) -> Option<Instant> {
     Instant::now().checked_add(left / 4 * 3).filter(|_| !left.is_zero())
-}
-
-/// Waits until `at`; for ever if that is `None`.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::error::lost;
+use crate::until::until;
 
 /// A server with the addresses of its name.
 #[derive(Clone, Debug)]
@@ -122,7 +123,7 @@ pub(super) async fn dial(
                 }
                 race.failed(now());
             }
-            () = at(next_start) => {}
+            () = until(next_start) => {}
         }
     }
     Err(first_error.unwrap_or(JoinError::Options("the server has no address")))
@@ -137,14 +138,6 @@ fn start(
     let endpoint = sockets.for_address(address)?;
     let connecting = endpoint.connect_with(config, address, name);
     Ok((endpoint, connecting.map_err(|error| JoinError::Connect(error.to_string()))?))
-}
-
-/// Waits until a time; for ever if there is none.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Returns the unspecified local address of the same address family as `remote`, with port 0.
