@@ -97,7 +97,7 @@ pub struct Room {
     endpoint: CurrentEndpoint,
     shared: Arc<RoomShared>,
     realtime: Arc<DriverShared>,
-    inbox: Mutex<Inbox>,
+    receivers: Mutex<EventReceivers>,
 }
 
 /// Data that the room's task and the application share.
@@ -128,7 +128,8 @@ struct ApplicationKey {
     key: u16,
 }
 
-struct Inbox {
+/// The ends from which [`Room::next`] takes events, except the realtime ones.
+struct EventReceivers {
     reliable: mpsc::Receiver<RoomEvent>,
     on_fallback: watch::Receiver<bool>,
 }
@@ -189,8 +190,9 @@ impl Room {
         let task =
             RoomTask::new(connector, endpoint.clone(), shared.clone(), commands, events, session);
         tokio::spawn(task.run());
-        let inbox = Mutex::new(Inbox { reliable, on_fallback: realtime.on_fallback.subscribe() });
-        Ok(Room { name, endpoint, shared, realtime, inbox })
+        let on_fallback = realtime.on_fallback.subscribe();
+        let receivers = Mutex::new(EventReceivers { reliable, on_fallback });
+        Ok(Room { name, endpoint, shared, realtime, receivers })
     }
 
     /// Returns the room's name. The server may have chosen it.
@@ -228,9 +230,10 @@ impl Room {
 
     /// Returns the counters of dropped messages.
     pub fn stats(&self) -> RoomStats {
+        let realtime = self.realtime.status().counters;
         RoomStats {
-            realtime: self.realtime.status().counters,
-            not_taken: self.realtime.incoming.dropped(),
+            realtime,
+            not_taken: realtime.not_taken + self.realtime.incoming.dropped(),
             not_sent: self.realtime.outgoing.dropped(),
             on_fallback: *self.realtime.on_fallback.borrow(),
             bulk_dropped: self.shared.bulk_dropped.load(Ordering::Relaxed),
@@ -363,8 +366,8 @@ impl Room {
     /// comes before its first pose. If the application is slow, the oldest realtime events are
     /// dropped and counted in [`Room::stats`]. Reliable events are never dropped.
     pub async fn next(&self) -> Option<RoomEvent> {
-        let mut inbox = self.inbox.lock().await;
-        let Inbox { reliable, on_fallback } = &mut *inbox;
+        let mut receivers = self.receivers.lock().await;
+        let EventReceivers { reliable, on_fallback } = &mut *receivers;
         loop {
             tokio::select! {
                 biased;

@@ -6,6 +6,7 @@ use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::{self, Voice};
 use nucleus_protocol::session::{Code, EventDown, throttled};
+use nucleus_protocol::time::Time;
 
 use crate::moderation::Audit;
 use crate::realtime::ReceivedMessage;
@@ -17,6 +18,10 @@ use crate::state::StateChange;
 /// The `age` of a realtime message is the time from its capture at the sender to its arrival at
 /// this client, in steps of 1 ms. It is `None` until the clocks are synchronized, about one round
 /// trip after the join.
+///
+/// The `captured` of a realtime message is the moment of its capture on the server's clock, in steps
+/// of 1 ms. It can be compared with `Room::server_time` and with the capture times of other peers.
+/// It is `None` until the clocks are synchronized.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RoomEvent {
     /// A peer joined. The peers that were in the room before this client are not reported: see
@@ -62,8 +67,10 @@ pub enum RoomEvent {
         pose: Pose,
         /// Bytes that the sender added after the pose, for example buttons and fingers.
         rest: Vec<u8>,
-        /// Time since capture, see [`RoomEvent`].
+        /// Time from capture to arrival, see [`RoomEvent`].
         age: Option<Duration>,
+        /// Moment of the capture, see [`RoomEvent`].
+        captured: Option<Time>,
     },
     /// A voice packet. Packets are returned in the order of arrival; the application's jitter
     /// buffer sorts them by `sequence`.
@@ -74,8 +81,10 @@ pub enum RoomEvent {
         voice: VoicePacket,
         /// Sequence number of the sender's voice packets. 65,535 is followed by 0.
         sequence: u16,
-        /// Time since capture, see [`RoomEvent`].
+        /// Time from capture to arrival, see [`RoomEvent`].
         age: Option<Duration>,
+        /// Moment of the capture, see [`RoomEvent`].
+        captured: Option<Time>,
     },
     /// A peer's pointer.
     Pointer {
@@ -87,8 +96,10 @@ pub enum RoomEvent {
         key: u16,
         /// The application's data.
         payload: Vec<u8>,
-        /// Time since capture, see [`RoomEvent`].
+        /// Time from capture to arrival, see [`RoomEvent`].
         age: Option<Duration>,
+        /// Moment of the capture, see [`RoomEvent`].
+        captured: Option<Time>,
     },
     /// An unreliable message.
     Message {
@@ -103,8 +114,10 @@ pub enum RoomEvent {
         /// Sequence number of the sender's messages of this channel and key. 65,535 is followed by
         /// 0.
         sequence: u16,
-        /// Time since capture, see [`RoomEvent`].
+        /// Time from capture to arrival, see [`RoomEvent`].
         age: Option<Duration>,
+        /// Moment of the capture, see [`RoomEvent`].
+        captured: Option<Time>,
     },
     /// A reliable event. Events are returned in the order in which the server took them.
     Event {
@@ -261,19 +274,20 @@ impl From<EventDown> for RoomEvent {
 
 /// Converts a received message. Returns `None` for an invalid pose or voice packet.
 pub fn realtime_event(received: ReceivedMessage) -> Option<RoomEvent> {
-    let ReceivedMessage { from, kind, channel, key, sequence, age, payload } = received;
+    let ReceivedMessage { from, kind, channel, key, sequence, age, captured, payload, .. } =
+        received;
     Some(match kind {
         MessageKind::Pose => {
             let (pose, rest) = Pose::parse(&payload).ok()?;
-            RoomEvent::Pose { from, pose, rest: rest.to_vec(), age }
+            RoomEvent::Pose { from, pose, rest: rest.to_vec(), age, captured }
         }
         MessageKind::Voice => {
             let voice = Voice::parse(&payload)?.into();
-            RoomEvent::Voice { from, voice, sequence, age }
+            RoomEvent::Voice { from, voice, sequence, age, captured }
         }
-        MessageKind::Pointer => RoomEvent::Pointer { from, channel, key, payload, age },
+        MessageKind::Pointer => RoomEvent::Pointer { from, channel, key, payload, age, captured },
         MessageKind::Unreliable => {
-            RoomEvent::Message { from, channel, key, payload, sequence, age }
+            RoomEvent::Message { from, channel, key, payload, sequence, age, captured }
         }
     })
 }

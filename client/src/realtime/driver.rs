@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::speaking::{Speaking, SpeakingChange};
-use super::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
+use super::{MessageView, OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
 use crate::queue::Queue;
 use crate::roster::{PeerId, Slot};
 use crate::session::{CurrentEndpoint, unspecified};
@@ -292,26 +292,25 @@ impl Driver {
                 }
             }
         }
-        while let Some(received) = self.realtime.poll_received() {
-            self.update_speaking(&received);
-            self.shared.incoming.push(received);
-        }
         let now = self.shared.clock.now();
+        while let Some(received) = self.realtime.pop(now) {
+            update_speaking(&self.shared, now, &received);
+            self.shared.incoming.push(received.to_message());
+        }
         let stopped = self.shared.speaking().handle_timeout(now).collect::<Vec<_>>();
         stopped.into_iter().for_each(|change| self.shared.speaking_changes.push(change));
         let connected = self.connection.close_reason().is_none();
         publish(&self.realtime, &self.shared, connected);
     }
+}
 
-    fn update_speaking(&self, received: &ReceivedMessage) {
-        if received.kind != MessageKind::Voice {
-            return;
-        }
-        let Some(Voice { level, speaking, .. }) = Voice::parse(&received.payload) else { return };
-        let now = self.shared.clock.now();
-        if let Some(change) = self.shared.speaking().on_voice(now, received.from, level, speaking) {
-            self.shared.speaking_changes.push(change);
-        }
+fn update_speaking(shared: &DriverShared, now: Time, received: &MessageView<'_>) {
+    if received.kind != MessageKind::Voice {
+        return;
+    }
+    let Some(Voice { level, speaking, .. }) = Voice::parse(received.payload) else { return };
+    if let Some(change) = shared.speaking().on_voice(now, received.from, level, speaking) {
+        shared.speaking_changes.push(change);
     }
 }
 

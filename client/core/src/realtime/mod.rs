@@ -1,10 +1,15 @@
 //! The realtime plane of one room: which messages are sent, and which of the received ones are
 //! delivered.
 
+mod inbox;
+mod lists;
+mod message;
 mod plane;
 mod recent;
+mod sequences;
 pub mod speaking;
 #[cfg(test)]
 mod tests;
 
-pub use plane::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
+pub use message::{MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage};
+pub use plane::Realtime;

@@ -2,100 +2,45 @@
 //!
 //! Sent messages get sequence numbers. Received messages are dropped if they are duplicates, or if
 //! they are older than one that replaces them. A message is delivered only when the roster names
-//! its sender.
+//! its sender. It then waits in an inbox until the application takes it.
 //!
 //! The caller drives [`Realtime`] with `handle_input`, `handle_timeout` and `deadline`, then calls
-//! `poll_output` and [`Realtime::poll_received`] until they return `None`.
+//! `poll_output` until it returns `None`. The application takes messages when it wants to, for
+//! example once a frame:
+//!
+//! | call | returns |
+//! |---|---|
+//! | [`Realtime::pop`] | each message once, in the order of arrival |
+//! | [`Realtime::pop_voice`] | each voice packet of one speaker once, for a jitter buffer |
+//! | [`Realtime::poses`] | the newest pose of everyone, as often as the application asks |
+//!
+//! Received messages are copied into buffers that are reused, so neither these calls nor
+//! `handle_input` allocate, once the buffers have reached their size.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, Messages, Path, Route};
+use nucleus_protocol::realtime::Message;
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
-use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
+use super::inbox::{Inbox, InboxCounters};
+use super::message::{
+    MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage, StreamKey,
+};
 use super::recent::RecentMap;
+use super::sequences::SenderHistory;
 use crate::roster::{PeerId, Slot};
 
 /// Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue
 /// is full, the oldest message is dropped.
 const MAX_QUEUED: usize = 256;
-/// Smallest number of keys of one sender whose newest sequence is kept. A user moves fewer objects
-/// than this within [`KEY_MEMORY`].
-const KEYS_PER_SENDER: usize = 256;
 /// Smallest number of keys of this client whose next sequence is kept.
 const OWN_KEYS: usize = 16_384;
 /// Largest age of a message that is handed to the application.
 const OLDEST: Duration = Duration::from_millis(limits::RECEIVED_AGE as u64);
-/// How long the newest sequence of a key is compared with later messages. The server relays no
-/// message that is as old as this, so none can still arrive late. The limit is for a sender whose
-/// messages were not relayed for minutes: its sequence may have wrapped meanwhile, and without the
-/// limit its next messages would be dropped as old.
-const KEY_MEMORY: Duration = Duration::from_secs(5);
-
-/// A message to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutgoingMessage {
-    /// Kind of the message.
-    pub kind: MessageKind,
-    /// Whether the message replaces older ones of the same kind, channel and key.
-    pub newest_wins: bool,
-    /// The recipient's slot, or [`nucleus_protocol::realtime::TARGET_OTHERS`].
-    pub target: u16,
-    /// The application's channel.
-    pub channel: u8,
-    /// The application's key within the channel.
-    pub key: u16,
-    /// At most [`limits::MAX_PAYLOAD`] bytes. Callers check the size; a larger message is dropped
-    /// and counted.
-    pub payload: Vec<u8>,
-}
-
-impl OutgoingMessage {
-    fn replaces(&self, older: &OutgoingMessage) -> bool {
-        let stream = |m: &OutgoingMessage| (m.newest_wins, m.kind, m.target, m.channel, m.key);
-        self.newest_wins && stream(self) == stream(older)
-    }
-}
-
-/// A received message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceivedMessage {
-    /// The sender.
-    pub from: PeerId,
-    /// Kind of the message.
-    pub kind: MessageKind,
-    /// The application's channel.
-    pub channel: u8,
-    /// The application's key within the channel.
-    pub key: u16,
-    /// Sequence number of the sender's messages of this kind, channel and key. 65,535 is followed
-    /// by 0.
-    pub sequence: u16,
-    /// Time from capture to arrival, in steps of 1 ms, at most 2 s; `None` until the clocks are
-    /// synchronized.
-    pub age: Option<Duration>,
-    /// The application's data.
-    pub payload: Vec<u8>,
-}
-
-/// Counters of messages that were not delivered to the application or not sent, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RealtimeCounters {
-    /// Received messages that were duplicates, or older than one that replaced them.
-    pub superseded: u64,
-    /// Received messages that were captured more than two seconds before.
-    pub too_old: u64,
-    /// Received messages whose sender the roster did not name in time.
-    pub unknown_sender: u64,
-    /// Messages that were replaced by a newer one before they were sent, that did not fit into the
-    /// queue, or that were too large.
-    pub unsent: u64,
-    /// Received datagrams that were forged or duplicates.
-    pub rejected: u64,
-}
 
 /// The realtime plane of one room, without socket and clock.
 pub struct Realtime {
@@ -104,33 +49,10 @@ pub struct Realtime {
     sequences: RecentMap<StreamKey, u16>,
     queue: VecDeque<OutgoingMessage>,
     held: VecDeque<HeldMessage>,
-    received: VecDeque<ReceivedMessage>,
+    inbox: Inbox,
     counters: RealtimeCounters,
     /// Datagrams that earlier links rejected.
     earlier_rejected: u64,
-}
-
-/// Identifies a stream of messages that share one sequence of numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct StreamKey {
-    kind: MessageKind,
-    channel: u8,
-    key: u16,
-}
-
-/// The newest sequence numbers that were received from one peer, by key.
-struct SenderHistory {
-    peer: PeerId,
-    newest: RecentMap<StreamKey, Option<NewestSequence>>,
-}
-
-#[derive(Clone, Copy)]
-struct NewestSequence {
-    sequence: u16,
-    at: Time,
-    /// One bit for each of the 64 sequence numbers up to `sequence`, set if the number was
-    /// received. The lowest bit stands for `sequence`.
-    received: u64,
 }
 
 /// A message that waits until the roster names its sender.
@@ -151,7 +73,7 @@ impl Realtime {
             sequences: RecentMap::new(OWN_KEYS),
             queue: VecDeque::new(),
             held: VecDeque::new(),
-            received: VecDeque::new(),
+            inbox: Inbox::default(),
             counters: RealtimeCounters::default(),
             earlier_rejected: 0,
         }
@@ -161,7 +83,7 @@ impl Realtime {
     ///
     /// The sequence numbers of sent messages continue, so that recipients do not drop the messages
     /// as old. If the room instance is another one (`same_room` is false), the slots belong to
-    /// other peers, so everything that contains a slot is dropped.
+    /// other peers, so everything that contains a slot is dropped: received messages and poses too.
     pub fn relink(&mut self, link: Link, same_room: bool) {
         self.earlier_rejected += self.link.counters().rejected.iter().sum::<u64>();
         self.link = link;
@@ -169,7 +91,7 @@ impl Realtime {
             self.senders.clear();
             self.held.clear();
             self.queue.clear();
-            self.received.clear();
+            self.inbox.clear();
         }
     }
 
@@ -181,27 +103,33 @@ impl Realtime {
 
     /// Adds a peer of the roster and delivers the messages that waited for it.
     pub fn add_peer(&mut self, now: Time, slot: Slot, peer: PeerId) {
-        self.senders.insert(slot, SenderHistory { peer, newest: RecentMap::new(KEYS_PER_SENDER) });
+        if let Some(earlier) = self.senders.insert(slot, SenderHistory::new(peer))
+            && earlier.peer != peer
+        {
+            self.inbox.remove_peer(earlier.peer);
+        }
         self.drop_overdue(now);
         let (known, rest) = self.held.drain(..).partition(|held| held.slot == slot);
         self.held = rest;
         let known: VecDeque<HeldMessage> = known;
         for held in known {
-            self.receive(now, held.slot, held.newest_wins, held.message);
+            self.receive(now, slot, held.newest_wins, held.message.view());
         }
     }
 
-    /// Removes a peer that left, unless its slot already belongs to another peer.
+    /// Removes a peer that left, unless its slot already belongs to another peer. Its poses and
+    /// waiting messages are removed too, and not counted.
     pub fn remove_peer(&mut self, slot: Slot, peer: PeerId) {
         if self.senders.get(&slot).is_some_and(|sender| sender.peer == peer) {
             self.senders.remove(&slot);
+            self.inbox.remove_peer(peer);
         }
     }
 
     /// Queues a message for the next datagram. The message takes the position of a queued one that
     /// it replaces.
     pub fn send(&mut self, message: OutgoingMessage) {
-        if message.payload.len() > limits::MAX_PAYLOAD {
+        if message.is_too_large() {
             self.counters.unsent += 1;
             return;
         }
@@ -222,8 +150,7 @@ impl Realtime {
         let server_time = self.link.server_time(now);
         // The link counts the datagrams that it rejects.
         if let Ok(messages) = self.link.handle_input(now, path, ecn, datagram) {
-            let arrived = arrived(messages, server_time);
-            self.take_all(now, arrived);
+            self.take_all(now, server_time, messages);
         }
     }
 
@@ -231,19 +158,21 @@ impl Realtime {
     pub fn handle_session_input(&mut self, now: Time, datagram: &[u8]) {
         let server_time = self.link.server_time(now);
         if let Ok(messages) = self.link.handle_session_input(now, datagram) {
-            let arrived = arrived(messages, server_time);
-            self.take_all(now, arrived);
+            self.take_all(now, server_time, messages);
         }
     }
 
-    fn take_all(&mut self, now: Time, arrived: Vec<ArrivedMessage>) {
+    /// Handles the messages of a datagram. `server_time` is the server's clock at `now`, if known.
+    fn take_all(&mut self, now: Time, server_time: Option<Time>, messages: Messages<'_>) {
         // Capture times wrap after 65 s, so a datagram that waited for longer would look new.
         if self.link.datagram_age(now).is_some_and(|age| age > OLDEST) {
-            self.counters.too_old += arrived.len() as u64;
+            self.counters.too_old += messages.count() as u64;
             return;
         }
-        for message in arrived {
-            self.take(now, message);
+        for message in messages {
+            let newest_wins = message.flags & NEWEST_WINS != 0;
+            let slot = Slot(message.peer);
+            self.take(now, slot, newest_wins, arrived(&message, now, server_time));
         }
     }
 
@@ -272,15 +201,44 @@ impl Realtime {
         self.link.poll_output(now, out)
     }
 
-    /// Returns the next received message.
-    pub fn poll_received(&mut self) -> Option<ReceivedMessage> {
-        self.received.pop_front()
+    /// Takes the next received message, in the order of arrival. [`MessageView::to_message`] and
+    /// [`MessageView::copy_to`] copy it.
+    ///
+    /// A newest-wins message takes the position of the waiting one that it replaces, so only the
+    /// newest pose of a key is returned. Voice packets that have waited for more than 400 ms are
+    /// dropped and counted.
+    pub fn pop(&mut self, now: Time) -> Option<MessageView<'_>> {
+        self.inbox.pop(now)
+    }
+
+    /// Takes the oldest waiting voice packet of one speaker, as [`Realtime::pop`] would.
+    ///
+    /// At most the last 16 packets of each speaker wait. They are in the order of arrival; the
+    /// caller's jitter buffer sorts them by their sequence numbers.
+    pub fn pop_voice(&mut self, now: Time, speaker: PeerId) -> Option<MessageView<'_>> {
+        self.inbox.pop_voice(now, speaker)
+    }
+
+    /// Iterates over the newest pose of each sender, channel and key, in no particular order.
+    /// [`Realtime::pop`] does not remove poses from here.
+    ///
+    /// The pose of a silent peer stays until the peer leaves: [`PeerPose::arrived`] tells how old
+    /// it is. Poses that were sent without "newest wins", and malformed ones, are left out.
+    pub fn poses(&self) -> impl Iterator<Item = PeerPose<'_>> {
+        self.inbox.poses()
+    }
+
+    /// Returns the number of messages that wait for [`Realtime::pop`], stale voice included.
+    pub fn waiting(&self) -> usize {
+        self.inbox.waiting()
     }
 
     /// Returns the counters of dropped messages.
     pub fn counters(&self) -> RealtimeCounters {
         let rejected: u64 = self.link.counters().rejected.iter().sum();
-        RealtimeCounters { rejected: self.earlier_rejected + rejected, ..self.counters }
+        let InboxCounters { replaced, not_taken, stale_voice } = self.inbox.counters();
+        let rejected = self.earlier_rejected + rejected;
+        RealtimeCounters { rejected, replaced, not_taken, stale_voice, ..self.counters }
     }
 
     /// Returns the link, for its clock, round-trip time and reports.
@@ -308,8 +266,7 @@ impl Realtime {
             if out.len() - body + frame.encoded_len() > self.link.max_body() {
                 break;
             }
-            let key = StreamKey { kind: message.kind, channel: message.channel, key: message.key };
-            let next = self.sequences.get_or(key, || 0);
+            let next = self.sequences.get_or(message.stream(), || 0);
             frame.sequence = *next;
             *next = next.wrapping_add(1);
             frame.encode(out);
@@ -321,8 +278,7 @@ impl Realtime {
 
     /// Handles a received message. If its sender is unknown, the message waits: the roster update
     /// that names the sender may still be on its way.
-    fn take(&mut self, now: Time, arrived: ArrivedMessage) {
-        let ArrivedMessage { slot, newest_wins, message } = arrived;
+    fn take(&mut self, now: Time, slot: Slot, newest_wins: bool, message: MessageView<'_>) {
         // It waited in a buffer while this process, the server or the network stood still.
         if message.age.is_some_and(|age| age > OLDEST) {
             self.counters.too_old += 1;
@@ -336,17 +292,21 @@ impl Realtime {
             self.counters.unknown_sender += 1;
         }
         let until = now + limits::UNKNOWN_SLOT_HOLD;
-        self.held.push_back(HeldMessage { slot, until, newest_wins, message });
+        self.held.push_back(HeldMessage {
+            slot,
+            until,
+            newest_wins,
+            message: message.to_message(),
+        });
     }
 
-    fn receive(&mut self, now: Time, slot: Slot, newest_wins: bool, mut message: ReceivedMessage) {
+    fn receive(&mut self, now: Time, slot: Slot, newest_wins: bool, message: MessageView<'_>) {
         let Some(sender) = self.senders.get_mut(&slot) else { return };
         if !sender.is_fresh(now, newest_wins, &message) {
             self.counters.superseded += 1;
             return;
         }
-        message.from = sender.peer;
-        self.received.push_back(message);
+        self.inbox.deliver(newest_wins, &MessageView { from: sender.peer, ..message });
     }
 
     fn drop_overdue(&mut self, now: Time) {
@@ -357,59 +317,27 @@ impl Realtime {
     }
 }
 
-impl SenderHistory {
-    /// Returns whether the message is to be delivered: it is no duplicate, and, with `newest_wins`,
-    /// not older than the newest message of its key.
-    fn is_fresh(&mut self, now: Time, newest_wins: bool, message: &ReceivedMessage) -> bool {
-        let key = StreamKey { kind: message.kind, channel: message.channel, key: message.key };
-        let slot = self.newest.get_or(key, || None);
-        let first = NewestSequence { sequence: message.sequence, at: now, received: 1 };
-        let Some(newest) = slot.as_mut().filter(|n| now.since(n.at) < KEY_MEMORY) else {
-            *slot = Some(first);
-            return true;
-        };
-        // Serial number arithmetic, RFC 1982: half of the numbers are ahead, half are behind.
-        let ahead = message.sequence.wrapping_sub(newest.sequence) as i16;
-        if ahead > 0 {
-            let shifted = newest.received.checked_shl(ahead.unsigned_abs().into()).unwrap_or(0);
-            *newest = NewestSequence { received: shifted | 1, ..first };
-            return true;
-        }
-        // Messages more than 63 numbers behind are too late to be useful and count as duplicates.
-        let bit = 1u64.checked_shl(ahead.unsigned_abs().into()).unwrap_or(u64::MAX);
-        let repeated = newest.received & bit != 0;
-        newest.received |= bit;
-        !newest_wins && !repeated
-    }
-}
-
-/// A message of a datagram, before its sender is looked up.
-struct ArrivedMessage {
-    slot: Slot,
-    newest_wins: bool,
-    /// The message. Its `from` is not set yet.
-    message: ReceivedMessage,
-}
-
-fn arrived(messages: Messages<'_>, server_time: Option<Time>) -> Vec<ArrivedMessage> {
-    let take = |message: Message<'_>| ArrivedMessage {
-        slot: Slot(message.peer),
-        newest_wins: message.flags & NEWEST_WINS != 0,
-        message: received(&message, server_time),
-    };
-    messages.map(take).collect()
-}
-
-fn received(message: &Message<'_>, server_time: Option<Time>) -> ReceivedMessage {
-    ReceivedMessage {
+/// Returns a message of a datagram that arrived at `now`. Its `from` is not set yet.
+fn arrived<'a>(message: &Message<'a>, now: Time, server_time: Option<Time>) -> MessageView<'a> {
+    let age = server_time
+        .zip(message.time)
+        .map(|(server_time, time)| Duration::from_millis(server_time.capture_age(time).into()));
+    MessageView {
         from: PeerId(0),
         kind: message.kind,
         channel: message.channel,
         key: message.key,
         sequence: message.sequence,
-        age: server_time
-            .zip(message.time)
-            .map(|(now, captured)| Duration::from_millis(now.capture_age(captured).into())),
-        payload: message.payload.to_vec(),
+        age,
+        captured: server_time.zip(age).map(|(server_time, age)| captured(server_time, age)),
+        arrived: now,
+        payload: message.payload,
     }
+}
+
+/// Returns the capture time of a message that arrived at `server_time`. `age` comes from the whole
+/// milliseconds of both times, and so must the difference: then it is the time that the sender
+/// wrote, whenever the message arrives.
+fn captured(server_time: Time, age: Duration) -> Time {
+    Time::from_millis(server_time.as_micros() / 1_000) - age
 }

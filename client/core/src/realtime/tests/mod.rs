@@ -1,5 +1,7 @@
 //! Tests of [`Realtime`] against a server's link in the same process.
 
+mod inbox;
+
 use std::time::Duration;
 
 use nucleus_protocol::limits;
@@ -127,7 +129,7 @@ impl Pair {
     }
 
     fn received(&mut self) -> Vec<ReceivedMessage> {
-        std::iter::from_fn(|| self.client.poll_received()).collect()
+        std::iter::from_fn(|| self.client.pop(self.now).map(|view| view.to_message())).collect()
     }
 }
 
@@ -281,7 +283,7 @@ fn an_unknown_sender_waits_200_ms_and_no_longer() {
 fn only_so_many_wait_and_the_oldest_goes() {
     let mut pair = Pair::new();
     for sequence in 0..100 {
-        assert_eq!(pair.deliver(&[message(sequence, b"p")]), []);
+        assert_eq!(pair.deliver(&[Message { flags: 0, ..message(sequence, b"p") }]), []);
     }
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let expected: Vec<u16> = (100 - limits::UNKNOWN_SLOT_FRAMES as u16..100).collect();
@@ -301,6 +303,24 @@ fn ages_are_on_the_server_clock() {
     assert_eq!(pair.deliver(&[ahead])[0].age, Some(Duration::ZERO));
 }
 
+/// The capture time is the one that the sender wrote, whenever the message arrives: applications
+/// interpolate by it.
+#[test]
+fn capture_times_are_free_of_the_networks_jitter() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    // Past the first wrap of the capture time on the wire.
+    let captured = Time::from_millis(131_000);
+    pair.now = captured;
+    for (sequence, delay) in [(0, 7_300), (1, 20_999), (2, 1_000), (3, 400_123)] {
+        pair.now = captured + Duration::from_micros(delay);
+        let time = Some(captured.as_wire_millis());
+        let received = pair.deliver(&[Message { time, ..message(sequence, b"p") }]);
+        assert_eq!(received[0].captured, Some(captured));
+        assert_eq!(received[0].arrived, pair.now);
+    }
+}
+
 #[test]
 fn what_waited_for_seconds_is_not_delivered() {
     let mut pair = Pair::new();
@@ -312,7 +332,7 @@ fn what_waited_for_seconds_is_not_delivered() {
     let mut sequence = 0;
     let mut next = |time| {
         sequence += 1;
-        Message { time, ..message(sequence, b"p") }
+        Message { flags: 0, time, ..message(sequence, b"p") }
     };
     let (old, young) = (old.map(&mut next), young.map(&mut next));
     assert_eq!(pair.deliver(&old), []);
@@ -372,5 +392,6 @@ fn a_message_without_a_capture_time_has_no_age() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let untimed = Message { time: None, ..message(0, b"p") };
-    assert_eq!(pair.deliver(&[untimed])[0].age, None);
+    let received = pair.deliver(&[untimed]);
+    assert_eq!((received[0].age, received[0].captured), (None, None));
 }
