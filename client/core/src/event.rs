@@ -22,7 +22,10 @@ use crate::state::StateChange;
 /// The `captured` of a realtime message is the moment of its capture on the server's clock, in steps
 /// of 1 ms. It can be compared with `Room::server_time` and with the capture times of other peers.
 /// It is `None` until the clocks are synchronized.
+///
+/// Later versions may add events.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum RoomEvent {
     /// A peer joined. The peers that were in the room before this client are not reported: see
     /// `Room::peers`.
@@ -190,8 +193,10 @@ pub enum RoomEvent {
     },
 }
 
-/// A kind of message that the server delays or drops because this client exceeds a limit.
+/// A kind of message that the server delays or drops because this client exceeds a limit. Later versions
+/// may add kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Throttle {
     /// Events are delayed. Default limits, on average: 200 events and 64 KiB a second from one
     /// peer, 1,000 events and 512 KiB a second from all peers of the room.

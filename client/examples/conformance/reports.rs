@@ -61,12 +61,8 @@ pub(super) fn room_event(event: RoomEvent) -> Option<Json> {
         }
         RoomEvent::Rejoined { me } => json!({ "sees": "rejoined", "me": me.0 }),
         RoomEvent::Closed { code, text } => end("closed", code, &text),
-        // No dialogue needs these.
-        RoomEvent::Speaking { .. }
-        | RoomEvent::Pose { .. }
-        | RoomEvent::Voice { .. }
-        | RoomEvent::Pointer { .. }
-        | RoomEvent::Fallback(_) => return None,
+        // No dialogue needs the others.
+        _ => return None,
     })
 }
 
@@ -191,6 +187,8 @@ fn throttle(what: Throttle) -> u8 {
         Throttle::Realtime => 4,
         Throttle::SpeakerLimit => 5,
         Throttle::Muted => 6,
+        // A kind of a later version.
+        _ => 0,
     }
 }
 
