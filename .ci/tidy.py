@@ -8,8 +8,8 @@ import sys
 
 MAX_LINES = 500
 UNSAFE = re.compile(r"\bunsafe\s*(\{|fn|impl|trait|extern)")
-# The test that counts allocations needs a global allocator, which is an unsafe trait.
-UNSAFE_ALLOWED = ("net/", "server/tests/allocations.rs")
+# The tests that count allocations need a global allocator, which is an unsafe trait.
+UNSAFE_ALLOWED = ("net/", "server/tests/allocations.rs", "client/core/tests/frame_allocations.rs")
 NAMED_FILE = re.compile(r"`([\w./-]+\.(?:rs|py|toml|md))`")
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 
