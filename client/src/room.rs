@@ -69,7 +69,8 @@ pub enum Target {
 pub struct RoomStats {
     /// Messages dropped by the rules of the realtime plane.
     pub realtime: RealtimeCounters,
-    /// Received messages dropped because the application did not take them in time.
+    /// Received messages dropped because the application did not take them in time, those of
+    /// `realtime.not_taken` included.
     pub not_taken: u64,
     /// Messages dropped before they were sent, because the application sent faster than the
     /// realtime task runs.
@@ -384,7 +385,7 @@ impl Room {
                 received = self.realtime.incoming.pop() => {
                     // Drop messages of peers that have left.
                     let known = self.shared.roster().peer(received.from).is_some();
-                    if let Some(event) = realtime_event(received).filter(|_| known) {
+                    if let Some(event) = realtime_event(received.view()).filter(|_| known) {
                         return Some(event);
                     }
                 }

@@ -9,7 +9,7 @@ use nucleus_protocol::session::{Code, EventDown, throttled};
 use nucleus_protocol::time::Time;
 
 use crate::moderation::Audit;
-use crate::realtime::ReceivedMessage;
+use crate::realtime::MessageView;
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
 
@@ -277,21 +277,25 @@ impl From<EventDown> for RoomEvent {
     }
 }
 
-/// Converts a received message. Returns `None` for an invalid pose or voice packet.
-pub fn realtime_event(received: ReceivedMessage) -> Option<RoomEvent> {
-    let ReceivedMessage { from, kind, channel, key, sequence, age, captured, payload, .. } =
-        received;
+/// Converts a received message. Copies only the part of the payload that the event has. Returns
+/// `None` for an invalid pose or voice packet.
+pub fn realtime_event(received: MessageView<'_>) -> Option<RoomEvent> {
+    let MessageView { from, kind, channel, key, sequence, age, captured, payload, .. } = received;
     Some(match kind {
         MessageKind::Pose => {
-            let (pose, rest) = Pose::parse(&payload).ok()?;
+            let (pose, rest) = Pose::parse(payload).ok()?;
             RoomEvent::Pose { from, pose, rest: rest.to_vec(), age, captured }
         }
         MessageKind::Voice => {
-            let voice = Voice::parse(&payload)?.into();
+            let voice = Voice::parse(payload)?.into();
             RoomEvent::Voice { from, voice, sequence, age, captured }
         }
-        MessageKind::Pointer => RoomEvent::Pointer { from, channel, key, payload, age, captured },
+        MessageKind::Pointer => {
+            let payload = payload.to_vec();
+            RoomEvent::Pointer { from, channel, key, payload, age, captured }
+        }
         MessageKind::Unreliable => {
+            let payload = payload.to_vec();
             RoomEvent::Message { from, channel, key, payload, sequence, age, captured }
         }
     })

@@ -15,8 +15,8 @@
 //! The newest pose of each key is kept after it was taken, for [`Inbox::poses`].
 //!
 //! Buffers are reused: once enough messages have waited at the same time, nothing is allocated.
-//! Senders cannot make the inbox larger than the limits below: 900 bytes and some hundred for each
-//! message, so 7 MB for 50 hostile peers and 27 MB for 4,000.
+//! Senders cannot make the inbox larger than the limits below: 900 bytes and some two hundred for
+//! each message, so 8 MB for 50 hostile peers and 30 MB for 4,000.
 
 use std::collections::HashMap;
 use std::time::Duration;

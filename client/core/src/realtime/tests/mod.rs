@@ -1,6 +1,7 @@
 //! Tests of [`Realtime`] against a server's link in the same process.
 
 mod inbox;
+mod inbox_model;
 
 use std::time::Duration;
 
