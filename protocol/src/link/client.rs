@@ -1,8 +1,10 @@
 //! The client's side of a link. The client sends first, keeps the path alive and asks for the time.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Path;
+use super::client_paths::ClientPaths;
 use super::clock::ClockSync;
 use super::delays::Delays;
 use super::liveness::{SilenceTimers, Unacked, backoff};
@@ -19,7 +21,8 @@ pub(super) const FRONT_BYTES: usize =
     KeepAlive::FRAME_BYTES + ClockRequest::FRAME_BYTES + ClientReport::FRAME_BYTES;
 /// Interval of the first hellos of a new link. A hello is a keep-alive and a clock request.
 const HELLO_INTERVAL: Duration = Duration::from_millis(200);
-/// Number of hellos at [`HELLO_INTERVAL`] (two seconds). Further hellos back off like probes.
+/// Number of hellos at [`HELLO_INTERVAL`] on each path (two seconds). Further hellos back off like
+/// probes.
 const HELLO_ATTEMPTS: u32 = 10;
 /// Interval of the first clock samples, so that one queue on the path does not affect all of them.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -49,7 +52,7 @@ impl DueFrames {
 
 /// The timers and measurements of a client.
 pub(super) struct ClientSide {
-    pub(super) path: Option<Path>,
+    pub(super) paths: ClientPaths,
     pub(super) clock: ClockSync,
     pub(super) server_report: Option<ServerReport>,
     /// When the next hello is due, until the clock has a sample.
@@ -95,7 +98,7 @@ impl ClientSide {
         let report_interval =
             report_interval.clamp(limits::REPORT_INTERVAL_MIN, limits::REPORT_INTERVAL_MAX);
         Self {
-            path,
+            paths: ClientPaths::new(path),
             clock: ClockSync::default(),
             server_report: None,
             hello_at: now,
@@ -125,13 +128,29 @@ impl ClientSide {
     /// Returns whether the client can send anything: it knows its path to the realtime port, or
     /// needs none.
     pub(super) fn is_usable(&self) -> bool {
-        self.path.is_some() || !self.chooser.has_port()
+        self.paths.current().is_some() || !self.chooser.has_port()
+    }
+
+    /// Takes the path on which an authentic datagram came, while the client looks for one that
+    /// answers.
+    pub(super) fn answered_on(&mut self, remote: SocketAddr) {
+        if self.chooser.plane() == Plane::Session || !self.clock.is_set() {
+            self.paths.choose(remote);
+        }
+    }
+
+    /// Changes to the next path if a probe or a hello on this one has had no answer.
+    pub(super) fn try_next_path(&mut self) {
+        let is_probing = self.chooser.plane() == Plane::Session;
+        if if is_probing { self.chooser.awaits_answer() } else { self.hello_attempts > 0 } {
+            self.paths.rotate();
+        }
     }
 
     /// Returns the route of the application's datagrams.
     pub(super) fn route(&self) -> Option<Route> {
         match self.chooser.plane() {
-            Plane::Realtime => self.path.map(Route::Realtime),
+            Plane::Realtime => self.paths.current().map(Route::Realtime),
             Plane::Session => Some(Route::Session),
         }
     }
@@ -378,7 +397,7 @@ impl ClientSide {
             return;
         }
         self.hello_attempts += 1;
-        let rare = self.hello_attempts.saturating_sub(HELLO_ATTEMPTS);
+        let rare = self.hello_attempts.saturating_sub(HELLO_ATTEMPTS * self.paths.count());
         let wait =
             if rare == 0 { HELLO_INTERVAL } else { backoff(Duration::from_secs(1), rare - 1) };
         self.hello_at = now + wait;
@@ -389,6 +408,11 @@ impl ClientSide {
     fn keep_alive_at(&self) -> Time {
         let single_plane = !self.chooser.has_session();
         self.last_sent + if single_plane { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
+    }
+
+    /// Returns whether a hello is due.
+    pub(super) fn wants_hello(&self, now: Time) -> bool {
+        self.hello_due_at().is_some_and(|at| at <= now)
     }
 
     fn hello_due_at(&self) -> Option<Time> {

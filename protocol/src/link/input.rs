@@ -147,11 +147,14 @@ impl Link {
         if !self.ids.contains(&header.connection_id) {
             return Err(Rejected::ConnectionId);
         }
-        if self.client().is_some_and(|c| c.path.map(|p| p.remote) != Some(path.remote)) {
+        if self.client().is_some_and(|client| !client.paths.contain(path.remote)) {
             return Err(Rejected::Path);
         }
         let opened = self.recv.open(now, &header, datagram)?;
         let messages = validate(self.client().is_some(), opened.body)?;
+        if let SideState::Client(client) = &mut self.side {
+            client.answered_on(path.remote);
+        }
         let arrival =
             DatagramArrival { now, path: Some(path), ecn, bytes, highest: opened.highest };
         if arrival.highest && matches!(self.side, SideState::Server(_)) {

@@ -18,6 +18,7 @@
 //! [`Route::wire`] returns the part of a finished datagram that goes on the wire.
 
 mod client;
+mod client_paths;
 mod clock;
 mod counters;
 mod delays;
@@ -343,6 +344,14 @@ impl Link {
         }
     }
 
+    /// Adds another path of a client to the same server, at most [`crate::limits::MAX_ENDPOINTS`]. The
+    /// paths are tried in turn until one answers. Does nothing on a server.
+    pub fn add_path(&mut self, path: Path) {
+        if let SideState::Client(client) = &mut self.side {
+            client.paths.add(path);
+        }
+    }
+
     /// Tells a client's link that the client's network has changed. The link sends a datagram at
     /// once, and from now on uses the spare connection id. Returns whether the id changed: `false`
     /// if the spare was in use already, and on a server.
@@ -406,11 +415,10 @@ impl Link {
         }
         match &mut self.side {
             SideState::Client(client) => {
-                if let Some(path) = client.path
-                    && client.wants_probe(now)
-                {
+                if client.paths.current().is_some() && client.wants_probe(now) {
+                    client.try_next_path();
                     client.write_probe(now, out);
-                    return Some(Route::Realtime(path));
+                    return client.paths.current().map(Route::Realtime);
                 }
                 if !client.is_usable() {
                     return None;
@@ -418,6 +426,9 @@ impl Link {
                 if client.wants_session_ping(now) {
                     client.write_session_ping(out);
                     return Some(Route::Session);
+                }
+                if !client.chooser.has_session() && client.wants_hello(now) {
+                    client.try_next_path();
                 }
                 let (route, due) = (client.route()?, client.due(now));
                 client.write(now, due, &self.recv, out);

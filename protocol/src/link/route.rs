@@ -140,6 +140,11 @@ impl PlaneChooser {
             && now < self.began + FIRST_PROBE_TIME
     }
 
+    /// Returns whether a probe of the realtime port has had no answer.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.awaiting_answer
+    }
+
     /// Returns when to announce the choice next, on the chosen plane.
     pub(super) fn announce_at(&self) -> Option<Time> {
         (!self.confirmed).then_some(self.announce_at)

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod capabilities;
+mod endpoints;
 mod fallback;
 mod hostile;
 mod paths;
