@@ -174,7 +174,7 @@ async fn handle_event(
         RoomEvent::Pose { from, pose, age, .. } => {
             poses.insert(from, LastPose { pose, age, arrived: Instant::now() });
         }
-        RoomEvent::Event { from, channel: GREETINGS, payload } => {
+        RoomEvent::Event { from, channel: GREETINGS, payload, .. } => {
             println!("{} says: {}", name(room, from), String::from_utf8_lossy(&payload));
         }
         RoomEvent::State(change) => handle_change(room, change),

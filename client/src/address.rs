@@ -2,23 +2,41 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use idna::AsciiDenyList;
 
-use crate::servers::ReturnServers;
-use crate::session::{ConnectError, ResolvedServer};
+use nucleus_client_core::session::JoinError;
 
 /// Port of the session plane if the address names none.
 const DEFAULT_PORT: u16 = 5055;
 
+/// A server with the addresses of its name.
+#[derive(Clone, Debug)]
+pub struct ResolvedServer {
+    /// The name in the server's certificate; not checked if the client trusts a pin.
+    pub name: String,
+    /// The addresses of the session plane, at least one.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl ResolvedServer {
+    /// Returns the address that an error names.
+    pub(crate) fn first(&self) -> SocketAddr {
+        self.addresses.first().copied().unwrap_or(([0; 4], 0).into())
+    }
+}
+
 /// Returns the addresses of `server`, `host:port`. They are looked up anew at each call.
 ///
 /// # Errors
-/// [`ConnectError::Resolve`] if the name has no address.
-pub(crate) async fn resolve(server: &str) -> Result<ResolvedServer, ConnectError> {
+/// [`JoinError::NoAddress`] if the name has none.
+pub(crate) async fn resolve(server: &str) -> Result<ResolvedServer, JoinError> {
     let (host, port) = host_and_port(server);
-    let unresolved = |source| ConnectError::Resolve { server: server.to_owned(), source };
+    let unresolved = |error: io::Error| JoinError::NoAddress {
+        server: server.to_owned(),
+        reason: error.to_string(),
+    };
     let host = ascii_name(host).map_err(unresolved)?;
     let found = tokio::net::lookup_host((&*host, port)).await.map_err(unresolved)?;
     let addresses: Vec<_> = found.collect();
@@ -38,17 +56,6 @@ fn ascii_name(host: &str) -> io::Result<Cow<'_, str>> {
     }
     idna::domain_to_ascii_cow(host.as_bytes(), AsciiDenyList::URL)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "this is no host name"))
-}
-
-/// Returns the server of the next try. Skips a name that has no address now. `None`: no name has
-/// one.
-pub(crate) async fn resolve_next(servers: &mut ReturnServers) -> Option<ResolvedServer> {
-    for _ in 0..servers.in_turn() {
-        if let Ok(server) = resolve(&servers.next_server()).await {
-            return Some(server);
-        }
-    }
-    None
 }
 
 /// Splits `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port` into

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use nucleus_protocol::session::{Code, join_mode};
-use tokio::time::{Instant, timeout_at};
+use nucleus_client_core::room::{RoomClient, RoomClientConfig, RoomJoin};
+use nucleus_protocol::session::join_mode;
 
-use crate::address::resolve;
-use crate::room::{Room, RoomConnector};
+use crate::clock::ClientClock;
+use crate::provider::TokenProvider;
+use crate::room::{Room, RoomTask};
 use crate::rooms::{Query, RoomOptions, RoomSelection};
-use crate::servers::{NamedServers, ReturnServers};
 use crate::session::{
-    Capabilities, ConnectError, JoinError, LONGEST_PATIENCE, ResolvedServer, Session,
-    SessionOptions, SessionSockets, Trust, client_config, endpoints,
+    Capabilities, ConnectError, JoinError, LONGEST_PATIENCE, ReturnTicket, ServerNames,
+    SessionDriver, SessionNetwork, SessionSockets, Trust, client_config, offered_suites,
 };
 use crate::token;
 
@@ -22,25 +22,81 @@ pub const DEFAULT_SERVER: &str = "127.0.0.1:5055";
 const DEFAULT_ROOM: &str = "demo";
 /// How long the client tries to resume a lost session, unless the application sets another limit.
 /// Covers a restart of the server, or a walk through a building without Wi-Fi.
-pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Longest time for all the servers that a refusal names: a person waits.
-const OTHERS_TIME: Duration = Duration::from_secs(30);
+/// The options that rooms and social sessions have in common.
+#[derive(Clone)]
+pub(crate) struct ServerOptions {
+    pub(crate) server: String,
+    pub(crate) token: String,
+    pub(crate) name: String,
+    pub(crate) agent: String,
+    pub(crate) trust: Option<Trust>,
+    pub(crate) patience: Duration,
+    pub(crate) provider: Option<TokenProvider>,
+}
+
+impl ServerOptions {
+    pub(crate) fn new(server: String, token: &str) -> Self {
+        Self {
+            server,
+            token: token::trimmed(token),
+            name: String::new(),
+            agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            trust: None,
+            patience: DEFAULT_PATIENCE,
+            provider: None,
+        }
+    }
+
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience.min(LONGEST_PATIENCE);
+    }
+
+    /// Returns how the client reaches servers, with the trust that the application chose, or else
+    /// with the pins in the token, or else with the public roots.
+    ///
+    /// # Errors
+    /// [`ConnectError::Trust`].
+    pub(crate) fn network(&self) -> Result<SessionNetwork, ConnectError> {
+        let pinned = || Some(token::pins_in(&self.token)).filter(|pins| !pins.is_empty());
+        let trust = self.trust.clone().or_else(|| pinned().map(Trust::Pins));
+        Ok(SessionNetwork {
+            sockets: SessionSockets::New,
+            trust: client_config(&trust.unwrap_or(Trust::Public))?,
+            names: ServerNames::default(),
+        })
+    }
+
+    /// Gets the first token from the provider, if there is one and no token was given.
+    pub(crate) async fn provide_token(&mut self) {
+        if let Some(provider) = self.provider.as_ref().filter(|_| self.token.is_empty()) {
+            self.token = provider.first().await.unwrap_or_default();
+        }
+    }
+
+    pub(crate) fn debug(&self, mut fields: fmt::DebugStruct<'_, '_>) -> fmt::Result {
+        // The token is as secret as a password and must not reach a log.
+        fields
+            .field("server", &self.server)
+            .field("name", &self.name)
+            .field("trust", &self.trust)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Options of [`connect`]: the server, the token, and which room to join.
 ///
 /// By default the client joins the named room, and creates it if it does not exist.
 #[derive(Clone)]
 pub struct ConnectOptions {
-    server: String,
-    token: String,
+    server: ServerOptions,
     room: Option<String>,
-    name: String,
     selection: RoomSelection,
-    agent: String,
-    trust: Option<Trust>,
-    patience: Duration,
+    /// Kept apart, so that the order of `capacity` and `options` does not matter.
+    capacity: Option<u16>,
     capabilities: Capabilities,
+    ticket: Option<ReturnTicket>,
 }
 
 impl ConnectOptions {
@@ -50,15 +106,12 @@ impl ConnectOptions {
     /// comes from the application's backend or from `nucleus token`.
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
-            server: server.into(),
-            token: token::trimmed(&token.into()),
+            server: ServerOptions::new(server.into(), &token.into()),
             room: None,
-            name: String::new(),
             selection: RoomSelection::default(),
-            agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
-            trust: None,
-            patience: DEFAULT_PATIENCE,
+            capacity: None,
             capabilities: Capabilities::default(),
+            ticket: None,
         }
     }
 
@@ -70,32 +123,32 @@ impl ConnectOptions {
 
     /// Sets the display name, at most 128 bytes. Default: the name in the token.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.server.name = name.into();
         self
     }
 
-    /// Sets the room's capacity in peers, used if this join creates the room. Default: the
-    /// server's.
+    /// Sets the room's capacity in peers, used if this join creates the room. Default: the capacity
+    /// in [`Self::options`], else the server's.
     pub fn capacity(mut self, capacity: u16) -> Self {
-        self.selection.options = self.selection.options.capacity(capacity);
+        self.capacity = Some(capacity);
         self
     }
 
     /// Creates the room. If a room of that name exists, the join is refused with
-    /// [`Code::RoomExists`].
+    /// [`Code::RoomExists`](crate::Code::RoomExists).
     pub fn create(self) -> Self {
         self.mode(join_mode::CREATE, Query::new())
     }
 
     /// Joins an existing room and never creates one. If the room does not exist, the join is
-    /// refused with [`Code::NoSuchRoom`]. The same holds when the client joins again after a lost
+    /// refused with [`Code::NoSuchRoom`](crate::Code::NoSuchRoom). The same holds when the client joins again after a lost
     /// session.
     pub fn join_only(self) -> Self {
         self.mode(join_mode::JOIN, Query::new())
     }
 
     /// Joins the fullest room that matches `query`. If none matches, the join is refused with
-    /// [`Code::NoSuchRoom`]. [`Room::name`] returns the name of the room that was found.
+    /// [`Code::NoSuchRoom`](crate::Code::NoSuchRoom). [`Room::name`] returns the name of the room that was found.
     pub fn match_room(self, query: Query) -> Self {
         self.mode(join_mode::MATCH, query)
     }
@@ -110,7 +163,7 @@ impl ConnectOptions {
 
     /// Sets the application's version, at most 32 bytes. Clients with different versions are never
     /// in the same room: a room created with another version refuses the join with
-    /// [`Code::Incompatible`]. Default: the empty version, which differs from every other.
+    /// [`Code::Incompatible`](crate::Code::Incompatible). Default: the empty version, which differs from every other.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.selection.version = version.into();
         self
@@ -144,21 +197,44 @@ impl ConnectOptions {
     /// Sets the name and version of the application as the server's operator sees them, at most
     /// 128 bytes. Default: the name and version of this crate.
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
-        self.agent = agent.into();
+        self.server.agent = agent.into();
         self
     }
 
-    /// Sets which server certificate to trust. Default: the certificate pins in the token.
-    /// Development servers put pins into their tokens.
+    /// Sets which server certificate to trust. Default: the certificate pins in the token, which
+    /// development servers put there; without pins, [`Trust::Public`].
     pub fn trust(mut self, trust: Trust) -> Self {
-        self.trust = Some(trust);
+        self.server.trust = Some(trust);
         self
     }
 
     /// Sets how long the client tries to resume a lost session before it closes the room. Zero
     /// closes the room as soon as the session is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience.min(LONGEST_PATIENCE);
+        self.server.set_patience(patience);
+        self
+    }
+
+    /// Sets where fresh tokens come from, for example a request to the application's backend. The
+    /// client asks before the ticket of its session ends, and when a server refuses a token during
+    /// a return; also for the first token, if an empty one was given. `None` means that there is no
+    /// token now. Default: the application is asked with
+    /// [`RoomEvent::TokenWanted`](crate::RoomEvent::TokenWanted).
+    pub fn token_provider<F>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<String>> + Send + 'static,
+    {
+        self.server.provider = Some(TokenProvider::new(provide));
+        self
+    }
+
+    /// Resumes the session of a ticket that [`Room::ticket`] exported, for example before the
+    /// process was started again. The room is the ticket's. If the server no longer has the
+    /// participant, the client joins the room as a new peer.
+    /// [`RoomEvent::Resumed`](crate::RoomEvent::Resumed) tells that the session was resumed.
+    pub fn ticket(mut self, ticket: ReturnTicket) -> Self {
+        self.room = Some(ticket.room.clone());
+        self.ticket = Some(ticket);
         self
     }
 
@@ -169,36 +245,36 @@ impl ConnectOptions {
         self
     }
 
-    fn session_options(&self, server: ResolvedServer) -> SessionOptions {
+    fn join(&self) -> RoomJoin {
         let named = self.room.clone();
         let room = if self.selection.matches() {
             named.unwrap_or_default()
         } else {
-            let from_token = || token::room_in(&self.token);
+            let from_token = || token::room_in(&self.server.token);
             named.or_else(from_token).unwrap_or_else(|| DEFAULT_ROOM.to_owned())
         };
-        SessionOptions {
-            server,
-            token: self.token.clone(),
+        let mut selection = self.selection.clone();
+        if let Some(capacity) = self.capacity {
+            selection.options = selection.options.capacity(capacity);
+        }
+        RoomJoin {
+            token: self.server.token.clone(),
             room,
-            name: self.name.clone(),
-            selection: self.selection.clone(),
-            agent: self.agent.clone(),
+            name: self.server.name.clone(),
+            selection,
+            agent: self.server.agent.clone(),
             capabilities: self.capabilities,
-            resume: None,
+            suites: offered_suites(),
+            ticket: self.ticket.clone(),
         }
     }
 }
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The token is as secret as a password and must not reach a log.
-        f.debug_struct("ConnectOptions")
-            .field("server", &self.server)
-            .field("room", &self.room)
-            .field("name", &self.name)
-            .field("trust", &self.trust)
-            .finish_non_exhaustive()
+        let mut fields = f.debug_struct("ConnectOptions");
+        fields.field("room", &self.room);
+        self.server.debug(fields)
     }
 }
 
@@ -209,74 +285,25 @@ impl fmt::Debug for ConnectOptions {
 /// Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// * [`ConnectError::NoTrust`] or [`ConnectError::Trust`] if no usable certificate is trusted.
-/// * [`ConnectError::Resolve`] if the server's name has no address.
+/// * [`ConnectError::Trust`] if the trusted certificates are unusable.
 /// * [`ConnectError::Socket`] if a local UDP socket cannot be opened.
-/// * [`ConnectError::Join`] if the server did not answer or refused the join.
+/// * [`ConnectError::Join`] if the server has no address, did not answer or refused the join.
 /// * [`ConnectError::Link`] if the server's parameters for the realtime plane are unusable.
-pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
-    let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
-    let (options, config) = (&options, &config);
-    let attempt = |server: String| async move { connect_to(options, config, &server).await };
-    try_servers(&options.server, attempt).await
-}
-
-/// Tries a server, and the servers that its refusals name. `attempt` is called with `host:port`.
-pub(crate) async fn try_servers<T, A>(
-    first: &str,
-    attempt: impl Fn(String) -> A,
-) -> Result<T, ConnectError>
-where
-    A: Future<Output = Result<T, ConnectError>>,
-{
-    let mut named = NamedServers::default();
-    let mut error = match attempt(first.to_owned()).await {
-        Ok(joined) => return Ok(joined),
-        Err(error) => error,
+pub async fn connect(mut options: ConnectOptions) -> Result<Room, ConnectError> {
+    options.server.provide_token().await;
+    let (join, network) = (options.join(), options.server.network()?);
+    join.check().map_err(JoinError::Options)?;
+    let clock = ClientClock::start();
+    let ServerOptions { server, patience, provider, .. } = options.server;
+    let has_token_provider = provider.is_some();
+    let config = RoomClientConfig {
+        patience,
+        has_token_provider,
+        keeps_roster: true,
+        seed: fastrand::u64(..),
     };
-    if let ConnectError::Join(refused) = &error {
-        named.take(refused);
-    }
-    let deadline = Instant::now() + OTHERS_TIME;
-    while let Some(server) = named.pop() {
-        let next = match timeout_at(deadline, attempt(server)).await {
-            Ok(Ok(joined)) => return Ok(joined),
-            Ok(Err(next)) => next,
-            Err(_) => return Err(error),
-        };
-        if let ConnectError::Join(refused) = &next {
-            named.take(refused);
-        }
-        // The first server's reason says most, unless it only names others.
-        if matches!(error, ConnectError::Join(JoinError::Refused { code: Some(Code::Moved), .. })) {
-            error = next;
-        }
-    }
-    Err(error)
-}
-
-/// Connects to one server, at the addresses of its name.
-async fn connect_to(
-    options: &ConnectOptions,
-    config: &quinn::ClientConfig,
-    server: &str,
-) -> Result<Room, ConnectError> {
-    let session_options = options.session_options(resolve(server).await?);
-    let sockets = SessionSockets::New;
-    let session = Session::join(&sockets, config.clone(), session_options.clone()).await?;
-    let connector = RoomConnector {
-        config: config.clone(),
-        options: session_options,
-        patience: options.patience,
-        servers: ReturnServers::new(server, endpoints(&session.joined().entries)),
-    };
-    Room::open(connector, session).await
-}
-
-/// Returns the trust that the application chose, or else the pins in the token.
-pub(crate) fn trusted(trust: Option<&Trust>, token: &str) -> Result<Trust, ConnectError> {
-    let pinned = || Some(token::pins_in(token)).filter(|pins| !pins.is_empty()).map(Trust::Pins);
-    trust.cloned().or_else(pinned).ok_or(ConnectError::NoTrust)
+    let client = RoomClient::new(clock.now(), &server, join, config);
+    RoomTask::new(SessionDriver::new(clock, client, network), provider).join().await
 }
 
 #[cfg(test)]
@@ -286,7 +313,17 @@ mod tests {
     #[test]
     fn no_token_in_a_log() {
         let options = ConnectOptions::new("h", "s3cret").room("r");
-        let server = ResolvedServer { name: "h".into(), addresses: Vec::new() };
-        assert!(!format!("{options:?}{:?}", options.session_options(server)).contains("s3cret"));
+        assert!(!format!("{options:?}{:?}", options.join()).contains("s3cret"));
+    }
+
+    #[test]
+    fn no_option_loses_another() {
+        let room = RoomOptions::new().listed(["map"]);
+        let first = ConnectOptions::new("h", "t").capacity(7).options(room.clone());
+        let second = ConnectOptions::new("h", "t").options(room).capacity(7);
+        let sent = |options: &ConnectOptions| options.join().selection.into_join().options;
+        assert_eq!(sent(&first), sent(&second));
+        let (capacity, listed) = (sent(&first).capacity, sent(&first).listed);
+        assert_eq!((capacity, listed), (7, vec![b"map".to_vec()]));
     }
 }

@@ -32,31 +32,36 @@
 //! The crate contains no platform-specific code: it builds for Windows, Android, macOS and Linux.
 
 mod address;
-mod come_back;
+mod clock;
 mod connect;
-mod queue;
+mod on_drop;
+mod provider;
 pub mod realtime;
 mod room;
 pub mod session;
 mod social;
 mod until;
 
-pub(crate) use nucleus_client_core::{assembly, rooms, session::servers};
-pub use nucleus_client_core::{event, moderation, roster, state, token};
+pub(crate) use nucleus_client_core::rooms;
+pub use nucleus_client_core::{RequestNumber, event, moderation, roster, state, token};
 
+pub use clock::ClientClock;
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, Throttle, VoicePacket};
 pub use moderation::{Audit, ModerationAct};
+pub use nucleus_client_core::room::{RenewError, StateError};
+pub use nucleus_client_core::social::{
+    CallId, RoomInfo, SocialError, SocialEvent, Status, UserInfo,
+};
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, PoseError, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
 pub use nucleus_protocol::session::{Code, Features};
 pub use nucleus_protocol::time::Time;
-pub use room::{RenewError, Room, RoomStats, StateError, Target};
+pub use realtime::PeerPose;
+pub use room::{Room, RoomStats};
 pub use rooms::{Query, RoomOptions, RoomSelection};
 pub use roster::{PeerId, PeerInfo, Presence, Roster, Slot};
-pub use session::{Capabilities, ConnectError, JoinError, SendError, To, Trust};
-pub use social::{
-    CallId, EnterOptions, RoomInfo, Social, SocialError, SocialEvent, Status, UserInfo, enter,
-};
+pub use session::{Capabilities, ConnectError, JoinError, ReturnTicket, SendError, To, Trust};
+pub use social::{EnterOptions, Social, enter};
 pub use state::{Batch, EntityId, ObjectId, ObjectMode, StateChange, Value};

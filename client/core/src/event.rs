@@ -9,7 +9,8 @@ use nucleus_protocol::session::{Code, EventDown, throttled};
 use nucleus_protocol::time::Time;
 
 use crate::moderation::Audit;
-use crate::realtime::MessageView;
+use crate::realtime::speaking::SpeakingChange;
+use crate::realtime::{MessageView, Realtime, RealtimeReport};
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
 
@@ -124,6 +125,9 @@ pub enum RoomEvent {
     },
     /// A reliable event. Events are returned in the order in which the server took them.
     Event {
+        /// The event's position in the order in which the room took events. Of two peers, both see
+        /// the same numbers; numbers of events for others are missing.
+        sequence: u64,
         /// The sender.
         from: PeerId,
         /// The channel, chosen by the application.
@@ -272,8 +276,27 @@ impl From<RosterChange> for RoomEvent {
 
 impl From<EventDown> for RoomEvent {
     fn from(event: EventDown) -> Self {
-        let EventDown { peer, channel, payload, .. } = event;
-        RoomEvent::Event { from: PeerId(peer), channel, payload }
+        let EventDown { peer, sequence, channel, payload, .. } = event;
+        RoomEvent::Event { sequence, from: PeerId(peer), channel, payload }
+    }
+}
+
+/// Takes the next event of the realtime plane: a report, or a received message.
+pub fn next_realtime_event(realtime: &mut Realtime, now: Time) -> Option<RoomEvent> {
+    match realtime.take_report() {
+        Some(RealtimeReport::Fallback(on_fallback)) => {
+            return Some(RoomEvent::Fallback(on_fallback));
+        }
+        Some(RealtimeReport::Speaking(SpeakingChange { peer, speaking, level })) => {
+            return Some(RoomEvent::Speaking { peer, speaking, level });
+        }
+        None => {}
+    }
+    loop {
+        // A malformed pose or voice packet is no event.
+        if let Some(event) = realtime_event(realtime.pop(now)?) {
+            return Some(event);
+        }
     }
 }
 

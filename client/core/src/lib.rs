@@ -19,9 +19,15 @@
 pub mod assembly;
 pub mod event;
 pub mod moderation;
+mod queue;
 pub mod realtime;
+mod requests;
+pub mod room;
 pub mod rooms;
 pub mod roster;
 pub mod session;
+pub mod social;
 pub mod state;
 pub mod token;
+
+pub use requests::RequestNumber;

@@ -26,7 +26,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use nucleus_client::{
     CallId, ConnectOptions, DEFAULT_SERVER, EnterOptions, Room, RoomEvent, Social, SocialEvent,
-    Status, Target, To, Voice, connect, enter,
+    Status, To, Voice, connect, enter,
 };
 use tokio::time::interval;
 
@@ -126,7 +126,7 @@ async fn send_until_answer(room: &Room) -> ExampleResult {
     loop {
         tokio::select! {
             _ = frame.tick() => {
-                room.send_pointer(Target::Others, POINTERS, 0, &[0; 24])?;
+                room.send_pointer(To::Others, POINTERS, 0, &[0; 24])?;
                 room.send_voice(&Voice { level: 30, speaking: true, flags: 0, opus: &[0xf8; 75] })?;
             }
             event = next_room_event(room) => {

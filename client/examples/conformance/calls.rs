@@ -5,8 +5,7 @@ use std::time::Duration;
 use nucleus_client::state::Ownership;
 use nucleus_client::{
     Batch, CallId, ConnectOptions, EntityId, Group, ObjectId, ObjectMode, PeerId, Query,
-    RenewError, Room, RoomOptions, SendError, Social, SocialError, StateError, Status, Target, To,
-    Value,
+    RenewError, Room, RoomOptions, SendError, Social, SocialError, StateError, Status, To, Value,
 };
 use serde_json::{Value as Json, json};
 
@@ -139,7 +138,7 @@ pub(super) async fn in_social_session(social: &Social, name: &str, call: &Json) 
             done(social.watch_users(&roles, &users).await)
         }
         "set_status" => {
-            social.set_status(status(u64_of(&call["status"]))).await;
+            social.set_status(status(u64_of(&call["status"])));
             json!({ "code": 0 })
         }
         "start_call" => {
@@ -205,12 +204,12 @@ fn recipients(to: &Json) -> To {
     }
 }
 
-fn target(to: &Json) -> Target {
+fn target(to: &Json) -> To {
     match to.as_str() {
-        Some("host") => Target::Host,
-        Some(_) => Target::Others,
-        None if to["peer"].is_u64() => Target::Peer(peer(&to["peer"])),
-        None => Group::new(u8_of(&to["group"])).map_or(Target::Others, Target::Group),
+        Some("host") => To::Host,
+        Some(_) => To::Others,
+        None if to["peer"].is_u64() => To::Peer(peer(&to["peer"])),
+        None => Group::new(u8_of(&to["group"])).map_or(To::Others, To::Group),
     }
 }
 

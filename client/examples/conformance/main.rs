@@ -145,7 +145,9 @@ impl Application {
                 println!("{}", json!({ "sees": "entered", "user": social.user() }));
                 tokio::spawn(async move {
                     while let Some(event) = social.next().await {
-                        println!("{}", reports::social_event(event));
+                        if let Some(report) = reports::social_event(event) {
+                            println!("{report}");
+                        }
                     }
                 });
             }

@@ -45,7 +45,9 @@ pub(super) fn room_event(event: RoomEvent) -> Option<Json> {
             let within_ms = within.map(|within| within.as_millis() as u64);
             json!({ "sees": "token_wanted", "within_ms": within_ms })
         }
-        RoomEvent::Event { from, channel, payload } => message("event", from, channel, &payload),
+        RoomEvent::Event { from, channel, payload, .. } => {
+            message("event", from, channel, &payload)
+        }
         RoomEvent::Bulk { from, channel, payload } => message("bulk", from, channel, &payload),
         RoomEvent::Message { from, channel, key, payload, .. } => {
             let mut report = message("message", from, channel, &payload);
@@ -66,8 +68,8 @@ pub(super) fn room_event(event: RoomEvent) -> Option<Json> {
     })
 }
 
-pub(super) fn social_event(event: SocialEvent) -> Json {
-    match event {
+pub(super) fn social_event(event: SocialEvent) -> Option<Json> {
+    Some(match event {
         SocialEvent::Incoming { call, from, name, text } => {
             json!({ "sees": "incoming", "call": call.0, "from": from, "name": name, "text": text })
         }
@@ -103,7 +105,9 @@ pub(super) fn social_event(event: SocialEvent) -> Json {
         SocialEvent::Interrupted { code, text } => end("social_interrupted", code, &text),
         SocialEvent::Returned => json!({ "sees": "returned" }),
         SocialEvent::Closed { code, text } => end("social_closed", code, &text),
-    }
+        // No dialogue needs the others.
+        _ => return None,
+    })
 }
 
 /// Returns the room's state as the application can read it.

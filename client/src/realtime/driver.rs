@@ -8,18 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_protocol::limits;
-use nucleus_protocol::link::{Link, LinkConfig, Path, Route};
-use nucleus_protocol::realtime::MessageKind;
-use nucleus_protocol::realtime::voice::Voice;
+use nucleus_protocol::link::{Path, Route};
 use nucleus_protocol::time::Time;
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::speaking::{Speaking, SpeakingChange};
-use super::{MessageView, OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
-use crate::queue::Queue;
-use crate::roster::{PeerId, Slot};
+use super::{OutgoingMessage, Realtime};
+use crate::clock::ClientClock;
 use crate::session::{CurrentEndpoint, unspecified};
 use crate::until::until;
 
@@ -34,90 +31,49 @@ const SOCKET_PAUSE: Duration = Duration::from_secs(1);
 /// headset sends from its new address at once.
 const NETWORK_CHECK: Duration = Duration::from_secs(2);
 
-/// Speaking changes that may wait for the application. When the queue is full, the oldest is
-/// dropped.
-const SPEAKING_CHANGES: usize = 512;
-
-/// A command of the room's task to the realtime task.
-pub(crate) enum DriverCommand {
-    /// The roster names a peer.
-    Joined(Slot, PeerId),
-    /// A peer left.
-    Left(Slot, PeerId),
-    /// There is a new session, and with it a new link.
-    Relink {
-        config: Box<LinkConfig>,
-        connection: quinn::Connection,
-        /// Whether the room instance is the same as before.
-        same_room: bool,
-    },
+/// A new session, with the path of its link.
+pub(crate) struct NewConnection {
+    pub(crate) connection: quinn::Connection,
+    /// The address of the realtime plane.
+    pub(crate) remote: SocketAddr,
 }
 
-/// The clock of a room. Only this type reads the system's clock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DriverClock(Instant);
-
-impl DriverClock {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn now(&self) -> Time {
-        Time::ZERO + self.0.elapsed()
-    }
-
-    fn instant(&self, time: Time) -> Instant {
-        self.0 + time.since(Time::ZERO)
-    }
-}
-
-/// The state of the link as the application can query it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LinkStatus {
-    /// When this status was written.
-    pub(crate) at: Time,
-    pub(crate) server_time: Option<Time>,
-    pub(crate) rtt: Option<Duration>,
-    pub(crate) fallbacks: u64,
-    pub(crate) counters: RealtimeCounters,
-}
-
-/// Data that the realtime task and the application share.
+/// The realtime plane, which the realtime task and the application share.
 pub(crate) struct DriverShared {
-    pub(crate) clock: DriverClock,
-    pub(crate) outgoing: Queue<OutgoingMessage>,
-    pub(crate) incoming: Queue<ReceivedMessage>,
-    /// Whether the realtime port does not answer and the session carries the realtime datagrams.
-    pub(crate) on_fallback: watch::Sender<bool>,
-    /// The peers that are speaking. Written by the realtime task alone.
-    speaking: Mutex<Speaking>,
-    /// Changes of `speaking` that wait for the application.
-    pub(crate) speaking_changes: Queue<SpeakingChange>,
-    status: Mutex<LinkStatus>,
+    pub(crate) clock: ClientClock,
+    realtime: Mutex<Realtime>,
+    /// Wakes the realtime task after the application has changed something.
+    task: Notify,
+    /// Wakes the application after something has arrived.
+    callers: Notify,
 }
 
 impl DriverShared {
-    pub(crate) fn new(clock: DriverClock, outgoing: usize, incoming: usize) -> Self {
-        let (outgoing, incoming) = (Queue::new(outgoing), Queue::new(incoming));
-        let on_fallback = watch::Sender::new(false);
-        let (speaking, speaking_changes) = (Mutex::default(), Queue::new(SPEAKING_CHANGES));
-        Self {
-            clock,
-            outgoing,
-            incoming,
-            on_fallback,
-            speaking,
-            speaking_changes,
-            status: Mutex::default(),
-        }
+    pub(crate) fn new(clock: ClientClock, realtime: Realtime) -> Self {
+        let realtime = Mutex::new(realtime);
+        Self { clock, realtime, task: Notify::new(), callers: Notify::new() }
     }
 
-    pub(crate) fn speaking(&self) -> MutexGuard<'_, Speaking> {
-        self.speaking.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reads from the realtime plane. Must not be called while the result of an earlier call is
+    /// held.
+    pub(crate) fn read(&self) -> MutexGuard<'_, Realtime> {
+        // No code panics while it holds the lock, and each step leaves the plane consistent.
+        self.realtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn status(&self) -> LinkStatus {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes the realtime plane, and wakes its task.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Realtime, Time)) {
+        change(&mut self.read(), self.clock.now());
+        self.task.notify_one();
+    }
+
+    pub(crate) fn send(&self, message: OutgoingMessage) {
+        self.change(|realtime, _| realtime.send(message));
+    }
+
+    /// Waits until something arrives.
+    pub(crate) fn arrived(&self) -> Notified<'_> {
+        self.callers.notified()
     }
 }
 
@@ -130,7 +86,6 @@ fn local_address(remote: SocketAddr) -> Option<IpAddr> {
 
 /// The state of the realtime task.
 pub(crate) struct Driver {
-    realtime: Realtime,
     socket: UdpSocket,
     endpoint: CurrentEndpoint,
     connection: quinn::Connection,
@@ -143,50 +98,48 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Opens a socket and creates the link.
+    /// Opens a socket.
     pub(crate) async fn open(
-        config: LinkConfig,
+        new: NewConnection,
         endpoint: CurrentEndpoint,
-        connection: quinn::Connection,
         shared: Arc<DriverShared>,
     ) -> io::Result<Self> {
-        let remote = config.path.map_or(connection.remote_address(), |path| path.remote);
-        let realtime = Realtime::new(Link::new(shared.clock.now(), config));
+        let NewConnection { connection, remote } = new;
         let socket = UdpSocket::bind(unspecified(remote)).await?;
         let (local, buffer) = (local_address(remote), Vec::with_capacity(limits::MAX_DATAGRAM));
-        Ok(Self {
-            realtime,
-            socket,
-            endpoint,
-            connection,
-            shared,
-            remote,
-            local,
-            replace_socket_at: None,
-            buffer,
-        })
+        let replace_socket_at = None;
+        Ok(Self { socket, endpoint, connection, shared, remote, local, replace_socket_at, buffer })
     }
 
-    /// Runs until the sender of `commands` is dropped.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<DriverCommand>) {
+    /// Runs until the sender of `connections` is dropped.
+    pub(crate) async fn run(mut self, mut connections: mpsc::Receiver<NewConnection>) {
         let mut checks = interval(NETWORK_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // False from the loss of the connection until the next `Relink`.
+        // False from the loss of the connection until the next one.
         let mut connected = true;
         loop {
             self.flush().await;
-            let sleep = sleep_until(wake_at(&self.realtime, &self.shared));
+            if self.shared.read().has_event() {
+                self.shared.callers.notify_waiters();
+            }
+            let sleep = sleep_until(wake_at(&self.shared));
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(command) => connected |= self.take(command).await,
+                new = connections.recv() => match new {
+                    Some(new) => {
+                        self.reconnect(new).await;
+                        connected = true;
+                    }
                     None => return,
                 },
-                message = self.shared.outgoing.pop() => self.realtime.send(message),
+                () = self.shared.task.notified() => {}
                 // Ignore an error here: the next read returns it again.
                 _ = self.socket.readable(), if self.replace_socket_at.is_none() => self.receive(),
                 () = until(self.replace_socket_at) => self.renew_socket().await,
                 datagram = self.connection.read_datagram(), if connected => match datagram {
-                    Ok(bytes) => self.realtime.handle_session_input(self.shared.clock.now(), &bytes),
+                    Ok(bytes) => {
+                        let now = self.shared.clock.now();
+                        self.shared.read().handle_session_input(now, &bytes);
+                    }
                     Err(_) => connected = false,
                 },
                 _ = checks.tick() => self.check_network().await,
@@ -194,37 +147,17 @@ impl Driver {
                     // Read the socket before timers expire: this process may have been suspended,
                     // and waiting datagrams show that the other side is alive.
                     self.receive();
-                    self.realtime.handle_timeout(self.shared.clock.now());
+                    let now = self.shared.clock.now();
+                    self.shared.read().handle_timeout(now);
                 }
             }
         }
     }
 
-    /// Carries out a command. Returns whether there is a new connection.
-    async fn take(&mut self, command: DriverCommand) -> bool {
-        let now = self.shared.clock.now();
-        match command {
-            DriverCommand::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
-            DriverCommand::Left(slot, peer) => {
-                self.realtime.remove_peer(slot, peer);
-                self.shared.speaking().forget(peer);
-            }
-            DriverCommand::Relink { config, connection, same_room } => {
-                self.remote = config.path.map_or(connection.remote_address(), |path| path.remote);
-                self.connection = connection;
-                self.realtime.relink(Link::new(now, *config), same_room);
-                if !same_room {
-                    *self.shared.speaking() = Speaking::default();
-                    // The queued messages name peers of the other instance.
-                    while self.shared.incoming.try_pop().is_some() {}
-                    while self.shared.outgoing.try_pop().is_some() {}
-                }
-                // While a device sleeps, its operating system may close the socket.
-                self.renew_socket().await;
-                return true;
-            }
-        }
-        false
+    async fn reconnect(&mut self, new: NewConnection) {
+        (self.remote, self.connection) = (new.remote, new.connection);
+        // While a device sleeps, its operating system may close the socket.
+        self.renew_socket().await;
     }
 
     /// Moves both planes to new sockets if this machine's address has changed.
@@ -236,7 +169,7 @@ impl Driver {
         tracing::debug!(from = ?self.local, to = ?local, "the network has changed");
         self.local = local;
         self.renew_socket().await;
-        self.realtime.network_changed();
+        self.shared.read().network_changed();
         let session = std::net::UdpSocket::bind(unspecified(self.connection.remote_address()));
         if let Err(error) = session.and_then(|socket| self.endpoint.get().rebind(socket)) {
             tracing::debug!(%error, "no new session socket");
@@ -245,7 +178,8 @@ impl Driver {
 
     /// Reads waiting datagrams.
     fn receive(&mut self) {
-        let Self { realtime, socket, shared, .. } = self;
+        let Self { socket, shared, .. } = self;
+        let mut realtime = shared.read();
         let is_broken = receive_batch(
             |buffer| socket.try_recv_from(buffer),
             |remote, datagram| {
@@ -253,6 +187,7 @@ impl Driver {
                 realtime.handle_input(shared.clock.now(), path, 0, datagram);
             },
         );
+        drop(realtime);
         if is_broken {
             self.replace_socket_at.get_or_insert_with(|| Instant::now() + SOCKET_PAUSE);
         }
@@ -266,16 +201,13 @@ impl Driver {
         }
     }
 
-    /// Sends everything that is ready, in as few datagrams as possible. Then hands received
-    /// messages to the application and updates the status.
+    /// Sends everything that is ready, in as few datagrams as possible.
     async fn flush(&mut self) {
-        while let Some(message) = self.shared.outgoing.try_pop() {
-            self.realtime.send(message);
-        }
         loop {
             self.buffer.clear();
             let now = self.shared.clock.now();
-            let Some(route) = self.realtime.poll_output(now, &mut self.buffer) else { break };
+            let route = self.shared.read().poll_output(now, &mut self.buffer);
+            let Some(route) = route else { return };
             let bytes = route.wire(&self.buffer);
             match route {
                 // A failed send counts as a lost datagram.
@@ -292,35 +224,13 @@ impl Driver {
                 }
             }
         }
-        let now = self.shared.clock.now();
-        while let Some(received) = self.realtime.pop(now) {
-            update_speaking(&self.shared, now, &received);
-            self.shared.incoming.push(received.to_message());
-        }
-        let stopped = self.shared.speaking().handle_timeout(now).collect::<Vec<_>>();
-        stopped.into_iter().for_each(|change| self.shared.speaking_changes.push(change));
-        let connected = self.connection.close_reason().is_none();
-        publish(&self.realtime, &self.shared, connected);
     }
 }
 
-fn update_speaking(shared: &DriverShared, now: Time, received: &MessageView<'_>) {
-    if received.kind != MessageKind::Voice {
-        return;
-    }
-    let Some(Voice { level, speaking, .. }) = Voice::parse(received.payload) else { return };
-    if let Some(change) = shared.speaking().on_voice(now, received.from, level, speaking) {
-        shared.speaking_changes.push(change);
-    }
-}
-
-fn wake_at(realtime: &Realtime, shared: &DriverShared) -> Instant {
-    let (clock, latest) = (&shared.clock, Instant::now() + LONGEST_SLEEP);
-    let due = [realtime.deadline(), shared.speaking().deadline()];
-    due.into_iter()
-        .flatten()
-        .min()
-        .map_or(latest, |due| clock.instant(due.min(clock.now() + LONGEST_SLEEP)))
+fn wake_at(shared: &DriverShared) -> Instant {
+    let latest = Instant::now() + LONGEST_SLEEP;
+    let due = shared.read().deadline().and_then(|due| shared.clock.instant(due));
+    due.map_or(latest, |due| due.min(latest))
 }
 
 /// Takes waiting datagrams, at most [`READ_BATCH`]. Returns whether the socket is broken: every read
@@ -345,23 +255,6 @@ fn receive_batch(
         }
     }
     !has_received
-}
-
-fn publish(realtime: &Realtime, shared: &DriverShared, connected: bool) {
-    let at = shared.clock.now();
-    let link = realtime.link();
-    let (server_time, rtt, fallbacks) = (link.server_time(at), link.rtt(), link.fallbacks());
-    let status = LinkStatus { at, server_time, rtt, fallbacks, counters: realtime.counters() };
-    *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    // While the link is undecided or the session is lost, the state of the realtime port is
-    // unknown.
-    if !connected || link.is_undecided(at) {
-        return;
-    }
-    let on_fallback = link.on_fallback(at);
-    shared
-        .on_fallback
-        .send_if_modified(|known| std::mem::replace(known, on_fallback) != on_fallback);
 }
 
 #[cfg(test)]

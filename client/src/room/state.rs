@@ -1,11 +1,14 @@
 //! The methods of [`Room`] that read and change the shared state, and those for moderation.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use nucleus_client_core::RequestNumber;
+use nucleus_client_core::room::{RequestResult, RoomClient, StateError};
 use nucleus_protocol::session::act;
+use nucleus_protocol::time::Time;
 
-use super::{Room, StateError};
+use super::Room;
+use crate::on_drop::OnDrop;
 use crate::roster::PeerId;
 use crate::state::{Batch, EntityId, Field, Object, ObjectId};
 
@@ -39,23 +42,27 @@ use crate::state::{Batch, EntityId, Field, Object, ObjectId};
 impl Room {
     /// Returns a field of the room, a peer or an object, if it exists.
     pub fn field(&self, entity: impl Into<EntityId>, key: &str) -> Option<Field> {
-        self.shared.replica().field(entity.into(), key).cloned()
+        self.client.read().replica().field(entity.into(), key).cloned()
     }
 
     /// Returns all fields of an entity in the order of their keys; at most 64.
     pub fn fields(&self, entity: impl Into<EntityId>) -> Vec<(String, Field)> {
-        let replica = self.shared.replica();
-        replica.fields(entity.into()).map(|(key, field)| (key.to_owned(), field.clone())).collect()
+        let client = self.client.read();
+        client
+            .replica()
+            .fields(entity.into())
+            .map(|(key, field)| (key.to_owned(), field.clone()))
+            .collect()
     }
 
     /// Returns an object, if it exists.
     pub fn object(&self, id: ObjectId) -> Option<Object> {
-        self.shared.replica().object(id).copied()
+        self.client.read().replica().object(id).copied()
     }
 
     /// Returns all objects in the order of their ids; at most 4,096.
     pub fn objects(&self) -> Vec<Object> {
-        self.shared.replica().objects().copied().collect()
+        self.client.read().replica().objects().copied().collect()
     }
 
     /// Returns the host: the chosen host ([`Batch::host`]) while it is present, or else the present
@@ -63,25 +70,25 @@ impl Room {
     ///
     /// All clients that have received the same roster and state agree on the host.
     pub fn host(&self) -> Option<PeerId> {
-        self.shared.host()
+        self.client.read().host()
     }
 
     /// Returns the version of the state. It is 0 until the first snapshot arrives, soon after the
     /// join, and in a room whose state was never changed.
     pub fn state_version(&self) -> u64 {
-        self.shared.replica().version()
+        self.client.read().replica().version()
     }
 
     /// Returns the SHA-256 digest of the whole state, see [`crate::state::Replica::digest`].
     pub fn state_digest(&self) -> [u8; 32] {
-        self.shared.replica().digest()
+        self.client.read().replica().digest()
     }
 
     /// Returns a new id for an object that this client will create. The id consists of this
     /// client's peer id and a counter. Do not use an id from before a
     /// [`crate::RoomEvent::Rejoined`]: it contains the earlier peer id.
     pub fn new_object_id(&self) -> ObjectId {
-        ObjectId::new(self.me(), self.shared.next_object.fetch_add(1, Ordering::Relaxed))
+        self.client.read().new_object_id()
     }
 
     /// Requests the changes of `batch`, which the server applies all together or not at all.
@@ -100,7 +107,11 @@ impl Room {
     /// # Errors
     /// See [`StateError`].
     pub async fn change(&self, batch: Batch) -> Result<u64, StateError> {
-        self.shared.requests.change(batch.into_operations()?).await
+        let mut operations = Some(batch.into_operations()?);
+        let change = |client: &mut RoomClient, now| {
+            client.change(now, operations.take().unwrap_or_default())
+        };
+        self.request(change).await
     }
 }
 
@@ -121,30 +132,30 @@ impl Room {
     pub async fn kick(&self, peer: PeerId, ban: Option<Duration>) -> Result<(), StateError> {
         let seconds = |ban: Duration| ban.as_secs() + u64::from(ban.subsec_nanos() > 0);
         let seconds = ban.map_or(0, |ban| u32::try_from(seconds(ban)).unwrap_or(u32::MAX));
-        self.shared.requests.moderate(act::KICK, peer.0, seconds).await.map(|_| ())
+        self.moderate(act::KICK, peer.0, seconds).await
     }
 
     /// Deletes all objects and the room's fields in one change. The fields of peers stay.
     pub async fn clear(&self) -> Result<(), StateError> {
-        self.shared.requests.moderate(act::CLEAR, 0, 0).await.map(drop)
+        self.moderate(act::CLEAR, 0, 0).await
     }
 
     /// Hands the right to moderate to another peer, which also becomes the chosen host. This client
     /// loses the right to moderate and keeps its other rights. Each change lasts until the peer
     /// concerned leaves the room.
     pub async fn hand_over(&self, peer: PeerId) -> Result<(), StateError> {
-        self.shared.requests.moderate(act::HAND_OVER, peer.0, 0).await.map(drop)
+        self.moderate(act::HAND_OVER, peer.0, 0).await
     }
 
     /// Mutes a peer: the server drops its voice. The mute stays when the user joins again as a new
     /// peer, and does not depend on whether the peer mutes or unmutes itself.
     pub async fn mute(&self, peer: PeerId) -> Result<(), StateError> {
-        self.shared.requests.moderate(act::MUTE, peer.0, 0).await.map(drop)
+        self.moderate(act::MUTE, peer.0, 0).await
     }
 
     /// Ends the mute of a peer that a moderator has muted.
     pub async fn unmute(&self, peer: PeerId) -> Result<(), StateError> {
-        self.shared.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
+        self.moderate(act::UNMUTE, peer.0, 0).await
     }
 
     /// Mutes all peers that may not moderate (`true`), or ends all mutes (`false`). `true` also
@@ -152,21 +163,21 @@ impl Room {
     /// the mutes of single peers.
     pub async fn mute_all(&self, muted: bool) -> Result<(), StateError> {
         let act = if muted { act::MUTE_ALL } else { act::UNMUTE_ALL };
-        self.shared.requests.moderate(act, 0, 0).await.map(drop)
+        self.moderate(act, 0, 0).await
     }
 
     /// Locks or unlocks the room. Only moderators can join a locked room. The peers in the room
     /// stay, and can resume a lost session.
     pub async fn lock(&self, locked: bool) -> Result<(), StateError> {
         let act = if locked { act::LOCK } else { act::UNLOCK };
-        self.shared.requests.moderate(act, 0, 0).await.map(|_| ())
+        self.moderate(act, 0, 0).await
     }
 
     /// Hides the room from the lobby or shows it again. A hidden room is neither listed nor
     /// matched.
     pub async fn hide(&self, hidden: bool) -> Result<(), StateError> {
         let act = if hidden { act::HIDE } else { act::SHOW };
-        self.shared.requests.moderate(act, 0, 0).await.map(|_| ())
+        self.moderate(act, 0, 0).await
     }
 
     /// Ends the room for all peers, even if it was created with
@@ -176,6 +187,25 @@ impl Room {
     /// [`Code::RoomEnded`](crate::Code::RoomEnded). This client often receives it before the reply;
     /// this method then returns [`StateError::Interrupted`].
     pub async fn end(&self) -> Result<(), StateError> {
-        self.shared.requests.moderate(act::END, 0, 0).await.map(|_| ())
+        self.moderate(act::END, 0, 0).await
+    }
+
+    async fn moderate(&self, act: u8, peer: u32, seconds: u32) -> Result<(), StateError> {
+        let moderate = |client: &mut RoomClient, now| client.moderate(now, act, peer, seconds);
+        self.request(moderate).await.map(drop)
+    }
+
+    /// Makes a request as soon as fewer than 16 are pending, and waits for its result.
+    async fn request(
+        &self,
+        mut start: impl FnMut(&mut RoomClient, Time) -> Result<RequestNumber, StateError>,
+    ) -> RequestResult {
+        let started = self.client.wait_for(|client, now| {
+            let is_ready = client.can_request() != Err(StateError::TooMany);
+            is_ready.then(|| start(client, now))
+        });
+        let request = started.await?;
+        let _forget = OnDrop(|| self.client.read().forget(request));
+        self.client.wait_for(|client, _| client.take_result(request)).await
     }
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::voice::{END_TO_END, LOWEST_LEVEL, SPURT_START, Voice};
 
-use super::{ApplicationKey, Room, StateError, Target};
+use super::{ApplicationKey, Room, StateError};
 use crate::roster::PeerId;
-use crate::session::SendError;
+use crate::session::{SendError, To};
 
 impl Room {
-    /// Sends an Opus packet to all other peers. Never blocks. Does nothing while this client has
+    /// Sends an Opus packet to all other peers. Does nothing while this client has
     /// muted itself ([`Room::set_muted`]).
     ///
     /// # Errors
@@ -18,7 +18,7 @@ impl Room {
     /// its level is above 127, [`SendError::VoiceFlags`] if reserved flags are set, or
     /// [`SendError::Closed`].
     pub fn send_voice(&self, voice: &Voice<'_>) -> Result<(), SendError> {
-        self.send_voice_to(Target::Others, voice)
+        self.send_voice_to(To::Others, voice)
     }
 
     /// Sends an Opus packet to a target, for example a group or one peer. Otherwise works like
@@ -27,25 +27,25 @@ impl Room {
     /// # Errors
     /// The same as for [`Room::send_voice`], and [`SendError::UnknownPeer`] if the target is not in
     /// the room.
-    pub fn send_voice_to(&self, target: Target, voice: &Voice<'_>) -> Result<(), SendError> {
+    pub fn send_voice_to(&self, to: To, voice: &Voice<'_>) -> Result<(), SendError> {
         if voice.level > LOWEST_LEVEL {
             return Err(SendError::VoiceLevel(voice.level));
         }
         if voice.flags & !(SPURT_START | END_TO_END) != 0 {
             return Err(SendError::VoiceFlags(voice.flags));
         }
-        if self.shared.self_muted.load(Ordering::Relaxed) {
+        if self.self_muted.load(Ordering::Relaxed) {
             return Ok(());
         }
         let mut payload = Vec::with_capacity(2 + voice.opus.len());
         voice.encode(&mut payload);
-        self.send(MessageKind::Voice, false, target, ApplicationKey::default(), payload)
+        self.send(MessageKind::Voice, false, &to, ApplicationKey::default(), payload)
     }
 
     /// Returns the peers that are speaking now, each with its level in -dBov (0 is loudest, 127 is
     /// silence). [`crate::RoomEvent::Speaking`] reports each change.
     pub fn speaking(&self) -> Vec<(PeerId, u8)> {
-        self.realtime.speaking().speakers().collect()
+        self.realtime.read().speaking().speakers().collect()
     }
 
     /// Mutes or unmutes this client.
@@ -57,9 +57,10 @@ impl Room {
     /// session again.
     ///
     /// # Errors
-    /// See [`StateError`]; never `NotConnected` and `Interrupted`.
+    /// See [`StateError`]; never `NotConnected`, `Behind` and `Interrupted`.
     pub async fn set_muted(&self, muted: bool) -> Result<(), StateError> {
-        self.shared.self_muted.store(muted, Ordering::Relaxed);
-        self.shared.desired.set_muted(&self.shared.requests, muted).await
+        self.self_muted.store(muted, Ordering::Relaxed);
+        let setting = self.client.change(|client, now| client.set_muted(now, muted));
+        self.client.wait_for(|client, _| client.muted_outcome(setting)).await
     }
 }

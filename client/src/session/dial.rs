@@ -2,36 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use nucleus_client_core::session::{AddressRace, JoinError};
 use nucleus_protocol::time::Time;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::error::lost;
+use super::end::connection_end;
+use crate::address::{ResolvedServer, resolve};
 use crate::until::until;
-
-/// A server with the addresses of its name.
-#[derive(Clone, Debug)]
-pub struct ResolvedServer {
-    /// The name in the server's certificate; not checked if the client trusts a pin.
-    pub name: String,
-    /// The addresses of the session plane, at least one.
-    pub addresses: Vec<SocketAddr>,
-}
-
-impl ResolvedServer {
-    /// Returns the address that an error names.
-    pub(crate) fn first(&self) -> SocketAddr {
-        self.addresses.first().copied().unwrap_or(([0; 4], 0).into())
-    }
-
-    /// Returns how long a connection to the last of the addresses may start after the first.
-    pub(super) fn spread(&self) -> Duration {
-        AddressRace::longest(self.addresses.len())
-    }
-}
 
 /// The sockets of a client's sessions.
 #[derive(Clone, Debug)]
@@ -58,6 +37,54 @@ impl SessionSockets {
     }
 }
 
+/// How the names of servers become addresses.
+#[derive(Clone)]
+pub enum ServerNames {
+    /// The system looks up a name anew at each try. If it finds no address now, the addresses of
+    /// the last time are used: a name service may fail too.
+    LookedUp(LastLookup),
+    /// The function returns the addresses, at each try.
+    By(Arc<dyn Fn(&str) -> Result<ResolvedServer, JoinError> + Send + Sync>),
+}
+
+/// The name that was looked up last, with its addresses.
+#[derive(Clone, Debug, Default)]
+pub struct LastLookup(Arc<Mutex<Option<(String, ResolvedServer)>>>);
+
+impl Default for ServerNames {
+    fn default() -> Self {
+        ServerNames::LookedUp(LastLookup::default())
+    }
+}
+
+impl ServerNames {
+    /// Every name has these addresses.
+    pub fn fixed(server: ResolvedServer) -> Self {
+        ServerNames::By(Arc::new(move |_| Ok(server.clone())))
+    }
+
+    /// Returns the addresses of `server`, `host:port`.
+    ///
+    /// # Errors
+    /// [`JoinError::NoAddress`].
+    pub(super) async fn resolve(&self, server: &str) -> Result<ResolvedServer, JoinError> {
+        let last = match self {
+            ServerNames::By(lookup) => return lookup(server),
+            ServerNames::LookedUp(last) => last,
+        };
+        let found = resolve(server).await;
+        let mut last = last.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (found, &*last) {
+            (Ok(resolved), _) => {
+                *last = Some((server.to_owned(), resolved.clone()));
+                Ok(resolved)
+            }
+            (Err(_), Some((name, resolved))) if name == server => Ok(resolved.clone()),
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
 /// The endpoint of a client's newest session.
 #[derive(Clone)]
 pub(crate) struct CurrentEndpoint(Arc<Mutex<quinn::Endpoint>>);
@@ -76,10 +103,11 @@ impl CurrentEndpoint {
     }
 }
 
-/// A QUIC connection and the endpoint that it uses.
+/// A QUIC connection, the endpoint that it uses, and its control stream.
 pub(super) struct DialedConnection {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) connection: quinn::Connection,
+    pub(super) control: (quinn::SendStream, quinn::RecvStream),
 }
 
 /// Connects to the first of the addresses that answers. The others are given up.
@@ -112,11 +140,12 @@ pub(super) async fn dial(
         tokio::select! {
             Some(ended) = tries.join_next() => {
                 match ended {
-                    Ok((endpoint, _, Ok(connection))) => {
-                        return Ok(DialedConnection { endpoint, connection });
+                    Ok((endpoint, address, Ok(connection))) => {
+                        return open_control(endpoint, connection, address).await;
                     }
                     Ok((_, address, Err(error))) => {
-                        first_error.get_or_insert(lost(error, address));
+                        first_error
+                            .get_or_insert_with(|| connection_end(error).into_join_error(address));
                     }
                     // The task panicked.
                     Err(_) => {}
@@ -127,6 +156,16 @@ pub(super) async fn dial(
         }
     }
     Err(first_error.unwrap_or(JoinError::Options("the server has no address")))
+}
+
+async fn open_control(
+    endpoint: quinn::Endpoint,
+    connection: quinn::Connection,
+    server: SocketAddr,
+) -> Result<DialedConnection, JoinError> {
+    let lost = |error| connection_end(error).into_join_error(server);
+    let control = connection.open_bi().await.map_err(lost)?;
+    Ok(DialedConnection { endpoint, connection, control })
 }
 
 fn start(

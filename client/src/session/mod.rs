@@ -1,36 +1,30 @@
-//! The session plane without the realtime plane: one QUIC connection that joins one room.
+//! The session plane without the realtime plane, as load generators use it: it names types of quinn.
+//! Applications need only [`connect`](crate::connect) and [`enter`](crate::enter).
 //!
-//! [`Session::join`] does the handshake. The session is then split into a [`SessionSender`] and a
-//! [`SessionReceiver`]. [`Session::link_config`] returns the configuration of the realtime link,
-//! which the caller drives with its own sockets, as the load generator does.
-//!
-//! A lost session is resumed by a join with its ticket ([`ResumeFrom`]), at the pace of
-//! [`Backoff`]. An [`EventOutbox`] keeps the events that the lost session did not deliver.
-//!
-//! A [`SocialSession`] is a session outside rooms.
+//! [`RoomSession::join`] joins a room and keeps the session. [`RoomSession::link_config`] returns the
+//! configuration of the realtime link, which the caller drives with its own sockets.
 
 mod dial;
-mod enter;
+mod driver;
+mod end;
 mod error;
-mod grant;
-mod join;
-mod outbox;
-mod receiver;
-mod sender;
-mod stream;
+mod handle;
+mod io;
+mod room_session;
+mod suites;
 mod tls;
 
+pub use crate::address::ResolvedServer;
 pub(crate) use dial::{CurrentEndpoint, unspecified};
-pub use dial::{ResolvedServer, SessionSockets};
-pub use enter::{SocialMessage, SocialReceiver, SocialSender, SocialSession, SocialSessionOptions};
+pub use dial::{LastLookup, ServerNames, SessionSockets};
+pub use driver::{DriverStep, SessionDriver, SessionNetwork};
 pub use error::ConnectError;
-pub(crate) use join::endpoints;
-pub use join::{ResumeFrom, Session, SessionOptions};
+pub use handle::ClientHandle;
+pub use nucleus_client_core::room::{RoomClient, RoomClientConfig, RoomJoin, RoomOutput};
 pub use nucleus_client_core::session::{
-    Backoff, Capabilities, JoinError, LONGEST_PATIENCE, LinkError, ProtocolError, SendError, To,
-    may_reconnect,
+    Backoff, Capabilities, DrivenClient, JoinError, LONGEST_PATIENCE, LinkError, ProtocolError,
+    ReturnTicket, SendError, To, may_reconnect,
 };
-pub use outbox::EventOutbox;
-pub use receiver::{SessionEvent, SessionReceiver};
-pub use sender::SessionSender;
-pub use tls::{Trust, client_config};
+pub use room_session::{RoomSession, RoomSessionStep, link_config};
+pub use suites::offered_suites;
+pub use tls::{Trust, TrustConfig, client_config};

@@ -20,7 +20,7 @@ use rustls::{
 };
 
 use super::ConnectError;
-use super::join::best_suite;
+use super::suites::best_suite;
 use nucleus_protocol::congestion::SparseCubic;
 
 /// Interval of QUIC keep-alives. Normally the realtime link keeps the session alive
@@ -48,15 +48,23 @@ const DATAGRAM_INBOX: usize = 64 << 10;
 /// more datagrams would only wait longer and arrive too late to be useful.
 const DATAGRAM_OUTBOX: usize = 2_560;
 
+/// CA certificates that [`Trust::ca_pem`] has read.
+#[derive(Clone)]
+pub struct TrustedRoots(Arc<RootCertStore>);
+
 /// The server certificates that the client trusts.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Trust {
     /// A certificate with one of these SHA-256 digests of its DER encoding; its name and its dates
     /// do not matter. Development servers make their own certificates. They put the pins of the
     /// one they have now and of the next one into their join tokens.
     Pins(Vec<[u8; 32]>),
+    /// A certificate for the server's name, with a chain to one of the public roots: those of
+    /// Mozilla, and those that this machine's administrator has added.
+    Public,
     /// A certificate for the server's name, with a chain to one of these roots.
-    Roots(RootCertStore),
+    Roots(TrustedRoots),
     /// Any certificate. Gives no protection against an attacker on the network. Only for the load
     /// generator's flag.
     #[cfg(feature = "insecure-dev")]
@@ -80,7 +88,7 @@ impl Trust {
         if roots.is_empty() {
             Err(unusable(&"no certificate in the file"))
         } else {
-            Ok(Trust::Roots(roots))
+            Ok(Trust::Roots(TrustedRoots(Arc::new(roots))))
         }
     }
 }
@@ -89,12 +97,16 @@ impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trust::Pins(pins) => write!(f, "Pins({})", PinList(pins)),
-            Trust::Roots(roots) => write!(f, "Roots({})", roots.len()),
+            Trust::Public => f.write_str("Public"),
+            Trust::Roots(roots) => write!(f, "Roots({})", roots.0.len()),
             #[cfg(feature = "insecure-dev")]
             Trust::InsecureDev => f.write_str("InsecureDev"),
         }
     }
 }
+
+/// The QUIC configuration of a client that trusts certain certificates, see [`client_config`].
+pub type TrustConfig = quinn::ClientConfig;
 
 /// Returns the QUIC configuration of a client: TLS 1.3, no early data, small windows.
 ///
@@ -114,7 +126,10 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| ConnectError::Trust(error.to_string()))?;
     let mut config = match trust {
-        Trust::Roots(roots) => builder.with_root_certificates(roots.clone()).with_no_client_auth(),
+        Trust::Public => builder.with_root_certificates(public_roots()).with_no_client_auth(),
+        Trust::Roots(roots) => {
+            builder.with_root_certificates(roots.0.clone()).with_no_client_auth()
+        }
         Trust::Pins(pins) if pins.is_empty() => {
             return Err(ConnectError::Trust("the list of certificate pins is empty".to_owned()));
         }
@@ -130,6 +145,18 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
+}
+
+/// Returns Mozilla's roots, and those of this machine: a company's own CA is only there.
+fn public_roots() -> RootCertStore {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let found = rustls_native_certs::load_native_certs();
+    for error in found.errors {
+        tracing::debug!(%error, "a root certificate of this machine");
+    }
+    let (_added, unusable) = roots.add_parsable_certificates(found.certs);
+    tracing::debug!(unusable, "root certificates");
+    roots
 }
 
 /// Returns the cryptography provider. It is explicit, so that a process-wide provider of another

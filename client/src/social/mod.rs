@@ -1,31 +1,24 @@
 //! [`Social`]: the social session, in which users can be reached outside rooms and call each other.
 
-mod event;
 mod options;
-mod requests;
-mod rooms;
-mod state;
 mod task;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nucleus_protocol::limits;
-use nucleus_protocol::session::{CallRequest, Code, Entered, WatchRooms, WatchUsers, call_act};
-use tokio::sync::{Mutex, mpsc};
+use nucleus_client_core::RequestNumber;
+use nucleus_client_core::session::DrivenClient;
+use nucleus_client_core::social::{
+    CallId, CallResult, RoomInfo, SocialClient, SocialError, SocialEvent, Status, UserInfo,
+};
+use nucleus_protocol::session::{Code, call_act};
+use nucleus_protocol::time::Time;
 
+use crate::on_drop::OnDrop;
 use crate::rooms::Query;
-use crate::session::{CurrentEndpoint, SocialSession};
-pub use event::{CallId, SocialEvent, Status, UserInfo};
+use crate::session::{ClientHandle, CurrentEndpoint};
 pub use options::{EnterOptions, enter};
-use requests::SocialRequests;
-pub use rooms::RoomInfo;
-pub use state::SocialError;
-use task::{SocialConnector, SocialTask};
 
-/// Events in the channel to the application; further events wait in the task of the social session.
-const EVENTS: usize = 64;
 /// Longest time that [`Social::leave`] waits until the last packets are sent.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -35,66 +28,73 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// With a social session, a device can be called, can call other users, and can watch users and
 /// rooms.
 ///
-/// Share it by reference or in an [`Arc`]. Any number of tasks may send requests at the same time;
-/// one task at a time receives with [`Social::next`]. [`Social::leave`] leaves and waits for the
+/// Share it by reference or in an `Arc`. Any number of tasks may send requests at the same time;
+/// one task at a time receives. [`Social::leave`] leaves and waits for the
 /// server's confirmation; dropping the value leaves without waiting.
 ///
 /// The client resumes a lost session by itself, see [`SocialEvent::Interrupted`].
 pub struct Social {
     endpoint: CurrentEndpoint,
-    requests: Arc<SocialRequests>,
-    events: Mutex<mpsc::Receiver<SocialEvent>>,
-    entered: Entered,
+    client: ClientHandle<SocialClient>,
+    user: String,
+    ring_time: Duration,
+    /// Whether the application has taken [`SocialEvent::Closed`].
+    is_over: AtomicBool,
 }
 
 impl Social {
-    fn open(connector: SocialConnector, session: SocialSession) -> Social {
-        let endpoint = CurrentEndpoint::new(session.endpoint().clone());
-        let entered = session.entered().clone();
-        let (sender, receiver) = session.split();
-        let requests = Arc::new(SocialRequests::new(Status::from_wire(connector.options.status)));
-        // Before the first session there is no call that could have ended.
-        let _ = requests.state().attach(sender, &entered);
-        let (events, event_receiver) = mpsc::channel(EVENTS);
-        let backlog = VecDeque::new();
-        let current = endpoint.clone();
-        let task = SocialTask {
-            connector,
-            endpoint: current,
-            requests: requests.clone(),
-            receiver,
-            events,
-            backlog,
-        };
-        tokio::spawn(task.run());
-        Social { endpoint, requests, events: Mutex::new(event_receiver), entered }
-    }
-
     /// Returns this client's user id from the token.
     pub fn user(&self) -> String {
-        event::text(&self.entered.user)
+        self.user.clone()
     }
 
     /// Returns how long a call rings before it ends with [`Code::NoAnswer`](crate::Code::NoAnswer).
     pub fn ring_time(&self) -> Duration {
-        Duration::from_millis(self.entered.ring_ms.into())
+        self.ring_time
     }
 
     /// Waits for the next event. Returns `None` after [`SocialEvent::Closed`]. Cancel-safe.
     ///
-    /// An application must call this method in a loop, even if it uses only [`Self::users`]. When
+    /// An application must take events all the time, even if it uses only [`Self::users`]. When
     /// 1,024 events wait, the client stops reading the session, requests fail with
     /// [`SocialError::Interrupted`], and the server finally closes the session.
     pub async fn next(&self) -> Option<SocialEvent> {
-        self.events.lock().await.recv().await
+        loop {
+            let arrived = self.client.arrived();
+            let mut arrived = std::pin::pin!(arrived);
+            // Register before the check, so that nothing that arrives after the check is missed.
+            arrived.as_mut().enable();
+            if let Some(event) = self.try_next() {
+                return Some(event);
+            }
+            if self.is_over.load(Ordering::Relaxed) {
+                return None;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Returns the next event, but never waits: `None` if there is none now.
+    pub fn try_next(&self) -> Option<SocialEvent> {
+        let event = self.client.take_event()?;
+        if matches!(event, SocialEvent::Closed { .. }) {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        Some(event)
+    }
+
+    /// Returns the events since the last call. Never waits. For programs that do their work once a
+    /// frame.
+    pub fn poll(&self) -> impl Iterator<Item = SocialEvent> + use<'_> {
+        std::iter::from_fn(|| self.try_next())
     }
 
     /// Sets this device's status.
     ///
     /// Other users see the status of the user: busy if any device is busy or the user is in a call
     /// or called, otherwise online if any device is online, otherwise away.
-    pub async fn set_status(&self, status: Status) {
-        self.requests.set_status(status).await;
+    pub fn set_status(&self, status: Status) {
+        self.client.change(|client, now| client.set_status(now, status));
     }
 
     /// Watches the users that have one of `roles` or are one of `users`, together at most 64 names.
@@ -106,16 +106,12 @@ impl Social {
     /// # Errors
     /// See [`SocialError`].
     pub async fn watch_users(&self, roles: &[&str], users: &[&str]) -> Result<(), SocialError> {
-        if roles.len() + users.len() > limits::MAX_WATCH_NAMES {
-            return Err(SocialError::Limit("at most 64 roles and users can be watched"));
-        }
-        let watch = WatchUsers { request: 0, roles: names(roles)?, users: names(users)? };
-        self.requests.watch_users(watch).await
+        self.request(|client, now| client.watch_users(now, roles, users)).await.map(drop)
     }
 
     /// Returns the watched users that are connected, in the order of their ids.
     pub fn users(&self) -> Vec<UserInfo> {
-        self.requests.users()
+        self.client.read().users().cloned().collect()
     }
 
     /// Watches the rooms of the lobby that match `query` and have this version of the application.
@@ -127,17 +123,12 @@ impl Social {
     /// # Errors
     /// See [`SocialError`].
     pub async fn watch_rooms(&self, version: &str, query: Query) -> Result<(), SocialError> {
-        if version.len() > limits::MAX_APPLICATION_VERSION {
-            return Err(SocialError::Limit("the version must have at most 32 bytes"));
-        }
-        query.validate().map_err(SocialError::Limit)?;
-        let (version, filters) = (version.as_bytes().to_vec(), query.into_filters());
-        self.requests.watch_rooms(WatchRooms { request: 0, version, filters }).await
+        self.request(|client, now| client.watch_rooms(now, version, query.clone())).await.map(drop)
     }
 
     /// Returns the watched rooms in the order of their names.
     pub fn rooms(&self) -> Vec<RoomInfo> {
-        self.requests.state().rooms.rooms()
+        self.client.read().rooms().cloned().collect()
     }
 
     /// Calls 1 to 16 users on all of their devices. `text`, at most 256 bytes, is shown to them.
@@ -149,16 +140,7 @@ impl Social {
     /// # Errors
     /// See [`SocialError`].
     pub async fn start(&self, users: &[&str], text: &str) -> Result<CallId, SocialError> {
-        if users.is_empty() || users.len() > limits::MAX_CALL_USERS {
-            return Err(SocialError::Limit("a call is for 1 to 16 users"));
-        }
-        if text.len() > limits::MAX_CALL_TEXT {
-            return Err(SocialError::Limit("the text of a call has at most 256 bytes"));
-        }
-        let users = names(users)?;
-        let text = text.as_bytes().to_vec();
-        let request = CallRequest { request: 0, act: call_act::START, call: 0, users, text };
-        self.requests.call(request).await
+        self.request(|client, now| client.start(now, users, text)).await
     }
 
     /// Accepts an incoming call. Also succeeds if this device already has the call because both
@@ -167,9 +149,9 @@ impl Social {
     /// # Errors
     /// See [`SocialError`].
     pub async fn accept(&self, call: CallId) -> Result<(), SocialError> {
-        match self.act(call, call_act::ACCEPT, Vec::new()).await {
+        match self.act(call, call_act::ACCEPT, None).await {
             Err(SocialError::Refused { code: Some(Code::Answered), .. })
-                if self.requests.is_own_call(call) =>
+                if self.client.read().is_own_call(call) =>
             {
                 Ok(())
             }
@@ -182,7 +164,7 @@ impl Social {
     /// # Errors
     /// See [`SocialError`].
     pub async fn reject(&self, call: CallId) -> Result<(), SocialError> {
-        self.act(call, call_act::REJECT, Vec::new()).await
+        self.act(call, call_act::REJECT, None).await
     }
 
     /// Cancels a call that no user has accepted yet.
@@ -191,7 +173,7 @@ impl Social {
     /// [`SocialError::Refused`] with [`Code::Answered`](crate::Code::Answered) if a user has
     /// already accepted; the call continues. For others see [`SocialError`].
     pub async fn cancel(&self, call: CallId) -> Result<(), SocialError> {
-        self.act(call, call_act::CANCEL, Vec::new()).await
+        self.act(call, call_act::CANCEL, None).await
     }
 
     /// Leaves a call, accepted or not. If fewer than two members remain, the call ends for all.
@@ -199,7 +181,7 @@ impl Social {
     /// # Errors
     /// See [`SocialError`].
     pub async fn hang_up(&self, call: CallId) -> Result<(), SocialError> {
-        self.act(call, call_act::HANG_UP, Vec::new()).await
+        self.act(call, call_act::HANG_UP, None).await
     }
 
     /// Calls another user into a call. [`SocialEvent::MemberJoined`] or [`SocialEvent::Passed`]
@@ -208,36 +190,40 @@ impl Social {
     /// # Errors
     /// See [`SocialError`].
     pub async fn add(&self, call: CallId, user: &str) -> Result<(), SocialError> {
-        self.act(call, call_act::ADD, names(&[user])?).await
+        self.act(call, call_act::ADD, Some(user)).await
     }
 
     /// Leaves the social session. Watchers see this at once, and the device leaves its call. Takes
     /// at most 1.2 s.
     pub async fn leave(&self) {
-        if let Some(sender) = self.requests.sender() {
-            sender.leave().await;
-        }
-        self.requests.close();
+        self.client.change(SocialClient::leave);
+        self.client.wait_for(|client, _| client.session().is_closed().then_some(())).await;
         // The process may end right after this call, so let the last packets go out first.
         let _ = tokio::time::timeout(DRAIN, self.endpoint.get().wait_idle()).await;
     }
 
     /// Sends a request about an existing call.
-    async fn act(&self, call: CallId, act: u8, users: Vec<Vec<u8>>) -> Result<(), SocialError> {
-        let request = CallRequest { request: 0, act, call: call.0, users, text: Vec::new() };
-        self.requests.call(request).await.map(drop)
+    async fn act(&self, call: CallId, act: u8, user: Option<&str>) -> Result<(), SocialError> {
+        self.request(|client, now| client.act(now, call, act, user)).await.map(drop)
+    }
+
+    /// Makes a request as soon as fewer than 16 are pending, and waits for its result.
+    async fn request(
+        &self,
+        start: impl Fn(&mut SocialClient, Time) -> Result<RequestNumber, SocialError>,
+    ) -> CallResult {
+        let started = self.client.wait_for(|client, now| {
+            let started = start(client, now);
+            (started != Err(SocialError::TooMany)).then_some(started)
+        });
+        let request = started.await?;
+        let _forget = OnDrop(|| self.client.read().forget(request));
+        self.client.wait_for(|client, _| client.take_result(request)).await
     }
 }
 
 impl Drop for Social {
     fn drop(&mut self) {
-        self.requests.close();
+        self.client.change(SocialClient::close);
     }
-}
-
-fn names(names: &[&str]) -> Result<Vec<Vec<u8>>, SocialError> {
-    if names.iter().any(|name| name.is_empty() || name.len() > limits::MAX_NAME) {
-        return Err(SocialError::Limit("a user or role must have 1 to 128 bytes"));
-    }
-    Ok(names.iter().map(|name| name.as_bytes().to_vec()).collect())
 }

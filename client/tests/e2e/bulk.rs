@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use nucleus_client::session::{EventOutbox, ResumeFrom, SessionEvent, To};
-use nucleus_client::{Code, Room, RoomEvent, SendError, Voice};
-use nucleus_protocol::session::NEW_PEER;
+use nucleus_client::{Room, RoomEvent, SendError, To, Voice};
 
-use crate::reconnect::session;
+use crate::client::{LobbyJoin, send_bulk, send_event};
 use crate::support::{TestServer, until};
 
 const LARGEST: usize = 64 << 10;
+/// How long a client tries to come back: longer than any test.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn pattern(n: u8) -> Vec<u8> {
     (0..LARGEST).map(|at| (at as u8).wrapping_mul(7) ^ n).collect()
@@ -57,51 +57,35 @@ async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
     assert_eq!(b.stats().bulk_dropped, 0);
 }
 
-/// While one participant's session is replaced again and again, everything that it sends on both
+/// While one participant loses its connection again and again, everything that it sends on both
 /// lanes arrives once, in order and complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_lanes_deliver_exactly_once_over_resumes() {
     let server = TestServer::start().await;
     let watcher = server.join("watcher").await;
-    let first = session(&server, &server.token("a"), None).await;
-    let mut joined = first.joined().clone();
-    assert_eq!(joined.resumed, NEW_PEER);
-    let outbox = EventOutbox::default();
-    let (sender, mut receiver) = first.split();
-    outbox.attach(sender, &joined, true).unwrap();
+    let join = LobbyJoin::new(&server.token("a"));
+    let mut sender = LobbyJoin { patience: PATIENCE, ..join }.driven(&server).await;
+    let me = sender.client.read().me();
     let sending = {
-        let outbox = outbox.clone();
+        let client = sender.client.clone();
         tokio::spawn(async move {
             for n in 0..12 {
-                let large = &pattern(n)[..40_000];
-                outbox.send_bulk(To::Others, 5, large).await.unwrap();
-                outbox.send(To::Others, 1, &[n]).await.unwrap();
+                send_bulk(&client, &pattern(n)[..40_000]).await;
+                send_event(&client, &[n]).await;
             }
         })
     };
     let resuming = async {
         for _ in 0..6 {
             tokio::time::sleep(Duration::from_millis(60)).await;
-            let resume = ResumeFrom {
-                ticket: joined.ticket.clone(),
-                last_event: receiver.last_event(),
-                last_bulk: receiver.last_bulk(),
-            };
-            let again = session(&server, "not asked for", Some(resume)).await;
-            joined = again.joined().clone();
-            // The log may have dropped the first pieces, none of which are for their sender.
-            assert_ne!(joined.resumed, NEW_PEER);
-            let (sender, next) = again.split();
-            while !matches!(
-                receiver.next().await,
-                SessionEvent::Closed { code: Some(Code::Replaced), .. }
-            ) {}
-            receiver = next;
-            outbox.attach(sender, &joined, true).unwrap();
-        }
-        // The last session stays until everything has arrived.
-        loop {
-            receiver.next().await;
+            sender.lose_connection();
+            let came_back = sender.until(|event| match event {
+                // The log may have dropped the first pieces, none of which are for their sender.
+                RoomEvent::Resumed { .. } => Some(()),
+                RoomEvent::Rejoined { .. } => panic!("the client has become a new peer"),
+                _ => None,
+            });
+            came_back.await;
         }
     };
     let listening = async {
@@ -124,11 +108,10 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
             }
         }
     };
-    tokio::select! {
-        () = resuming => {}
-        () = listening => {}
-    }
+    // The last session stays until everything has arrived.
+    tokio::join!(resuming, listening);
     sending.await.unwrap();
+    assert_eq!(sender.client.read().me(), me);
     assert_eq!(watcher.stats().bulk_dropped, 0);
 }
 

@@ -122,7 +122,7 @@ async fn reject_busy_cancel_and_nobody_there() {
     assert_eq!(ringing_ended(&bo, call).await, Some(Code::Cancelled));
     assert_eq!(refused(bo.accept(call).await), Some(Code::NoSuchEntity));
     assert_eq!(refused(ada.start(&["nobody"], "").await), Some(Code::Unreachable));
-    bo.set_status(Status::Busy).await;
+    bo.set_status(Status::Busy);
     // Setting the status has no reply. The next request on the same stream comes after it.
     assert_eq!(refused(bo.accept(call).await), Some(Code::NoSuchEntity));
     assert_eq!(refused(ada.start(&["bo"], "").await), Some(Code::Busy));
@@ -220,7 +220,7 @@ async fn users_are_seen_and_other_tenants_not() {
     let expert = enter_with(&server, token("acme", "ed", "expert")).await;
     assert_eq!(wait_for_users(&ada, |users| !users.is_empty()).await, ["ed"]);
     assert_eq!(refused(ada.start(&["eve"], "").await), Some(Code::Unreachable));
-    expert.set_status(Status::Away).await;
+    expert.set_status(Status::Away);
     wait_for_users(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
     expert.leave().await;
     wait_for_users(&ada, <[_]>::is_empty).await;
@@ -249,7 +249,7 @@ async fn what_was_watched_and_called_survives_or_is_told() {
         }
     }
     assert!(matches!(end, Some(None | Some(Code::ShuttingDown))), "{end:?}");
-    bo.set_status(Status::Away).await;
+    bo.set_status(Status::Away);
     wait_for_users(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
     ada.start(&["bo"], "").await.unwrap();
 }

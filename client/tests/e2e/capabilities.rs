@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use nucleus_client::session::{
-    JoinError, ResolvedServer, Session, SessionOptions, SessionSockets, client_config,
-};
+use nucleus_client::session::RoomSession;
 use nucleus_client::{
     Batch, Capabilities, ConnectOptions, EntityId, Features, Group, Pose, RenewError, Room,
-    RoomEvent, RoomSelection, StateError, To, Transform, connect,
+    RoomEvent, StateError, To, Transform, connect,
 };
-use nucleus_protocol::session::Code;
+use nucleus_protocol::link::Planes;
+use nucleus_protocol::session::{self, Code, Hello, Join, NO_REALTIME_PORT, stream};
 use nucleus_server::token::{Product, TokenRequest};
 
+use super::client::LobbyJoin;
 use super::support::{TestServer, until};
+use super::wire::WireSession;
 
 fn pose() -> Pose {
     let head = Transform { position: [1.0, 1.7, 0.0], rotation: [0.0, 0.0, 0.0, 1.0] };
@@ -127,7 +128,7 @@ async fn a_client_without_a_realtime_port_gets_no_keys_and_hears_everybody() {
     assert!(web.stats().on_fallback && small.stats().on_fallback);
     // The largest message of an application fits every client.
     let largest = [7; 900];
-    headset.send_unreliable(nucleus_client::Target::Others, 0, 0, &largest).unwrap();
+    headset.send_unreliable(nucleus_client::To::Others, 0, 0, &largest).unwrap();
     for room in [&web, &small] {
         let got = until(room, |event| match event {
             RoomEvent::Message { payload, .. } => Some(payload),
@@ -137,19 +138,9 @@ async fn a_client_without_a_realtime_port_gets_no_keys_and_hears_everybody() {
     }
 }
 
-async fn session(server: &TestServer, capabilities: Capabilities) -> Result<Session, JoinError> {
-    let options = SessionOptions {
-        server: ResolvedServer { name: "localhost".into(), addresses: vec![server.on.session] },
-        token: server.token("plain"),
-        room: "lobby".into(),
-        name: String::new(),
-        selection: RoomSelection::default(),
-        agent: "test".into(),
-        capabilities,
-        resume: None,
-    };
-    let config = client_config(&server.trust()).unwrap();
-    Session::join(&SessionSockets::New, config, options).await
+async fn session(server: &TestServer, capabilities: Capabilities) -> RoomSession {
+    let join = LobbyJoin::new(&server.token("plain"));
+    LobbyJoin { capabilities, ..join }.session(server).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,15 +152,40 @@ async fn joined_says_what_holds_for_the_session() {
         config.limits.ticket_ttl = Duration::from_secs(100);
     })
     .await;
-    let session = session(&server, Capabilities { largest_body: 1_050, ..Default::default() });
-    let session = session.await.unwrap();
-    let settings = session.settings();
+    let opening = |flags, largest_body| {
+        let hello = Hello { oldest: 1, newest: 1, flags, agent: Vec::new(), features: Vec::new() };
+        let join = session::encode(&Join {
+            token: server.token("plain").into_bytes(),
+            room: b"lobby".to_vec(),
+            suites: vec![1],
+            largest_body,
+            ..Join::default()
+        });
+        [&[stream::CONTROL][..], &hello.encode(), &join].concat()
+    };
+    let wire = WireSession::open(&server, opening(0, 1_050)).await.unwrap();
+    let settings = wire.settings();
     assert_eq!((settings.events_per_s, settings.event_burst), (7, 28));
     assert_eq!((settings.peer_ttl_ms, settings.capacity), (12_000, 9));
     assert_eq!((settings.max_body, settings.report_interval_ms), (1_050, 1_000));
     assert!((99..=100).contains(&settings.ticket_ttl_s), "{}", settings.ticket_ttl_s);
-    assert_eq!(session.joined().grant.len(), 1);
-    let session_only = Capabilities { realtime_port: false, ..Capabilities::default() };
-    assert_eq!(self::session(&server, session_only).await.unwrap().joined().grant, []);
+    assert_eq!(wire.joined.grant.len(), 1);
+    let session_only = opening(NO_REALTIME_PORT, 1_050);
+    assert_eq!(WireSession::open(&server, session_only).await.unwrap().joined.grant, []);
     assert_eq!(Code::Moved as u16, 39);
+}
+
+/// The client's capabilities decide about its link.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_as_its_client_can_use_it() {
+    let server = TestServer::start().await;
+    let small = Capabilities { largest_body: 1_050, ..Capabilities::default() };
+    let link = session(&server, small).await.link_config().unwrap();
+    assert_eq!((link.planes, link.max_body), (Planes::Both, 1_050));
+    assert_eq!(link.report_interval, Duration::from_secs(1));
+    assert_eq!(link.path.map(|path| path.remote), Some(server.on.realtime));
+    let session_only = Capabilities { realtime_port: false, ..small };
+    let link = session(&server, session_only).await.link_config().unwrap();
+    assert_eq!((link.planes, link.max_body), (Planes::SessionOnly, 1_050));
+    assert!(link.path.is_none(), "there are no keys for the realtime port");
 }

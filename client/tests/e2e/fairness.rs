@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use nucleus_client::session::{EventOutbox, ResumeFrom};
 use nucleus_client::{Batch, Code, ConnectError, JoinError, Room, RoomOptions, To, connect};
 use nucleus_protocol::session::RESUMED;
 use nucleus_server::start::config::Config;
 
-use super::reconnect::{session, try_session_on};
 use super::support::TestServer;
+use super::wire::{WireSession, WireTicket};
 
 fn code(error: &ConnectError) -> Option<Code> {
     match error {
@@ -33,26 +32,23 @@ async fn crowd(size: usize, change: impl FnOnce(&mut Config)) -> (TestServer, Ve
 async fn a_full_server_lets_a_participant_resume() {
     let server = TestServer::with(|config| config.limits.sessions = 1).await;
     let token = server.token("ada");
-    let mut resume = None;
+    let mut ticket = WireTicket::default();
     for round in 0..6 {
-        let held = session(&server, &token, resume).await;
-        assert_eq!(held.joined().resumed == RESUMED, round > 0, "{round}");
+        let mut held = WireSession::join(&server, &token, ticket).await;
+        assert_eq!(held.joined.resumed == RESUMED, round > 0, "{round}");
         let refused = connect(server.options(server.token("bob"))).await;
         assert_eq!(refused.err().as_ref().and_then(code), Some(Code::ServerFull), "{round}");
-        let ticket = held.joined().ticket.clone();
-        resume = Some(ResumeFrom { ticket, last_event: 0, last_bulk: 0 });
-        let (sender, receiver) = held.split();
-        // Shows the server that the client has its ticket.
-        sender.ping().await.unwrap();
+        ticket = WireTicket::of(&held.joined);
+        held.ping().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         if round == 5 {
-            sender.leave().await;
+            held.leave().await;
         } else if round % 2 == 0 {
-            drop((sender, receiver));
+            drop(held);
             tokio::time::sleep(Duration::from_millis(100)).await;
         } else {
             // The server still thinks that the old session lives.
-            std::mem::forget((sender, receiver));
+            std::mem::forget(held);
         }
     }
     // The place is free when the participant has left.
@@ -68,20 +64,14 @@ async fn a_resume_fills_no_budget() {
     })
     .await;
     let token = server.token("ada");
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let (mut resume, started) = (None, std::time::Instant::now());
+    let (mut ticket, started) = (WireTicket::default(), std::time::Instant::now());
     for _ in 0..8 {
-        let joined = try_session_on(&endpoint, &server, &token, resume).await.unwrap();
-        let ticket = joined.joined().ticket.clone();
-        let outbox = EventOutbox::default();
-        let content = joined.joined().clone();
-        let (sender, _receiver) = joined.split();
-        outbox.attach(sender, &content, true).unwrap();
+        let mut session = WireSession::join(&server, &token, ticket).await;
         for n in 0..60_u8 {
-            outbox.send(To::Others, 0, &[n]).await.unwrap();
+            session.send_event(&[n]).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        resume = Some(ResumeFrom { ticket, last_event: 0, last_bulk: 0 });
+        ticket = WireTicket::of(&session.joined);
     }
     // Four seconds' worth at once, and what the time gave since.
     let most = 40.0 + 10.0 * (started.elapsed().as_secs_f64() + 1.0);

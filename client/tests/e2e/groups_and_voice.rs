@@ -1,7 +1,6 @@
 //! Tests of group events, kept events and voice through the client's API.
 
-use nucleus_client::session::{SendError, To};
-use nucleus_client::{Group, PeerId, Room, RoomEvent, Target, Throttle, Voice, connect};
+use nucleus_client::{Group, PeerId, Room, RoomEvent, SendError, Throttle, To, Voice, connect};
 use nucleus_server::token::{Product, TokenRequest};
 
 use crate::support::{TestServer, until};
@@ -77,8 +76,7 @@ async fn voice_to_a_group_is_heard_there_alone() {
     let send = async {
         for n in 0.. {
             // The packet to the group is always sent before the packet to the others.
-            let (to, opus) =
-                if n % 2 == 0 { (Target::Group(group(9)), 1) } else { (Target::Others, 2) };
+            let (to, opus) = if n % 2 == 0 { (To::Group(group(9)), 1) } else { (To::Others, 2) };
             let voice = Voice { level: 30, speaking: true, flags: 0, opus: &[opus] };
             a.send_voice_to(to, &voice).unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;

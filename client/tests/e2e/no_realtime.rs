@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_client::session::client_config;
-use nucleus_client::{Capabilities, Code, Target};
+use nucleus_client::{Capabilities, Code, To};
 use nucleus_protocol::session::{self, Hello, Join, Joined, NO_REALTIME_PORT, Schema, stream};
 
-use super::refusals::{close_of, raw};
-use super::streams::message;
 use super::support::TestServer;
+use super::wire::message;
+use super::wire::{close_of, raw};
 
 /// The opening of a client without a realtime port, whose datagrams have at most `largest_body`
 /// bytes of frames.
@@ -68,7 +68,7 @@ async fn a_client_without_a_realtime_plane_neither_sends_nor_gets_datagrams() {
     let keep_alive = [&joined.link_id.to_le_bytes()[..], &[9, 3, 0, 0, 1]].concat();
     connection.send_datagram(keep_alive.into()).unwrap();
     for _ in 0..10 {
-        headset.send_unreliable(Target::Others, 0, 0, &[7; 800]).unwrap();
+        headset.send_unreliable(To::Others, 0, 0, &[7; 800]).unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let got = tokio::time::timeout(Duration::from_millis(300), connection.read_datagram()).await;

@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use nucleus_client::session::To;
-use nucleus_client::{Room, RoomEvent, Target, Throttle};
+use nucleus_client::{Room, RoomEvent, Throttle, To};
 
 use crate::support::{TestServer, until};
 
@@ -65,7 +64,7 @@ async fn a_peer_has_the_rate_that_is_set() {
         until(&a, |event| (event == RoomEvent::Throttled(Throttle::Realtime)).then_some(()));
     let tick = async {
         loop {
-            a.send_unreliable(Target::Others, 0, 0, b"x").unwrap();
+            a.send_unreliable(To::Others, 0, 0, b"x").unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

@@ -4,113 +4,73 @@
 use std::time::{Duration, Instant};
 
 use nucleus_client::session::{
-    Capabilities, EventOutbox, ResolvedServer, ResumeFrom, Session, SessionEvent, SessionOptions,
-    SessionReceiver, SessionSockets, client_config,
+    ClientHandle, ReturnTicket, RoomClient, RoomSessionStep, SessionSockets,
 };
-use nucleus_client::{Code, ConnectError, JoinError, RoomEvent, RoomSelection, To, connect};
+use nucleus_client::{Code, ConnectError, JoinError, PeerId, RoomEvent, To, connect};
 use nucleus_protocol::session::{NEW_PEER, RESUMED};
 use nucleus_server::start::config::SecondDevice;
 
+use super::client::{DrivenSession, LobbyJoin, send_event};
 use super::support::{TestServer, until};
+use super::wire::close_of;
+use super::wire::{WireSession, WireTicket};
 
-/// Joins with a session on a QUIC endpoint of its own.
-pub(crate) async fn session(
-    server: &TestServer,
-    token: &str,
-    resume: Option<ResumeFrom>,
-) -> Session {
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    session_on(&endpoint, server, token, resume).await
+fn event_payload(event: RoomEvent) -> Option<Vec<u8>> {
+    match event {
+        RoomEvent::Event { payload, .. } => Some(payload),
+        _ => None,
+    }
 }
 
-async fn session_on(
-    endpoint: &quinn::Endpoint,
-    server: &TestServer,
-    token: &str,
-    resume: Option<ResumeFrom>,
-) -> Session {
-    try_session_on(endpoint, server, token, resume).await.unwrap()
+/// Returns whether events were missed, if the session was resumed.
+fn resumed(event: RoomEvent) -> Option<bool> {
+    match event {
+        RoomEvent::Resumed { missed_events } => Some(missed_events),
+        RoomEvent::Rejoined { .. } => panic!("the client has become a new peer"),
+        _ => None,
+    }
 }
 
-/// Joins the lobby like [`session`], on this endpoint.
-pub(crate) async fn try_session_on(
-    endpoint: &quinn::Endpoint,
-    server: &TestServer,
-    token: &str,
-    resume: Option<ResumeFrom>,
-) -> Result<Session, JoinError> {
-    let options = SessionOptions {
-        server: ResolvedServer { name: "localhost".into(), addresses: vec![server.on.session] },
-        token: token.into(),
-        room: "lobby".into(),
-        name: String::new(),
-        selection: RoomSelection::default(),
-        agent: "test".into(),
-        capabilities: Capabilities::default(),
-        resume,
-    };
-    let sockets = SessionSockets::Shared(endpoint.clone());
-    Session::join(&sockets, client_config(&server.trust()).unwrap(), options).await
-}
-
-async fn next_event(receiver: &mut SessionReceiver) -> Vec<u8> {
-    let next = async {
-        loop {
-            match receiver.next().await {
-                SessionEvent::Event(event) => return event.payload,
-                SessionEvent::Closed { code, text } => panic!("closed: {code:?} {text}"),
-                _ => {}
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), next).await.expect("no event in 10 s")
+fn me_and_ticket(client: &ClientHandle<RoomClient>) -> (PeerId, Option<ReturnTicket>) {
+    let client = client.read();
+    (client.me(), client.ticket())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     let server = TestServer::start().await;
     let watcher = server.join("watcher").await;
-    let token = server.token("sleeper");
-    let first = session(&server, &token, None).await;
-    let before = first.joined().clone();
-    assert_eq!((before.resumed, first.settings().peer_ttl_ms), (NEW_PEER, 30_000));
-    let (first_sender, mut first_receiver) = first.split();
-    let outbox = EventOutbox::default();
-    outbox.attach(first_sender, &before, true).unwrap();
-    outbox.send(To::Others, 0, b"up 1").await.unwrap();
+    let mut first = LobbyJoin::new(&server.token("sleeper")).driven(&server).await;
+    send_event(&first.client, b"up 1").await;
     watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
-    assert_eq!(next_event(&mut first_receiver).await, b"down 1");
-    let event_payload = |event| match event {
-        RoomEvent::Event { payload, .. } => Some(payload),
-        _ => None,
-    };
+    assert_eq!(first.next_event().await, b"down 1");
     assert_eq!(until(&watcher, event_payload).await, b"up 1");
-    let last_event = first_receiver.last_event();
     // From here on, the client does not read the first session.
+    let mut first = first.pause().await;
+    let (me, ticket) = me_and_ticket(first.client());
     watcher.send_event(To::Others, 0, b"down 2").await.unwrap();
     watcher.send_event(To::All, 0, b"down 3").await.unwrap();
     assert_eq!(until(&watcher, event_payload).await, b"down 3");
 
     // With a valid ticket, the server does not check the token.
-    let resume = ResumeFrom { ticket: before.ticket.clone(), last_event, last_bulk: 0 };
-    let again = session(&server, "no token at all", Some(resume)).await;
-    let joined = again.joined().clone();
-    assert_eq!((joined.peer, joined.slot), (before.peer, before.slot));
-    assert_eq!((joined.resumed, joined.events_taken), (RESUMED, 1));
-    assert_ne!(joined.grant[0].secret, before.grant[0].secret);
-    let names = |j: &nucleus_protocol::session::Joined| {
-        j.roster.iter().map(|p| p.user.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(&joined), [b"watcher".to_vec(), b"sleeper".to_vec()], "each peer occurs once");
-    let (sender, mut receiver) = again.split();
-    outbox.attach(sender, &joined, true).unwrap();
-    assert_eq!(next_event(&mut receiver).await, b"down 2");
-    assert_eq!(next_event(&mut receiver).await, b"down 3");
-    outbox.send(To::Others, 0, b"up 2").await.unwrap();
+    let again = LobbyJoin { ticket, ..LobbyJoin::new("no token at all") };
+    let again = again.session(&server).await.unwrap();
+    assert_eq!((again.client().read().me(), again.slot()), (me, first.slot()));
+    let mut users: Vec<_> =
+        again.client().read().roster().iter().map(|peer| peer.user.clone()).collect();
+    users.sort_unstable();
+    assert_eq!(users, ["sleeper", "watcher"], "each peer occurs once");
+    let mut again = DrivenSession::start(again);
+    assert!(!again.until(resumed).await);
+    assert_eq!(again.next_event().await, b"down 2");
+    assert_eq!(again.next_event().await, b"down 3");
+    send_event(&again.client, b"up 2").await;
     assert_eq!(until(&watcher, event_payload).await, b"up 2", "'up 1' must not arrive again");
     let closed = loop {
-        if let SessionEvent::Closed { code, .. } = first_receiver.next().await {
-            break code;
+        match first.next().await {
+            RoomSessionStep::Event(RoomEvent::Closed { code, .. }) => break code,
+            RoomSessionStep::Closed => panic!("there was no event of the close"),
+            _ => {}
         }
     };
     assert_eq!(closed, Some(Code::Replaced));
@@ -118,31 +78,81 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     assert!(server.metric("nucleus_session_resumes_total") >= 1.0);
 }
 
-/// Dropping a connection is not a leave, although quinn then closes the connection with code 0.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resumed_session_has_new_keys_and_the_count_of_taken_events() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let token = server.token("sleeper");
+    let mut first = WireSession::join(&server, &token, WireTicket::default()).await;
+    let before = first.joined.clone();
+    assert_eq!((before.resumed, first.settings().peer_ttl_ms), (NEW_PEER, 30_000));
+    first.send_event(b"up 1").await;
+    assert_eq!(until(&watcher, event_payload).await, b"up 1");
+    watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
+    let last = first.next_event().await;
+    assert_eq!(last.payload, b"down 1");
+    watcher.send_event(To::Others, 0, b"down 2").await.unwrap();
+
+    let ticket = WireTicket { last_sequences: [last.sequence, 0], ..WireTicket::of(&before) };
+    let mut again = WireSession::join(&server, "no token at all", ticket).await;
+    let joined = &again.joined;
+    assert_eq!((joined.peer, joined.slot), (before.peer, before.slot));
+    assert_eq!((joined.resumed, joined.events_taken), (RESUMED, 1));
+    assert_ne!(joined.grant[0].secret, before.grant[0].secret);
+    let names: Vec<_> = joined.roster.iter().map(|peer| peer.user.clone()).collect();
+    assert_eq!(names, [b"watcher".to_vec(), b"sleeper".to_vec()], "each peer occurs once");
+    assert_eq!(again.next_event().await.payload, b"down 2");
+    assert_eq!(close_of(&first.connection).await.0, Some(Code::Replaced));
+}
+
+/// Nothing that the server took is sent again, and nothing that it sent meanwhile is missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_loses_its_connection_goes_on_where_it_was() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let join = LobbyJoin::new(&server.token("sleeper"));
+    let patience = Duration::from_secs(20);
+    let mut sleeper = LobbyJoin { patience, ..join }.driven(&server).await;
+    let me = sleeper.client.read().me();
+    send_event(&sleeper.client, b"up 1").await;
+    assert_eq!(until(&watcher, event_payload).await, b"up 1");
+    watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
+    assert_eq!(sleeper.next_event().await, b"down 1");
+    sleeper.lose_connection();
+    sleeper.until(|event| matches!(event, RoomEvent::Interrupted { .. }).then_some(())).await;
+    send_event(&sleeper.client, b"up 2").await;
+    watcher.send_event(To::Others, 0, b"down 2").await.unwrap();
+    assert!(!sleeper.until(resumed).await);
+    assert_eq!(sleeper.client.read().me(), me);
+    assert_eq!(sleeper.next_event().await, b"down 2");
+    assert_eq!(until(&watcher, event_payload).await, b"up 2");
+    assert_eq!(watcher.peers().len(), 1, "exactly one other peer");
+}
+
+/// Dropping a session is not a leave, although quinn then closes the connection with code 0.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_connection_keeps_the_place_of_who_knew_of_it() {
     let server = TestServer::start().await;
     let watcher = server.join("watcher").await;
     let token = server.token("sleeper");
-    let first = session(&server, &token, None).await;
-    let before = first.joined().clone();
-    let (sender, receiver) = first.split();
-    sender.send_event(To::Others, 0, b"here").await.unwrap();
+    let first = LobbyJoin::new(&token).driven(&server).await;
+    let (me, ticket) = me_and_ticket(&first.client);
+    send_event(&first.client, b"here").await;
     until(&watcher, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
-    drop((sender, receiver));
+    drop(first);
     until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
-    let resume = ResumeFrom { ticket: before.ticket, last_event: 0, last_bulk: 0 };
-    let again = session(&server, &token, Some(resume)).await;
-    assert_eq!((again.joined().peer, again.joined().resumed), (before.peer, RESUMED));
+    let mut again = LobbyJoin { ticket, ..LobbyJoin::new(&token) }.driven(&server).await;
+    assert!(!again.until(resumed).await);
+    assert_eq!(again.client.read().me(), me);
     until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
 
     // A participant that never confirmed its `Joined` does not stay in the room.
-    let never = session(&server, &server.token("never"), None).await;
+    let never = LobbyJoin::new(&server.token("never")).session(&server).await.unwrap();
     let known = |event| match event {
-        RoomEvent::PeerJoined(peer) => Some(peer.id.0),
+        RoomEvent::PeerJoined(peer) => Some(peer.id),
         _ => None,
     };
-    assert_eq!(until(&watcher, known).await, never.joined().peer);
+    assert_eq!(until(&watcher, known).await, never.client().read().me());
     drop(never);
     until(&watcher, |event| matches!(event, RoomEvent::PeerLeft { .. }).then_some(())).await;
 }
@@ -168,14 +178,34 @@ async fn a_ticket_whose_place_is_gone_needs_a_token() {
     let server = TestServer::start().await;
     let _watcher = server.join("watcher").await;
     let token = server.token("sleeper");
-    let first = session(&server, &token, None).await;
-    let before = first.joined().clone();
-    let (sender, _receiver) = first.split();
-    sender.leave().await;
-    let resume = Some(ResumeFrom { ticket: before.ticket, last_event: 7, last_bulk: 0 });
-    let again = session(&server, &token, resume).await;
-    assert_ne!(again.joined().peer, before.peer);
-    assert_eq!(again.joined().resumed, NEW_PEER);
+    let first = WireSession::join(&server, &token, WireTicket::default()).await;
+    let before = first.joined.clone();
+    first.leave().await;
+    let ticket = WireTicket { last_sequences: [7, 0], ..WireTicket::of(&before) };
+    let again = WireSession::join(&server, &token, ticket).await;
+    assert_ne!(again.joined.peer, before.peer);
+    assert_eq!(again.joined.resumed, NEW_PEER);
+}
+
+/// A client that presents such a ticket is a new peer, and hears of no resume.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_place_is_gone_is_a_new_peer() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let token = server.token("sleeper");
+    let mut first = LobbyJoin::new(&token).driven(&server).await;
+    watcher.send_event(To::Others, 0, b"before").await.unwrap();
+    assert_eq!(first.next_event().await, b"before");
+    let (before, ticket) = me_and_ticket(&first.client);
+    first.leave().await;
+    let mut again = LobbyJoin { ticket, ..LobbyJoin::new(&token) }.driven(&server).await;
+    assert_ne!(again.client.read().me(), before);
+    watcher.send_event(To::Others, 0, b"after").await.unwrap();
+    let heard = again.until(|event| {
+        assert!(!matches!(event, RoomEvent::Resumed { .. } | RoomEvent::Rejoined { .. }));
+        event_payload(event)
+    });
+    assert_eq!(heard.await, b"after");
 }
 
 /// Each shard has its own QUIC endpoint on the same port. After a change of its address, a client
@@ -186,20 +216,21 @@ async fn sessions_on_every_shard_follow_their_clients_to_new_ports() {
     let watcher = server.join("watcher").await;
     for round in 0..16u8 {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let session = session_on(&endpoint, &server, &server.token("roamer"), None).await;
-        let (sender, mut receiver) = session.split();
+        let sockets = SessionSockets::Shared(endpoint.clone());
+        let join = LobbyJoin::new(&server.token("roamer"));
+        let mut roamer = LobbyJoin { sockets, ..join }.driven(&server).await;
         for port in 0..3 {
             endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-            sender.send_event(To::Others, 0, &[round, port]).await.unwrap();
+            send_event(&roamer.client, &[round, port]).await;
             until(&watcher, |event| match event {
                 RoomEvent::Event { payload, .. } => (payload == [round, port]).then_some(()),
                 _ => None,
             })
             .await;
             watcher.send_event(To::Others, 0, &[port]).await.unwrap();
-            assert_eq!(next_event(&mut receiver).await, [port]);
+            assert_eq!(roamer.next_event().await, [port]);
         }
-        sender.leave().await;
+        roamer.leave().await;
     }
 }
 
@@ -234,7 +265,7 @@ async fn rooms_come_back_after_a_restart() {
     assert_eq!((a.peers().len(), b.peers().len()), (1, 1), "exactly one other peer");
     assert!((server.metric("nucleus_sessions") - 2.0).abs() < 0.1);
     let me = a.me();
-    a.send_unreliable(nucleus_client::Target::Others, 0, 0, b"hello").unwrap();
+    a.send_unreliable(nucleus_client::To::Others, 0, 0, b"hello").unwrap();
     until(&b, |event| match event {
         RoomEvent::Message { from, .. } => (from == me).then_some(()),
         _ => None,

@@ -5,12 +5,13 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use crate::support::{TestServer, now_unix, until};
+use crate::wire::{close_of, hello, join_message, raw};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nucleus_client::session::{ConnectError, JoinError, client_config};
+use nucleus_client::session::{ConnectError, JoinError};
 use nucleus_client::{RoomEvent, connect};
 use nucleus_protocol::session::{
-    self, Code, EventUp, Hello, Join, Leave, Refuse, SESSION_HEADER_BYTES, TO_OTHERS, stream,
+    self, Code, EventUp, Hello, Leave, Refuse, SESSION_HEADER_BYTES, TO_OTHERS, stream,
 };
 use nucleus_server::start::config::Config;
 use nucleus_server::start::data_dir::DataDir;
@@ -74,14 +75,6 @@ async fn a_full_room_and_a_full_server_say_so() {
     assert_eq!(refused(&server, server.token("c")).await, Some(Code::RoomFull));
     let _third = connect(small("d").room("other")).await.unwrap();
     assert_eq!(refused(&server, server.token("e")).await, Some(Code::ServerFull));
-}
-
-/// Opens a connection on which the test sends the protocol's bytes itself.
-pub(crate) async fn raw(server: &TestServer) -> quinn::Connection {
-    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let trust = server.trust();
-    endpoint.set_default_client_config(client_config(&trust).unwrap());
-    endpoint.connect(server.on.session, "localhost").unwrap().await.unwrap()
 }
 
 fn close_code(error: &quinn::ConnectionError) -> Option<Code> {
@@ -187,32 +180,6 @@ async fn a_taken_port_is_named() {
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("a second server joined the group silently"),
         }
-    }
-}
-
-pub(crate) fn hello(agent: &[u8]) -> Vec<u8> {
-    let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: agent.to_vec(), features: vec![7] };
-    [&[stream::CONTROL][..], &hello.encode()].concat()
-}
-
-pub(crate) fn join_message(server: &TestServer) -> Vec<u8> {
-    session::encode(&Join {
-        token: server.token("early").into_bytes(),
-        room: b"lobby".to_vec(),
-        suites: vec![1],
-        largest_body: 1_150,
-        ..Join::default()
-    })
-}
-
-/// Returns the code and the reason with which the server has closed a connection.
-pub(crate) async fn close_of(connection: &quinn::Connection) -> (Option<Code>, String) {
-    match connection.closed().await {
-        quinn::ConnectionError::ApplicationClosed(close) => (
-            Code::from_number(close.error_code.into_inner()),
-            String::from_utf8(close.reason.to_vec()).unwrap(),
-        ),
-        other => panic!("the server did not close the connection: {other}"),
     }
 }
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{TestServer, until};
-use nucleus_client::session::To;
-use nucleus_client::{Room, RoomEvent, Target};
+use nucleus_client::{Room, RoomEvent, To};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::session::Code;
@@ -58,7 +57,7 @@ async fn two_peers_meet_move_speak_and_part() {
     });
     assert_eq!(received.await.opus, [1, 2, 3]);
 
-    ada.send_unreliable(Target::Peer(grace.me()), 7, 9, b"hint").unwrap();
+    ada.send_unreliable(To::Peer(grace.me()), 7, 9, b"hint").unwrap();
     let message = until(&grace, |event| match event {
         RoomEvent::Message { channel, key, payload, .. } => Some((channel, key, payload)),
         _ => None,
@@ -89,7 +88,7 @@ async fn events_reach_whom_they_are_for_in_order_and_once() {
         while events.len() < count {
             events.push(
                 until(room, |event| match event {
-                    RoomEvent::Event { from, channel, payload } => {
+                    RoomEvent::Event { from, channel, payload, .. } => {
                         Some((from, channel, payload[0]))
                     }
                     _ => None,
@@ -114,7 +113,7 @@ async fn an_oversized_message_is_an_error_at_its_sender() {
     let server = TestServer::start().await;
     let room = server.join("a").await;
     assert!(room.send_event(To::All, 0, &vec![0; 16 * 1024 + 1]).await.is_err());
-    assert!(room.send_unreliable(Target::Others, 0, 0, &[0; 901]).is_err());
+    assert!(room.send_unreliable(To::Others, 0, 0, &[0; 901]).is_err());
     // The session still works.
     room.send_event(To::All, 0, &vec![7; 16 * 1024]).await.unwrap();
     let echo = until(&room, |event| match event {

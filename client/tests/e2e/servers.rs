@@ -6,9 +6,9 @@ use nucleus_client::session::{ConnectError, JoinError, Trust};
 use nucleus_client::{Code, ConnectOptions, EnterOptions, Room, connect, enter};
 use nucleus_protocol::session::{Refuse, SESSION_HEADER_BYTES};
 
-use super::refusals::{hello, join_message, raw};
 use super::support::TestServer;
 use super::tickets::rejoined;
+use super::wire::{hello, join_message, raw};
 
 fn name(server: &TestServer) -> String {
     server.on.session.to_string()

@@ -2,61 +2,26 @@
 
 use std::time::Duration;
 
-use nucleus_client::session::ResumeFrom;
 use nucleus_client::{Code, RoomEvent};
-use nucleus_protocol::session::{
-    self, Enter, EventUp, Joined, MessageHeader, Ping, RESUMED, SESSION_HEADER_BYTES, Schema,
-    Subscribe, TO_OTHERS, stream,
-};
+use nucleus_protocol::session::{self, Enter, Joined, Ping, RESUMED, Schema, Subscribe, stream};
 
-use super::reconnect::try_session_on;
-use super::refusals::{close_of, hello, join_message, raw};
 use super::support::{TestServer, until};
+use super::wire::{WireSession, WireTicket, event_up, message};
+use super::wire::{close_of, hello, join_message, raw};
 
 /// How often a case is tried whose outcome must not be a matter of chance.
 const TRIES: usize = 30;
 
-/// A raw session in a room.
-struct WireSession {
-    connection: quinn::Connection,
-    send: quinn::SendStream,
-    receive: quinn::RecvStream,
-    joined: Joined,
-}
-
-pub(crate) async fn message(receive: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
-    let mut header = [0; SESSION_HEADER_BYTES];
-    receive.read_exact(&mut header).await.unwrap();
-    let header = MessageHeader::parse(header, 2 << 20).unwrap();
-    let mut body = vec![0; header.len as usize];
-    receive.read_exact(&mut body).await.unwrap();
-    (header.schema, body)
-}
-
 async fn joined(server: &TestServer) -> WireSession {
-    let connection = raw(server).await;
-    let (mut send, mut receive) = connection.open_bi().await.unwrap();
-    send.write_all(&[hello(b"test"), join_message(server)].concat()).await.unwrap();
-    assert_eq!(message(&mut receive).await.0, Schema::Welcome);
-    let (schema, body) = message(&mut receive).await;
-    assert_eq!(schema, Schema::Joined);
-    let joined = session::owned(&body).unwrap();
-    WireSession { connection, send, receive, joined }
+    WireSession::join(server, &server.token("early"), WireTicket::default()).await
 }
 
 /// Resumes the session of `joined` as the same peer, and leaves.
-async fn resume_and_leave(server: &TestServer, joined: Joined) {
-    let resume = ResumeFrom { ticket: joined.ticket, last_event: 0, last_bulk: 0 };
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let again = try_session_on(&endpoint, server, &server.token("early"), Some(resume)).await;
-    let again = again.unwrap();
-    assert_eq!((again.joined().resumed, again.joined().peer), (RESUMED, joined.peer));
-    again.split().0.leave().await;
-}
-
-fn event() -> Vec<u8> {
-    let payload = b"hi".to_vec();
-    session::encode(&EventUp { target: TO_OTHERS, channel: 0, piece: 0, peers: vec![], payload })
+async fn resume_and_leave(server: &TestServer, joined: &Joined) {
+    let token = server.token("early");
+    let again = WireSession::join(server, &token, WireTicket::of(joined)).await;
+    assert_eq!((again.joined.resumed, again.joined.peer), (RESUMED, joined.peer));
+    again.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +45,7 @@ async fn an_event_before_joined_is_refused_every_time() {
         let connection = raw(&server).await;
         // The event is there before the join is.
         let mut events = connection.open_uni().await.unwrap();
-        events.write_all(&[&[stream::EVENTS][..], &event()].concat()).await.unwrap();
+        events.write_all(&[&[stream::EVENTS][..], &event_up(b"hi")].concat()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
         let (mut send, _receive) = connection.open_bi().await.unwrap();
         send.write_all(&[hello(b"test"), join_message(&server)].concat()).await.unwrap();
@@ -94,10 +59,11 @@ async fn the_end_of_the_control_stream_ends_the_session_and_keeps_the_participan
     let server = TestServer::start().await;
     let witness = server.join("witness").await;
     for reset in [false, true] {
-        let WireSession { connection, mut send, receive: _receive, joined } = joined(&server).await;
+        let WireSession { connection, mut send, receive: _receive, joined, .. } =
+            joined(&server).await;
         // The participant is used, so it outlives its session.
         let mut events = connection.open_uni().await.unwrap();
-        events.write_all(&[&[stream::EVENTS][..], &event()].concat()).await.unwrap();
+        events.write_all(&[&[stream::EVENTS][..], &event_up(b"hi")].concat()).await.unwrap();
         until(&witness, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
         if reset {
             send.reset(7u32.into()).unwrap()
@@ -106,7 +72,7 @@ async fn the_end_of_the_control_stream_ends_the_session_and_keeps_the_participan
         }
         let expected = "the client has ended the control stream".to_owned();
         assert_eq!(close_of(&connection).await, (Some(Code::Malformed), expected));
-        resume_and_leave(&server, joined).await;
+        resume_and_leave(&server, &joined).await;
     }
 }
 
@@ -132,7 +98,7 @@ async fn a_second_stream_of_a_lane_is_refused_and_the_session_goes_on() {
     let witness = server.join("witness").await;
     let WireSession { connection, .. } = &joined(&server).await;
     let mut first = connection.open_uni().await.unwrap();
-    first.write_all(&[&[stream::EVENTS][..], &event()].concat()).await.unwrap();
+    first.write_all(&[&[stream::EVENTS][..], &event_up(b"hi")].concat()).await.unwrap();
     for kind in [stream::EVENTS, stream::STATE, 99] {
         let mut second = connection.open_uni().await.unwrap();
         second.write_all(&[kind]).await.unwrap();
@@ -140,7 +106,7 @@ async fn a_second_stream_of_a_lane_is_refused_and_the_session_goes_on() {
         assert_eq!(code, quinn::VarInt::from_u32(Code::Malformed as u32), "type {kind}");
     }
     // The client may end its lane.
-    first.write_all(&event()).await.unwrap();
+    first.write_all(&event_up(b"hi")).await.unwrap();
     first.finish().unwrap();
     for _ in 0..2 {
         until(&witness, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
@@ -175,10 +141,11 @@ async fn a_ping_keeps_both_kinds_of_session() {
 async fn one_ping_makes_a_ticket_resume() {
     let server = TestServer::start().await;
     for _ in 0..TRIES {
-        let WireSession { connection, mut send, receive: _receive, joined } = joined(&server).await;
+        let WireSession { connection, mut send, receive: _receive, joined, .. } =
+            joined(&server).await;
         send.write_all(&Ping.encode()).await.unwrap();
         send.finish().unwrap();
         assert_eq!(close_of(&connection).await.0, Some(Code::Malformed));
-        resume_and_leave(&server, joined).await;
+        resume_and_leave(&server, &joined).await;
     }
 }

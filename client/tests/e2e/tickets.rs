@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use nucleus_client::session::{JoinError, ResumeFrom, Session};
 use nucleus_client::{Batch, Code, EntityId, Room, RoomEvent, connect};
 use nucleus_protocol::session::{Joined, MODERATOR, NEW_PEER, RESUMED};
 use nucleus_server::token::{LEEWAY_S, Product, TokenRequest};
 
-use super::reconnect::try_session_on;
 use super::support::{TestServer, now_unix, until};
+use super::wire::{WireSession, WireTicket};
 
 /// How long the tokens of these tests are accepted.
 const ACCEPTED: Duration = Duration::from_secs(4);
@@ -37,14 +36,10 @@ async fn join_with(
     server: &TestServer,
     token: &str,
     ticket: &[u8],
-) -> Result<(Joined, Session), Option<Code>> {
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let resume = ResumeFrom { ticket: ticket.to_vec(), last_event: 0, last_bulk: 0 };
-    match try_session_on(&endpoint, server, token, Some(resume)).await {
-        Ok(session) => Ok((session.joined().clone(), session)),
-        Err(JoinError::Refused { code, .. }) => Err(code),
-        Err(other) => panic!("another error: {other}"),
-    }
+) -> Result<(Joined, WireSession), Option<Code>> {
+    let ticket = WireTicket { ticket: ticket.to_vec(), last_sequences: [0; 2] };
+    let session = WireSession::try_join(server, token, ticket).await?;
+    Ok((session.joined.clone(), session))
 }
 
 pub(crate) async fn rejoined(room: &Room) {
@@ -205,7 +200,7 @@ async fn a_ticket_does_not_bring_back_whom_its_living_instance_has_removed() {
     let _witness = server.join("witness").await;
     let token = short_token(&server, "member", "participant", &[]);
     let (joined, session) = join_with(&server, &token, &[]).await.unwrap();
-    session.split().0.leave().await;
+    session.leave().await;
     expire().await;
     let refused = join_with(&server, &token, &joined.ticket).await.map(|_| ());
     assert_eq!(refused, Err(Some(Code::TokenExpired)));

@@ -1,18 +1,18 @@
 //! Lost sessions, and servers that are hard to reach.
 
 use std::net::UdpSocket;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nucleus_client::session::JoinError;
-use nucleus_client::{Code, ConnectOptions, Group, Room, RoomEvent, To, Trust, connect};
-use nucleus_protocol::session::{
-    EventDown, Joined, Moderate, NEW_PEER, PRESENT, Peer, RESUMED, Refuse, Schema, Subscribe, act,
-    encode, owned, stream,
+use nucleus_client::session::{
+    JoinError, ResolvedServer, RoomClientConfig, RoomSession, RoomSessionStep, ServerNames,
+    SessionNetwork, SessionSockets, client_config,
 };
-use tokio::sync::Notify;
+use nucleus_client::{Code, ConnectOptions, Room, To, Trust, connect};
+use nucleus_protocol::session::{EventDown, Joined, PRESENT, Peer, RESUMED, encode, stream};
 use tokio::time::timeout;
 
-use super::support::{ScriptedServer, endpoint, join, join_at, joined, message};
+use super::support::{ScriptedServer, endpoint, join, join_at, joined, options};
 
 fn with_me() -> Joined {
     let (user, name, role) = (vec![], vec![], vec![]);
@@ -73,76 +73,6 @@ async fn a_join_that_ran_out_of_the_servers_time_is_tried_again() {
 }
 
 #[tokio::test]
-async fn patience_bounds_what_the_server_asks_for() {
-    let ((endpoint, pin), has_joined) = (endpoint(), Notify::new());
-    let serve = async {
-        let server = ScriptedServer::admit_as(endpoint.clone(), with_me()).await;
-        has_joined.notified().await;
-        server.connection.close((Code::Internal as u32).into(), b"on purpose");
-        let mut server = ScriptedServer::accept(endpoint.clone()).await;
-        let refuse = Refuse {
-            code: Code::ServerFull as u16,
-            text: vec![],
-            retry_after_ms: 15_000,
-            oldest: 1,
-            newest: 1,
-            endpoints: vec![],
-        };
-        server.send(&refuse.encode()).await;
-        server.connection.closed().await;
-        std::future::pending::<()>().await;
-    };
-    let live = async {
-        let room = enter(&endpoint, pin, Duration::from_secs(6)).await;
-        has_joined.notify_one();
-        loop {
-            match room.next().await {
-                Some(RoomEvent::Closed { code, .. }) => return code,
-                Some(_) => {}
-                None => return None,
-            }
-        }
-    };
-    let code = tokio::select! {
-        code = timeout(Duration::from_secs(12), live) => code.expect("6 s of patience"),
-        () = serve => None,
-    };
-    assert_eq!(code, Some(Code::ServerFull));
-}
-
-#[tokio::test]
-async fn what_the_application_wished_while_the_session_was_gone_is_told_when_it_is_back() {
-    let (endpoint, pin) = endpoint();
-    let entering = enter(&endpoint, pin, Duration::from_secs(20));
-    let (room, server) =
-        tokio::join!(entering, ScriptedServer::admit_as(endpoint.clone(), with_me()));
-    server.connection.close((Code::Internal as u32).into(), b"on purpose");
-    while !matches!(room.next().await, Some(RoomEvent::Interrupted { .. })) {}
-    assert_eq!(room.set_muted(false).await, Ok(()));
-    assert_eq!(room.set_muted(true).await, Ok(()));
-    assert_eq!(room.subscribe([Group::new(3).unwrap()]).await, Ok(()));
-    for resumed in [RESUMED, NEW_PEER] {
-        let again = Joined { resumed, ..with_me() };
-        let mut server = ScriptedServer::admit_as(endpoint.clone(), again).await;
-        let (mut is_muted, mut is_subscribed) = (false, false);
-        while !(is_muted && is_subscribed) {
-            let reading = message(&mut server.recv);
-            let (schema, body) = timeout(Duration::from_secs(5), reading).await.unwrap();
-            match schema {
-                Schema::Moderate => {
-                    // The older value is not told.
-                    assert_eq!(owned::<Moderate>(&body).unwrap().act, act::MUTE_SELF);
-                    is_muted = true;
-                }
-                Schema::Subscribe => is_subscribed = owned::<Subscribe>(&body).is_ok(),
-                other => panic!("{other:?}"),
-            }
-        }
-        server.connection.close((Code::Internal as u32).into(), b"on purpose");
-    }
-}
-
-#[tokio::test]
 async fn a_silent_address_delays_a_join_by_a_quarter_of_a_second() {
     let (endpoint, pin) = endpoint();
     let silent = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
@@ -154,6 +84,41 @@ async fn a_silent_address_delays_a_join_by_a_quarter_of_a_second() {
     assert!(session.is_ok());
     // Two pauses of 250 ms. Without the race, the first silent address takes 10 s.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// The name moves to another server in mid-session, and the old server stops.
+#[tokio::test]
+async fn a_name_that_moves_is_followed() {
+    let (first, pin) = endpoint();
+    let (second, other_pin) = endpoint();
+    let at = |server: &quinn::Endpoint| {
+        let addresses = vec![server.local_addr().unwrap()];
+        ResolvedServer { name: "localhost".to_owned(), addresses }
+    };
+    let now_at = Arc::new(Mutex::new(at(&first)));
+    let looked_up = now_at.clone();
+    let lookup = move |name: &str| {
+        assert_eq!(name, "meeting.example");
+        Ok(looked_up.lock().unwrap().clone())
+    };
+    let network = SessionNetwork {
+        sockets: SessionSockets::New,
+        trust: client_config(&Trust::Pins(vec![pin, other_pin])).unwrap(),
+        names: ServerNames::By(Arc::new(lookup)),
+    };
+    let config = RoomClientConfig::new(Duration::from_secs(20), 1);
+    let joining = RoomSession::join(network, "meeting.example", options(), config);
+    let (session, server) = tokio::join!(joining, ScriptedServer::admit(first.clone()));
+    let mut session = session.unwrap();
+    *now_at.lock().unwrap() = at(&second);
+    server.connection.close((Code::ShuttingDown as u32).into(), b"moved");
+    first.close(0u32.into(), b"");
+    let live = async { while !matches!(session.next().await, RoomSessionStep::Closed) {} };
+    let again = Joined { resumed: RESUMED, ..joined() };
+    tokio::select! {
+        () = live => panic!("closed"),
+        server = ScriptedServer::admit_as(second.clone(), again) => drop(server),
+    }
 }
 
 #[tokio::test]

@@ -1,22 +1,14 @@
-//! Tests of a client's session against a scripted server.
+//! Tests of a client's session on quinn, against a scripted server. The rules are tested without
+//! sockets, in `client/core/tests/session`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-mod events;
 mod lost;
-mod room;
-mod state;
 mod support;
 
-use std::time::Duration;
-
-use nucleus_client::session::{
-    ConnectError, JoinError, SendError, SessionEvent, To, Trust, client_config,
-};
-use nucleus_client::{Code, PeerId};
-use nucleus_protocol::session::{
-    EventDown, EventUp, Leave, Refuse, RosterUpdate, TO_LISTED, encode, owned, stream,
-};
+use nucleus_client::session::{ConnectError, JoinError, RoomSessionStep, To, Trust, client_config};
+use nucleus_client::{Code, PeerId, RoomEvent};
+use nucleus_protocol::session::{EventDown, EventUp, Leave, TO_LISTED, encode, owned, stream};
 use support::{ScriptedServer, endpoint, join, message};
 
 #[tokio::test]
@@ -38,26 +30,23 @@ async fn joins_sends_and_leaves() {
         server.connection.close(0u32.into(), b"bye");
     };
     let client = async {
-        let session = join(&endpoint, pin).await.unwrap();
+        let mut session = join(&endpoint, pin).await.unwrap();
         let link = session.link_config().unwrap();
         assert_eq!(link.path.unwrap().remote.to_string(), "127.0.0.1:5056");
-        let (sender, mut receiver) = session.split();
         for n in 0..3 {
-            sender.send_event(To::Peers(vec![PeerId(9)]), 0, &[n]).await.unwrap();
+            session
+                .client()
+                .change(|client, now| client.send_event(now, To::Peer(PeerId(9)), 0, &[n]))
+                .unwrap();
         }
-        let too_large = sender.send_event(To::All, 0, &[0; 1_001]).await;
-        assert_eq!(too_large, Err(SendError::TooLarge { len: 1_001, limit: 1_000 }));
-        let many = sender.send_event(To::Peers(vec![PeerId(9); 1_025]), 0, &[]).await;
-        assert_eq!(many, Err(SendError::TooManyPeers { count: 1_025, limit: 1_024 }));
-        sender.leave().await;
-        let closed = SessionEvent::Closed { code: Some(Code::Left), text: "bye".to_owned() };
-        assert_eq!(receiver.next().await, closed);
-        assert_eq!(sender.send_event(To::All, 0, &[]).await, Err(SendError::Closed));
+        session.leave().await;
+        let closed = RoomEvent::Closed { code: Some(Code::Left), text: "bye".to_owned() };
+        assert_eq!(session.client().take_event(), Some(closed));
     };
     tokio::join!(serve, client);
 }
 
-/// This includes the messages of the bulk lane, which the client reads last.
+/// The server's streams end before the client reads them, and with them the connection.
 #[tokio::test]
 async fn what_had_arrived_before_the_end_is_given_out() {
     let (endpoint, pin) = endpoint();
@@ -66,8 +55,11 @@ async fn what_had_arrived_before_the_end_is_given_out() {
         for kind in [stream::BULK, stream::EVENTS] {
             let mut lane = server.connection.open_uni().await.unwrap();
             lane.write_all(&[kind]).await.unwrap();
-            for _ in 0..3 {
-                lane.write_all(&encode(&event(4))).await.unwrap();
+            for sequence in 1..=3 {
+                let (peer, channel, piece, payload) = (2, 0, 0, vec![]);
+                let event =
+                    EventDown { peer, roster_version: 4, sequence, channel, piece, payload };
+                lane.write_all(&encode(&event)).await.unwrap();
             }
             lane.finish().unwrap();
             // Wait until the client has received everything.
@@ -76,14 +68,15 @@ async fn what_had_arrived_before_the_end_is_given_out() {
         server.connection.close(0u32.into(), b"bye");
     };
     let client = async {
-        let (sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
-        sender.closed().await;
+        let mut session = join(&endpoint, pin).await.unwrap();
+        session.connection().unwrap().clone().closed().await;
         let mut received = [0; 2];
         loop {
-            match receiver.next().await {
-                SessionEvent::Event(_) => received[0] += 1,
-                SessionEvent::Bulk(_) => received[1] += 1,
-                other => break assert!(matches!(other, SessionEvent::Closed { .. })),
+            match session.next().await {
+                RoomSessionStep::Event(RoomEvent::Event { .. }) => received[0] += 1,
+                RoomSessionStep::Event(RoomEvent::Bulk { .. }) => received[1] += 1,
+                RoomSessionStep::Closed => break,
+                _ => {}
             }
         }
         assert_eq!(received, [3, 3]);
@@ -91,71 +84,22 @@ async fn what_had_arrived_before_the_end_is_given_out() {
     tokio::join!(serve, client);
 }
 
-fn event(roster_version: u32) -> EventDown {
-    let sequence = roster_version.into();
-    EventDown { peer: 2, roster_version, sequence, channel: 0, piece: 0, payload: vec![] }
-}
-
+/// A stream of an unknown type is stopped, so that the server knows that nobody reads it.
 #[tokio::test]
-async fn events_wait_for_their_roster() {
+async fn an_unknown_stream_is_stopped() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = ScriptedServer::admit(endpoint.clone()).await;
+        let server = ScriptedServer::admit(endpoint.clone()).await;
         let mut unknown = server.connection.open_uni().await.unwrap();
         unknown.write_all(&[77]).await.unwrap();
-        assert!(unknown.stopped().await.unwrap().is_some(), "an unknown stream is refused");
-        let mut events = server.connection.open_uni().await.unwrap();
-        events.write_all(&[stream::EVENTS]).await.unwrap();
-        for version in [4, 5] {
-            events.write_all(&encode(&event(version))).await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        server.send(&encode(&RosterUpdate { version: 5, ..Default::default() })).await;
-        // The version leaves a gap, so the client closes the session.
-        server.send(&encode(&RosterUpdate { version: 7, ..Default::default() })).await;
-        server.connection.closed().await
+        assert!(unknown.stopped().await.unwrap().is_some());
+        server.connection.close(0u32.into(), b"bye");
     };
     let client = async {
-        let (_sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
-        // Drop the future again and again: no event is lost.
-        let mut events = Vec::new();
-        while events.len() < 4 {
-            let wait = tokio::time::timeout(Duration::from_millis(1), receiver.next());
-            events.extend(wait.await.ok());
-        }
-        assert_eq!(events[0], SessionEvent::Event(event(4)));
-        assert!(matches!(&events[1], SessionEvent::Roster(update) if update.version == 5));
-        assert_eq!(events[2], SessionEvent::Event(event(5)));
-        assert!(matches!(&events[3], SessionEvent::Closed { code: Some(Code::Malformed), .. }));
+        let mut session = join(&endpoint, pin).await.unwrap();
+        while !matches!(session.next().await, RoomSessionStep::Closed) {}
     };
-    let (closed, ()) = tokio::join!(serve, client);
-    let code = Code::Malformed as u32;
-    assert!(
-        matches!(closed, quinn::ConnectionError::ApplicationClosed(c) if c.error_code == code.into())
-    );
-}
-
-#[tokio::test]
-async fn a_refusal_says_what_to_do() {
-    let (endpoint, pin) = endpoint();
-    let serve = async {
-        let mut server = ScriptedServer::accept(endpoint.clone()).await;
-        let refuse = Refuse {
-            code: Code::TokenExpired as u16,
-            text: b"expired an hour ago".to_vec(),
-            retry_after_ms: 0,
-            oldest: 1,
-            newest: 1,
-            endpoints: vec![],
-        };
-        server.send(&refuse.encode()).await;
-        server.connection.closed().await;
-    };
-    let (refused, ()) = tokio::join!(join(&endpoint, pin), serve);
-    let error = refused.err().unwrap();
-    assert!(matches!(error, JoinError::Refused { code: Some(Code::TokenExpired), .. }));
-    let text = error.to_string();
-    assert!(text.contains("expired an hour ago") && text.contains("new token"), "{text}");
+    tokio::join!(serve, client);
 }
 
 #[tokio::test]

@@ -2,16 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, JoinError, ResolvedServer, Session, SessionOptions, SessionSockets, Trust,
-    client_config,
+    Capabilities, JoinError, ResolvedServer, RoomClientConfig, RoomJoin, RoomSession, ServerNames,
+    SessionNetwork, SessionSockets, Trust, client_config, offered_suites,
 };
 use nucleus_protocol::session::{
     ALPN, Features, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MessageHeader, NEW_PEER,
-    SESSION_HEADER_BYTES, Schema, SessionSetting, StateRequest, Welcome, encode, owned, stream,
+    SESSION_HEADER_BYTES, Schema, SessionSetting, Welcome, encode, owned, stream,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
@@ -84,21 +85,6 @@ impl ScriptedServer {
         server.send(&encode(&joined)).await;
         server
     }
-
-    /// Opens a state stream and sends its first message.
-    pub(crate) async fn open_state(&self, first: &[u8]) -> quinn::SendStream {
-        let mut state = self.connection.open_uni().await.unwrap();
-        state.write_all(&[stream::STATE]).await.unwrap();
-        state.write_all(first).await.unwrap();
-        state
-    }
-
-    /// Reads the client's next request.
-    pub(crate) async fn request(&mut self) -> StateRequest {
-        let (schema, body) = message(&mut self.recv).await;
-        assert_eq!(schema, Schema::StateRequest);
-        owned(&body).unwrap()
-    }
 }
 
 pub(crate) fn joined() -> Joined {
@@ -130,24 +116,36 @@ pub(crate) fn joined() -> Joined {
     }
 }
 
-pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Session, JoinError> {
+pub(crate) async fn join(
+    server: &quinn::Endpoint,
+    pin: [u8; 32],
+) -> Result<RoomSession, JoinError> {
     join_at(vec![server.local_addr().unwrap()], pin).await
 }
 
+/// Joins at a server with these addresses. The session does not come back after a loss.
 pub(crate) async fn join_at(
     addresses: Vec<SocketAddr>,
     pin: [u8; 32],
-) -> Result<Session, JoinError> {
-    let options = SessionOptions {
-        resume: None,
-        server: ResolvedServer { name: "127.0.0.1".to_owned(), addresses },
+) -> Result<RoomSession, JoinError> {
+    let network = SessionNetwork {
+        sockets: SessionSockets::New,
+        trust: client_config(&Trust::Pins(vec![pin])).unwrap(),
+        names: ServerNames::fixed(ResolvedServer { name: "127.0.0.1".to_owned(), addresses }),
+    };
+    let config = RoomClientConfig::new(Duration::ZERO, 1);
+    RoomSession::join(network, "server", options(), config).await
+}
+
+pub(crate) fn options() -> RoomJoin {
+    RoomJoin {
         token: "t".to_owned(),
         room: "lobby".to_owned(),
         name: String::new(),
         selection: RoomSelection::default(),
         agent: "test".to_owned(),
         capabilities: Capabilities::default(),
-    };
-    let config = client_config(&Trust::Pins(vec![pin])).unwrap();
-    Session::join(&SessionSockets::New, config, options).await
+        suites: offered_suites(),
+        ticket: None,
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, JoinError, ResolvedServer, ResumeFrom, Session, SessionOptions, SessionSockets,
+    Capabilities, JoinError, LONGEST_PATIENCE, ResolvedServer, RoomClientConfig, RoomJoin,
+    RoomSession, ServerNames, SessionNetwork, SessionSockets, offered_suites,
 };
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
@@ -25,6 +26,9 @@ use crate::shared::RunShared;
 
 /// The generator's name in a join request.
 const AGENT: &str = concat!("nucleus-loadgen/", env!("CARGO_PKG_VERSION"));
+
+/// How long a headset tries to come back: as long as the run lasts.
+const PATIENCE: Duration = LONGEST_PATIENCE;
 
 /// The state that all session tasks share.
 pub(crate) struct RunContext {
@@ -96,7 +100,7 @@ impl RunContext {
         self.log.join_failed(format!("join failed: {error}"));
     }
 
-    /// Joins the headset's room. `resume` asks to resume an earlier session.
+    /// Joins the headset's room.
     ///
     /// # Errors
     ///
@@ -105,20 +109,16 @@ impl RunContext {
         &self,
         endpoint: &Endpoint,
         headset: u32,
-        resume: Option<ResumeFrom>,
-    ) -> Result<Session, JoinError> {
+    ) -> Result<RoomSession, JoinError> {
         let source = self.plan.source(headset);
-        let room = self.plan.room_name(source.room);
-        let options = SessionOptions { resume, ..self.options(headset, room) };
-        Session::join(
-            &SessionSockets::Shared(endpoint.clone()),
-            self.target.config.clone(),
-            options,
-        )
-        .await
+        let keeps_roster = self.plan.has_faults || self.plan.late_joiners > 0;
+        let seed = source.mix(Stream::Session, 1);
+        let config = RoomClientConfig { keeps_roster, ..RoomClientConfig::new(PATIENCE, seed) };
+        let options = self.options(headset, self.plan.room_name(source.room));
+        self.join_with(endpoint, options, config).await
     }
 
-    /// Joins a room with the token of `user`, without resuming a session.
+    /// Joins a room with the token of `user`. The session does not come back after a loss.
     ///
     /// # Errors
     ///
@@ -128,21 +128,29 @@ impl RunContext {
         endpoint: &Endpoint,
         user: u32,
         room: String,
-    ) -> Result<Session, JoinError> {
-        Session::join(
-            &SessionSockets::Shared(endpoint.clone()),
-            self.target.config.clone(),
-            self.options(user, room),
-        )
-        .await
+    ) -> Result<RoomSession, JoinError> {
+        let config = RoomClientConfig::new(Duration::ZERO, u64::from(user));
+        self.join_with(endpoint, self.options(user, room), config).await
     }
 
-    fn options(&self, user: u32, room: String) -> SessionOptions {
-        SessionOptions {
-            server: ResolvedServer {
-                name: self.target.name.clone(),
-                addresses: vec![self.target.address],
-            },
+    async fn join_with(
+        &self,
+        endpoint: &Endpoint,
+        options: RoomJoin,
+        config: RoomClientConfig,
+    ) -> Result<RoomSession, JoinError> {
+        let server =
+            ResolvedServer { name: self.target.name.clone(), addresses: vec![self.target.address] };
+        let network = SessionNetwork {
+            sockets: SessionSockets::Shared(endpoint.clone()),
+            trust: self.target.config.clone(),
+            names: ServerNames::fixed(server),
+        };
+        RoomSession::join(network, &self.target.name, options, config).await
+    }
+
+    fn options(&self, user: u32, room: String) -> RoomJoin {
+        RoomJoin {
             // If no token can be minted, the server refuses the empty token.
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
@@ -152,7 +160,8 @@ impl RunContext {
             ),
             agent: AGENT.to_owned(),
             capabilities: Capabilities::default(),
-            resume: None,
+            suites: offered_suites(),
+            ticket: None,
         }
     }
 }

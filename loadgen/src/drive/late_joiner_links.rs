@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use nucleus_client::session::Session;
+use nucleus_client::session::RoomSession;
 use nucleus_net::{RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
@@ -123,11 +123,11 @@ impl LateJoinerLinks {
     /// If the session's link cannot be used, or the thread's queue is full.
     pub(crate) fn add_session(
         &self,
-        session: &Session,
+        session: &RoomSession,
         senders: SenderSlots,
     ) -> Result<(), String> {
         let link = session.link_config().map_err(|error| error.to_string())?;
-        let connection = session.connection().clone();
+        let connection = session.connection().ok_or("the session is lost")?.clone();
         let open = LinksCommand::Open(Box::new(link), connection.clone(), senders);
         self.commands
             .try_send(open)

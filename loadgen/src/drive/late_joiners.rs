@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use nucleus_client::roster::{PeerId, Roster};
-use nucleus_client::session::{SessionEvent, SessionReceiver, SessionSender};
-use nucleus_client::state::{Batch, ObjectId, ObjectMode, Replica};
-use nucleus_protocol::session::StateRequest;
+use nucleus_client::session::{ClientHandle, RoomClient, RoomSession, RoomSessionStep};
+use nucleus_client::state::{Batch, ObjectId, ObjectMode};
+use nucleus_client::{RoomEvent, StateError};
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
@@ -193,90 +193,86 @@ impl LateJoiner {
                     .join_failed(format!("a late joiner could not join: {error}"));
             }
         };
-        let me = PeerId(session.joined().peer);
-        let joined = session.joined();
-        let roster = Roster::new(joined.roster_version, joined.roster.iter().cloned());
-        let senders = senders_of(&roster, self.context.plan.members(0));
+        let senders = {
+            let client = session.client().read();
+            senders_of(client.roster(), self.context.plan.members(0))
+        };
         if let Err(error) = self.links.add_session(&session, senders) {
             return self.context.log.problem(error);
         }
-        let (sender, receiver) = session.split();
         if self.creates_objects {
-            self.create_objects(&sender).await;
+            let (context, client) = (self.context.clone(), session.client().clone());
+            tokio::spawn(create_objects(context, client, self.objects));
         }
-        self.stay(at, me, roster, &sender, receiver).await;
+        self.stay(at, session).await;
     }
 
-    /// Receives until the run ends. `due` is when the join was due, µs; `me` is the own peer id.
-    async fn stay(
-        &self,
-        due: u64,
-        me: PeerId,
-        mut roster: Roster,
-        sender: &SessionSender,
-        mut receiver: SessionReceiver,
-    ) {
+    /// Receives until the run ends. `due` is when the join was due, µs.
+    async fn stay(&self, due: u64, mut session: RoomSession) {
         let (mut leave, mut inspect) =
             (self.context.leave.subscribe(), self.context.roster_requests.subscribe());
-        let mut replica = Replica::new();
         let source = Source { seed: self.context.plan.seed, room: 0, sender: self.number };
         let members = self.context.plan.members(0);
+        let client = session.client().clone();
         // The creator of the objects is not measured.
-        let mut is_complete = self.creates_objects;
+        let (mut is_complete, mut noted) = (self.creates_objects, None);
         loop {
-            if !is_complete
-                && replica.objects().len() >= self.objects as usize
-                && is_whole(&roster, me, members)
-            {
-                is_complete = true;
-                let took = self.context.shared.clock.now().saturating_sub(due);
-                lock(&self.arrivals).complete.saturating_record(took);
+            let version = {
+                let client = client.read();
+                let replica = client.replica();
+                if !is_complete
+                    && replica.objects().len() >= self.objects as usize
+                    && is_whole(client.roster(), client.me(), members)
+                {
+                    is_complete = true;
+                    let took = self.context.shared.clock.now().saturating_sub(due);
+                    lock(&self.arrivals).complete.saturating_record(took);
+                }
+                replica.version()
+            };
+            if noted.replace(version) != Some(version) {
+                self.context.states.note(source, version);
             }
-            let event = tokio::select! {
+            tokio::select! {
                 biased;
                 _ = leave.wait_for(|leave| *leave) => break,
-                Ok(()) = inspect.changed() => {
-                    self.context.rosters.hand_in(&roster);
-                    continue;
-                }
-                event = receiver.next() => event,
-            };
-            let followed = match event {
-                SessionEvent::Roster(update) => {
-                    // The receiver has already checked the version.
-                    let _ = roster.apply(update);
-                    Ok(())
-                }
-                SessionEvent::StateSnapshot(snapshot) => replica.apply_snapshot(snapshot).map(drop),
-                SessionEvent::StateUpdate(update) => replica.apply_update(update).map(drop),
-                SessionEvent::Closed { text, .. } => {
-                    return self.context.log.problem(format!("a late joiner was lost: {text}"));
-                }
-                _ => Ok(()),
-            };
-            if let Err(fault) = followed {
-                return self.context.log.problem(format!("a late joiner's state: {fault}"));
+                Ok(()) = inspect.changed() => self.context.rosters.hand_in(client.read().roster()),
+                step = session.next() => match step {
+                    RoomSessionStep::Event(RoomEvent::Closed { text, .. }) => {
+                        return self.context.log.problem(format!("a late joiner was lost: {text}"));
+                    }
+                    RoomSessionStep::Closed => return,
+                    _ => {}
+                },
             }
-            self.context.states.note(source, replica.version());
         }
-        self.context.states.hand_in(source, replica.digest(), replica.objects().len() as u64);
-        sender.leave().await;
+        let (digest, objects) = {
+            let client = client.read();
+            (client.replica().digest(), client.replica().objects().len() as u64)
+        };
+        self.context.states.hand_in(source, digest, objects);
+        session.leave().await;
     }
+}
 
-    async fn create_objects(&self, sender: &SessionSender) {
-        for first in (0..self.objects).step_by(OBJECTS_PER_REQUEST as usize) {
-            let mut batch = Batch::new();
-            for number in first..self.objects.min(first + OBJECTS_PER_REQUEST) {
-                let object = ObjectId::scene(FIRST_OBJECT + number);
-                batch = batch.create(object, ObjectMode::TAKE.with_room());
-                batch = batch.set(object, "what", vec![number as u8; FIELD]);
-            }
-            // These batches keep every limit.
-            let operations = batch.into_operations().unwrap_or_default();
-            let request = StateRequest { request: first, operations };
-            if sender.request_state(&request).await.is_err() {
-                return;
-            }
+async fn create_objects(context: Arc<RunContext>, client: ClientHandle<RoomClient>, objects: u32) {
+    for first in (0..objects).step_by(OBJECTS_PER_REQUEST as usize) {
+        let mut batch = Batch::new();
+        for number in first..objects.min(first + OBJECTS_PER_REQUEST) {
+            let object = ObjectId::scene(FIRST_OBJECT + number);
+            batch = batch.create(object, ObjectMode::TAKE.with_room());
+            batch = batch.set(object, "what", vec![number as u8; FIELD]);
+        }
+        // These batches keep every limit.
+        let operations = batch.into_operations().unwrap_or_default();
+        let requested = client.wait_for(|client, now| {
+            let requested = client.change(now, operations.clone());
+            (requested != Err(StateError::TooMany)).then_some(requested)
+        });
+        match requested.await {
+            // The objects arrive with the state, so nobody waits for the result.
+            Ok(request) => client.read().forget(request),
+            Err(error) => return context.log.problem(format!("no objects: {error}")),
         }
     }
 }

@@ -10,6 +10,6 @@ pub(crate) mod server_target;
 pub(crate) mod sessions;
 mod sim_network;
 pub(crate) mod sim_socket;
-pub(crate) mod state_copy;
+pub(crate) mod state_load;
 pub(crate) mod storms;
 pub(crate) mod worker;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use nucleus_client::session::Session;
+use nucleus_client::session::RoomSession;
 use nucleus_protocol::session::Code;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
@@ -44,7 +44,7 @@ struct StormTally {
     /// How long each join took, from the start of its storm, µs.
     joins: Histogram<u64>,
     /// The sessions, which are kept until the run ends.
-    sessions: Vec<Session>,
+    sessions: Vec<RoomSession>,
 }
 
 impl Storms {
@@ -91,7 +91,9 @@ impl Storms {
     pub(crate) fn end(self) -> report::Joins {
         let mut tally = lock(&self.tally);
         for session in tally.sessions.drain(..) {
-            session.connection().close((Code::Leaving as u32).into(), b"");
+            if let Some(connection) = session.connection() {
+                connection.close((Code::Leaving as u32).into(), b"");
+            }
         }
         let joins = report::Joins::new(self.attempted.into(), &tally.joins);
         drop(tally);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nucleus_client::session::{
-    Capabilities, ResolvedServer, Session, SessionOptions, SessionSockets,
+    Capabilities, ResolvedServer, RoomClientConfig, RoomJoin, RoomSession, ServerNames,
+    SessionNetwork, SessionSockets, offered_suites,
 };
 use nucleus_client::{JoinError, RoomSelection};
 use tokio::sync::Semaphore;
@@ -28,20 +29,26 @@ const P99: Duration = Duration::from_secs(3);
 const LEAST_RATE: f64 = 100.0;
 
 /// Joins a room of its own as client `n`. Returns how long that took.
-async fn join(clients: &RawClients, n: usize) -> Result<(Session, Duration), JoinError> {
-    let options = SessionOptions {
-        server: ResolvedServer { name: "localhost".into(), addresses: vec![clients.server] },
+async fn join(clients: &RawClients, n: usize) -> Result<(RoomSession, Duration), JoinError> {
+    let server = ResolvedServer { name: "localhost".into(), addresses: vec![clients.server] };
+    let network = SessionNetwork {
+        sockets: SessionSockets::Shared(clients.endpoint(n).clone()),
+        trust: clients.config.clone(),
+        names: ServerNames::fixed(server),
+    };
+    let options = RoomJoin {
         token: clients.token.clone(),
         room: format!("honest-{n}"),
         name: String::new(),
         selection: RoomSelection::default(),
         agent: "honest".into(),
         capabilities: Capabilities::default(),
-        resume: None,
+        suites: offered_suites(),
+        ticket: None,
     };
-    let sockets = SessionSockets::Shared(clients.endpoint(n).clone());
+    let config = RoomClientConfig::new(Duration::ZERO, n as u64);
     let start = Instant::now();
-    let session = Session::join(&sockets, clients.config.clone(), options).await?;
+    let session = RoomSession::join(network, "localhost", options, config).await?;
     Ok((session, start.elapsed()))
 }
 

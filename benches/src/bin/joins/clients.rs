@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, ResolvedServer, Session, SessionOptions, SessionSockets, Trust, client_config,
+    Capabilities, ResolvedServer, RoomClientConfig, RoomJoin, RoomSession, ServerNames,
+    SessionNetwork, SessionSockets, Trust, client_config, offered_suites,
 };
 use nucleus_net::process_cpu_seconds;
 use nucleus_protocol::session::Code;
@@ -127,20 +128,23 @@ pub(crate) struct Measurement {
 
 /// A connection that stays open while this exists.
 enum OpenConnection {
-    Session(Box<Session>),
+    /// Is not driven after the join, so the client does no further work.
+    Session(Box<RoomSession>),
     Connection(Connection),
 }
 
 impl OpenConnection {
-    fn connection(&self) -> &Connection {
+    fn connection(&self) -> Option<&Connection> {
         match self {
             OpenConnection::Session(session) => session.connection(),
-            OpenConnection::Connection(connection) => connection,
+            OpenConnection::Connection(connection) => Some(connection),
         }
     }
 
     fn close(&self) {
-        self.connection().close((Code::Leaving as u32).into(), b"");
+        if let Some(connection) = self.connection() {
+            connection.close((Code::Leaving as u32).into(), b"");
+        }
     }
 }
 
@@ -179,7 +183,7 @@ pub(crate) async fn measure(
     tokio::time::sleep(SETTLE).await;
     let cpu_s = cpu()? - cpu_before;
     let (mut datagrams_in, mut datagrams_out) = (0, 0);
-    for stats in joined.iter().map(|open| open.connection().stats()) {
+    for stats in joined.iter().filter_map(|open| Some(open.connection()?.stats())) {
         datagrams_in += stats.udp_tx.datagrams;
         datagrams_out += stats.udp_rx.datagrams;
     }
@@ -237,20 +241,25 @@ impl Clients {
     }
 
     async fn join(&self, client: u32) -> Result<OpenConnection, ClientError> {
-        let options = SessionOptions {
-            server: ResolvedServer { name: HOST.into(), addresses: vec![self.server.address] },
+        let server = ResolvedServer { name: HOST.into(), addresses: vec![self.server.address] };
+        let network = SessionNetwork {
+            sockets: SessionSockets::Shared(self.endpoint(client).clone()),
+            trust: self.credentials.config.clone(),
+            names: ServerNames::fixed(server),
+        };
+        let options = RoomJoin {
             token: self.credentials.tokens[client as usize].clone(),
             room: format!("room-{}", client / ROOM_SIZE),
             name: String::new(),
             selection: RoomSelection::capacity(ROOM_SIZE as u16),
             agent: concat!("nucleus-joins/", env!("CARGO_PKG_VERSION")).into(),
             capabilities: Capabilities::default(),
-            resume: None,
+            suites: offered_suites(),
+            ticket: None,
         };
-        let config = self.credentials.config.clone();
-        let joined =
-            Session::join(&SessionSockets::Shared(self.endpoint(client).clone()), config, options)
-                .await;
+        let config = RoomClientConfig::new(Duration::ZERO, u64::from(client));
+        let config = RoomClientConfig { keeps_roster: false, ..config };
+        let joined = RoomSession::join(network, HOST, options, config).await;
         joined
             .map(|s| OpenConnection::Session(Box::new(s)))
             .map_err(|e| ClientError::Join(e.to_string()))

@@ -4,19 +4,24 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, EventOutbox, ResolvedServer, Session, SessionEvent, SessionOptions,
-    SessionReceiver, SessionSender, SessionSockets, To, Trust, client_config,
+    Capabilities, ClientHandle, ResolvedServer, RoomClient, RoomClientConfig, RoomJoin,
+    RoomSession, RoomSessionStep, SendError, ServerNames, SessionNetwork, SessionSockets, To,
+    Trust, TrustConfig, client_config, offered_suites,
 };
-use quinn::{ClientConfig, Endpoint};
+use nucleus_client::{RoomEvent, RoomSelection};
+use quinn::Endpoint;
 use tokio::task::JoinSet;
 
 /// Sockets that the clients of one room share.
 const SOCKETS: usize = 20;
 /// Size of the events of the large room in bytes: a state change or a short text.
 pub(crate) const EVENT_BYTES: usize = 100;
+
+/// The server's name; the clients trust its certificate by a pin.
+const HOST: &str = "localhost";
 
 /// The error of a client.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +40,9 @@ fn failed(error: &dyn std::fmt::Display) -> ClientError {
 pub(crate) struct Clients {
     server: SocketAddr,
     token: String,
-    config: ClientConfig,
+    trust: TrustConfig,
+    /// Number of joins so far, which seeds each client.
+    joins: AtomicU64,
 }
 
 impl Clients {
@@ -44,27 +51,34 @@ impl Clients {
         token: String,
         trust: &Trust,
     ) -> Result<Self, ClientError> {
-        let config = client_config(trust).map_err(|error| failed(&error))?;
-        Ok(Self { server, token, config })
+        let trust = client_config(trust).map_err(|error| failed(&error))?;
+        Ok(Self { server, token, trust, joins: AtomicU64::new(0) })
     }
 
     pub(crate) async fn join(
         &self,
         endpoint: &Endpoint,
         room: &str,
-    ) -> Result<Session, ClientError> {
-        let options = SessionOptions {
-            server: ResolvedServer { name: "localhost".to_owned(), addresses: vec![self.server] },
+    ) -> Result<RoomSession, ClientError> {
+        let server = ResolvedServer { name: HOST.to_owned(), addresses: vec![self.server] };
+        let network = SessionNetwork {
+            sockets: SessionSockets::Shared(endpoint.clone()),
+            trust: self.trust.clone(),
+            names: ServerNames::fixed(server),
+        };
+        let options = RoomJoin {
             token: self.token.clone(),
             room: room.to_owned(),
             name: String::new(),
             selection: RoomSelection::default(),
             agent: "large_room".to_owned(),
             capabilities: Capabilities::default(),
-            resume: None,
+            suites: offered_suites(),
+            ticket: None,
         };
-        let sockets = SessionSockets::Shared(endpoint.clone());
-        let joined = Session::join(&sockets, self.config.clone(), options).await;
+        let config = RoomClientConfig::new(Duration::ZERO, self.joins.fetch_add(1, Relaxed));
+        let config = RoomClientConfig { keeps_roster: false, ..config };
+        let joined = RoomSession::join(network, HOST, options, config).await;
         joined.map_err(|error| failed(&error))
     }
 }
@@ -73,13 +87,20 @@ pub(crate) fn endpoints(count: usize) -> io::Result<Vec<Endpoint>> {
     (0..count).map(|_| Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())).collect()
 }
 
-pub(crate) fn attach(
-    sender: SessionSender,
-    joined: &nucleus_protocol::session::Joined,
-) -> Result<EventOutbox, ClientError> {
-    let outbox = EventOutbox::default();
-    outbox.attach(sender, joined, true).map_err(|error| failed(&error))?;
-    Ok(outbox)
+/// Sends an event to the other members, as soon as the client takes it.
+///
+/// # Errors
+///
+/// If the session is closed.
+pub(crate) async fn send(
+    client: &ClientHandle<RoomClient>,
+    payload: &[u8],
+) -> Result<(), SendError> {
+    let send = |client: &mut RoomClient, now| {
+        let sent = client.send_event(now, To::Others, 0, payload);
+        (sent != Err(SendError::WouldBlock)).then_some(sent)
+    };
+    client.wait_for(send).await
 }
 
 /// What the members of a room have received.
@@ -99,9 +120,7 @@ impl Received {
 
 /// A large room, some members of which send as many events as they may until this is dropped.
 pub(crate) struct LargeRoom {
-    senders: Vec<EventOutbox>,
-    /// Keeps the other members in the room.
-    _members: Vec<SessionSender>,
+    senders: Vec<ClientHandle<RoomClient>>,
     received: Arc<Received>,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
@@ -113,28 +132,24 @@ impl LargeRoom {
         senders: u32,
     ) -> Result<Self, ClientError> {
         let endpoints = endpoints(SOCKETS)?;
-        let (mut outboxes, mut quiet, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
+        let (mut flooders, mut tasks) = (Vec::new(), JoinSet::new());
         let received = Arc::new(Received::default());
         for number in 0..members as usize {
             let session = clients.join(&endpoints[number % SOCKETS], "large").await?;
-            let joined = session.joined().clone();
-            let (sender, receiver) = session.split();
-            match number < senders as usize {
-                true => outboxes.push(attach(sender, &joined)?),
-                false => quiet.push(sender),
+            if number < senders as usize {
+                flooders.push(session.client().clone());
             }
-            tasks.spawn(count(receiver, received.clone()));
+            tasks.spawn(count(session, received.clone()));
         }
         let tasks = std::sync::Mutex::new(tasks);
-        Ok(Self { senders: outboxes, _members: quiet, received, tasks })
+        Ok(Self { senders: flooders, received, tasks })
     }
 
     /// Starts to send. Must be called in the runtime that runs the room's clients.
     pub(crate) fn flood(&self) {
-        for outbox in &self.senders {
-            let outbox = outbox.clone();
-            let flood =
-                async move { while outbox.send(To::Others, 0, &[7; EVENT_BYTES]).await.is_ok() {} };
+        for client in &self.senders {
+            let client = client.clone();
+            let flood = async move { while send(&client, &[7; EVENT_BYTES]).await.is_ok() {} };
             // The lock is never poisoned: no code panics while it holds it.
             if let Ok(mut tasks) = self.tasks.lock() {
                 tasks.spawn(flood);
@@ -153,12 +168,14 @@ impl LargeRoom {
     }
 }
 
-/// Counts the events of one member until its session ends.
-pub(crate) async fn count(mut receiver: SessionReceiver, received: Arc<Received>) {
+/// Counts the events of one member until its session ends. Keeps the member in the room.
+pub(crate) async fn count(mut session: RoomSession, received: Arc<Received>) {
     loop {
-        match receiver.next().await {
-            SessionEvent::Event(_) => _ = received.events.fetch_add(1, Relaxed),
-            SessionEvent::Closed { .. } => return received.record_closed(),
+        match session.next().await {
+            RoomSessionStep::Event(RoomEvent::Event { .. }) => {
+                received.events.fetch_add(1, Relaxed);
+            }
+            RoomSessionStep::Closed => return received.record_closed(),
             _ => {}
         }
     }

@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use nucleus_client::session::{EventOutbox, SessionEvent, SessionReceiver, SessionSender, To};
+use nucleus_client::RoomEvent;
+use nucleus_client::session::{ClientHandle, RoomClient, RoomSession, RoomSessionStep};
 use nucleus_net::{Clock, sleep_until};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::rooms::{ClientError, Clients, Received, attach, count, endpoints};
+use crate::rooms::{ClientError, Clients, Received, count, endpoints, send};
 
 /// Members of the small room.
 const MEMBERS: usize = 10;
@@ -53,11 +54,10 @@ impl Delays {
 
 /// A small room.
 pub(crate) struct SmallRoom {
-    outbox: EventOutbox,
+    sender: ClientHandle<RoomClient>,
     arrivals: tokio::sync::Mutex<mpsc::Receiver<Arrival>>,
     received: Arc<Received>,
-    /// Keeps the members in the room.
-    _members: Vec<SessionSender>,
+    /// Keep the members in the room.
     _tasks: JoinSet<()>,
 }
 
@@ -68,21 +68,17 @@ impl SmallRoom {
         let (arrived, arrivals) = mpsc::channel(WAITING_ARRIVALS);
         let received = Arc::new(Received::default());
         let first = clients.join(&endpoints[0], "small").await?;
-        let joined = first.joined().clone();
-        let (sender, receiver) = first.split();
-        let outbox = attach(sender, &joined)?;
-        tasks.spawn(count(receiver, received.clone()));
-        let mut members = Vec::new();
-        for endpoint in &endpoints[1..] {
-            let (sender, receiver) = clients.join(endpoint, "small").await?.split();
-            members.push(sender);
-            match members.len() == 1 {
-                true => tasks.spawn(time(receiver, received.clone(), arrived.clone())),
-                false => tasks.spawn(count(receiver, received.clone())),
+        let sender = first.client().clone();
+        tasks.spawn(count(first, received.clone()));
+        for (number, endpoint) in endpoints.iter().enumerate().skip(1) {
+            let session = clients.join(endpoint, "small").await?;
+            match number == 1 {
+                true => tasks.spawn(time(session, received.clone(), arrived.clone())),
+                false => tasks.spawn(count(session, received.clone())),
             };
         }
         let arrivals = tokio::sync::Mutex::new(arrivals);
-        Ok(Self { outbox, arrivals, received, _members: members, _tasks: tasks })
+        Ok(Self { sender, arrivals, received, _tasks: tasks })
     }
 
     /// Measures the events that are due in a time, and waits for those that are late.
@@ -93,14 +89,14 @@ impl SmallRoom {
     pub(crate) async fn measure(&self, time: Duration) -> std::io::Result<Delays> {
         let mut delays = Delays { latency: histogram(), due: time.as_micros() as u64 / INTERVAL };
         let mut arrivals = self.arrivals.lock().await;
-        let (begin, outbox, due) = (Clock::new().now(), self.outbox.clone(), delays.due);
+        let (begin, sender, due) = (Clock::new().now(), self.sender.clone(), delays.due);
         let runtime = Handle::current();
         // A thread wakes when an event is due; a tokio timer would wake up to 1 ms later. The thread
         // is not waited for: if a send hangs, the measurement finds its events missing.
         std::thread::Builder::new().name("small-room".into()).spawn(move || {
             for due in (0..due).map(|number| begin + number * INTERVAL) {
                 sleep_until(due);
-                if runtime.block_on(outbox.send(To::Others, 0, &due.to_le_bytes())).is_err() {
+                if runtime.block_on(send(&sender, &due.to_le_bytes())).is_err() {
                     return;
                 }
             }
@@ -131,22 +127,18 @@ fn histogram() -> Histogram<u64> {
 }
 
 /// Reports when each event was due and when it arrived.
-async fn time(
-    mut receiver: SessionReceiver,
-    received: Arc<Received>,
-    arrived: mpsc::Sender<Arrival>,
-) {
+async fn time(mut session: RoomSession, received: Arc<Received>, arrived: mpsc::Sender<Arrival>) {
     loop {
-        match receiver.next().await {
-            SessionEvent::Event(event) => {
+        match session.next().await {
+            RoomSessionStep::Event(RoomEvent::Event { payload, .. }) => {
                 let at = Clock::new().now();
-                if let Some(due) = event.payload.first_chunk::<8>() {
+                if let Some(due) = payload.first_chunk::<8>() {
                     let arrival = Arrival { due: u64::from_le_bytes(*due), at };
                     // If the channel is full, the event counts as missing.
                     let _full = arrived.try_send(arrival);
                 }
             }
-            SessionEvent::Closed { .. } => return received.record_closed(),
+            RoomSessionStep::Closed => return received.record_closed(),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ mod lists;
 mod message;
 mod plane;
 mod recent;
+mod reports;
 mod sequences;
 pub mod speaking;
 #[cfg(test)]
@@ -13,3 +14,4 @@ mod tests;
 
 pub use message::{MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage};
 pub use plane::Realtime;
+pub use reports::RealtimeReport;

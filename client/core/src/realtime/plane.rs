@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, Messages, Path, Route};
-use nucleus_protocol::realtime::Message;
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
+use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
 use super::inbox::{Inbox, InboxCounters};
@@ -31,7 +31,9 @@ use super::message::{
     MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage, StreamKey,
 };
 use super::recent::RecentMap;
+use super::reports::{RealtimeReport, RealtimeReports};
 use super::sequences::SenderHistory;
+use super::speaking::Speaking;
 use crate::roster::{PeerId, Slot};
 
 /// Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue
@@ -50,6 +52,9 @@ pub struct Realtime {
     queue: VecDeque<OutgoingMessage>,
     held: VecDeque<HeldMessage>,
     inbox: Inbox,
+    reports: RealtimeReports,
+    /// Whether there is a session. Without one, nothing is known of the realtime port.
+    is_connected: bool,
     counters: RealtimeCounters,
     /// Datagrams that earlier links rejected.
     earlier_rejected: u64,
@@ -74,6 +79,8 @@ impl Realtime {
             queue: VecDeque::new(),
             held: VecDeque::new(),
             inbox: Inbox::default(),
+            reports: RealtimeReports::default(),
+            is_connected: true,
             counters: RealtimeCounters::default(),
             earlier_rejected: 0,
         }
@@ -87,12 +94,19 @@ impl Realtime {
     pub fn relink(&mut self, link: Link, same_room: bool) {
         self.earlier_rejected += self.link.counters().rejected.iter().sum::<u64>();
         self.link = link;
+        self.is_connected = true;
         if !same_room {
+            self.reports.forget_all();
             self.senders.clear();
             self.held.clear();
             self.queue.clear();
             self.inbox.clear();
         }
+    }
+
+    /// Notes that the session is lost. [`Self::relink`] follows, or nothing.
+    pub fn disconnect(&mut self) {
+        self.is_connected = false;
     }
 
     /// Tells the link that this machine's network has changed. The link then sends at once, with
@@ -107,6 +121,7 @@ impl Realtime {
             && earlier.peer != peer
         {
             self.inbox.remove_peer(earlier.peer);
+            self.reports.forget(earlier.peer);
         }
         self.drop_overdue(now);
         let (known, rest) = self.held.drain(..).partition(|held| held.slot == slot);
@@ -123,6 +138,7 @@ impl Realtime {
         if self.senders.get(&slot).is_some_and(|sender| sender.peer == peer) {
             self.senders.remove(&slot);
             self.inbox.remove_peer(peer);
+            self.reports.forget(peer);
         }
     }
 
@@ -179,13 +195,14 @@ impl Realtime {
     /// Does the work that is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.drop_overdue(now);
+        self.reports.handle_timeout(now);
         self.link.handle_timeout(now);
     }
 
     /// Returns when [`Realtime::handle_timeout`] must be called next.
     pub fn deadline(&self) -> Option<Time> {
         let held = self.held.front().map(|held| held.until);
-        self.link.deadline().into_iter().chain(held).min()
+        [self.link.deadline(), held, self.reports.speaking().deadline()].into_iter().flatten().min()
     }
 
     /// Appends one datagram to `out` and returns its route. The caller sends the part of the
@@ -198,7 +215,32 @@ impl Realtime {
         {
             return Some(route);
         }
-        self.link.poll_output(now, out)
+        let route = self.link.poll_output(now, out);
+        if route.is_none() && self.is_connected && !self.link.is_undecided(now) {
+            self.reports.set_on_fallback(self.link.on_fallback(now));
+        }
+        route
+    }
+
+    /// Takes the next report for the application.
+    pub fn take_report(&mut self) -> Option<RealtimeReport> {
+        self.reports.take()
+    }
+
+    /// Returns whether a report or a message waits for the application.
+    pub fn has_event(&self) -> bool {
+        !self.reports.is_empty() || self.inbox.waiting() > 0
+    }
+
+    /// Returns the peers that are speaking.
+    pub fn speaking(&self) -> &Speaking {
+        self.reports.speaking()
+    }
+
+    /// Returns whether the realtime port does not answer and the session carries the datagrams, as
+    /// last reported.
+    pub fn on_fallback(&self) -> bool {
+        self.reports.on_fallback()
     }
 
     /// Takes the next received message, in the order of arrival. [`MessageView::to_message`] and
@@ -305,6 +347,9 @@ impl Realtime {
         if !sender.is_fresh(now, newest_wins, &message) {
             self.counters.superseded += 1;
             return;
+        }
+        if message.kind == MessageKind::Voice {
+            self.reports.on_voice(now, sender.peer, message.payload);
         }
         self.inbox.deliver(newest_wins, &MessageView { from: sender.peer, ..message });
     }

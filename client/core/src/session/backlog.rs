@@ -106,12 +106,17 @@ impl EventBacklog {
         Ok(())
     }
 
+    /// Returns whether the lane takes further events.
+    pub fn has_capacity(&self, lane: Lane) -> bool {
+        self.lanes[lane.index()].waiting_bytes < MAX_WAITING
+    }
+
     /// Queues the events if the lane has capacity. Returns whether it had.
     pub fn offer(&mut self, lane: Lane, events: &mut Option<Vec<QueuedEvent>>) -> bool {
-        let backlog = &mut self.lanes[lane.index()];
-        if backlog.waiting_bytes >= MAX_WAITING {
+        if !self.has_capacity(lane) {
             return false;
         }
+        let backlog = &mut self.lanes[lane.index()];
         let events = events.take().unwrap_or_default();
         backlog.waiting_bytes += events.iter().map(QueuedEvent::cost).sum::<usize>();
         backlog.events.extend(events);
@@ -127,6 +132,11 @@ impl EventBacklog {
     /// Counts the event of [`Self::begin_write`] as written.
     pub fn mark_written(&mut self, lane: Lane) {
         self.lanes[lane.index()].mark_written();
+    }
+
+    /// Drops the event of [`Self::begin_write`], because the server takes none of this size.
+    pub fn drop_unwritten(&mut self, lane: Lane) {
+        self.lanes[lane.index()].drop_unwritten();
     }
 
     /// Returns whether events wait to be written.
@@ -208,6 +218,14 @@ impl LaneBacklog {
         let event = self.events.get(self.written).cloned()?;
         self.writing = true;
         Some(event)
+    }
+
+    fn drop_unwritten(&mut self) {
+        if std::mem::take(&mut self.writing)
+            && let Some(event) = self.events.remove(self.written)
+        {
+            self.waiting_bytes -= event.cost();
+        }
     }
 
     fn mark_written(&mut self) {

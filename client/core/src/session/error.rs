@@ -11,6 +11,7 @@ use crate::state::StateFault;
 
 /// The error of joining a room or opening a social session.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JoinError {
     /// The server refused the join.
     #[error("{}", refusal(*.code, *.number, .text, *.retry_after))]
@@ -29,6 +30,14 @@ pub enum JoinError {
     /// An option is outside its limits. Nothing was sent.
     #[error("{0}")]
     Options(&'static str),
+    /// The server's name has no address.
+    #[error("{server:?} is not a reachable host:port: {reason}")]
+    NoAddress {
+        /// The server as `host:port`.
+        server: String,
+        /// The resolver's reason.
+        reason: String,
+    },
     /// This machine's network has no way to the server.
     #[error("{server} cannot be reached from this machine: {reason}")]
     Unreachable {
@@ -98,6 +107,7 @@ fn advice(code: Code) -> &'static str {
 
 /// The way in which the other end broke the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProtocolError {
     /// A message's header is invalid or announces too many bytes.
     #[error(transparent)]
@@ -148,6 +158,7 @@ pub enum ProtocolError {
 
 /// The reason why the server's grant of a realtime link is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LinkError {
     /// The server chose an AEAD suite that this client did not offer.
     #[error("the server chose AEAD suite {0}, which was not offered")]
@@ -162,6 +173,7 @@ pub enum LinkError {
 
 /// The error of sending a message. No part of the message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The payload is too large.
     #[error("a payload of {len} bytes is over the limit of {limit}")]
@@ -201,6 +213,13 @@ pub enum SendError {
     /// The server or this client lacks the feature.
     #[error("the server, or this client, does not offer {0}")]
     NotOffered(&'static str),
+    /// A realtime message goes to the others, one peer, the host or a group.
+    #[error("a realtime message goes to the others, one peer, the host or a group")]
+    RealtimeTarget,
+    /// There is no capacity now: the server or the network is slower than the application, or the
+    /// session is lost. Try again later.
+    #[error("too many messages wait to be sent; try again later")]
+    WouldBlock,
     /// The recipient is not in the room.
     #[error("the recipient is not in the room")]
     UnknownPeer,

@@ -80,7 +80,8 @@ impl JoinError {
                 let may_succeed = may_reconnect(*code) || retry_after.is_some();
                 may_succeed.then(|| retry_after.unwrap_or_default())
             }
-            JoinError::Unreachable { .. }
+            JoinError::NoAddress { .. }
+            | JoinError::Unreachable { .. }
             | JoinError::Connect(_)
             | JoinError::Connection(_)
             | JoinError::TimedOut { .. } => Some(Duration::ZERO),

@@ -9,14 +9,18 @@ use nucleus_protocol::session::{
 use super::SendError;
 use crate::roster::PeerId;
 
-/// The recipients of an event.
+/// The recipients of an event or of a realtime message.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum To {
-    /// All peers of the room, including the sender.
+    /// All peers of the room, including the sender. Not for realtime messages.
     All,
     /// All peers except the sender.
     Others,
-    /// The named peers, at most 1,024. Peers that are not in the room are ignored.
+    /// One peer.
+    Peer(PeerId),
+    /// The named peers, at most 1,024. Peers that are not in the room are ignored. Not for realtime
+    /// messages.
     Peers(Vec<PeerId>),
     /// The host at the moment when the server takes the event. Without a host, the event is
     /// dropped.
@@ -26,7 +30,8 @@ pub enum To {
     Group(Group),
     /// All peers except the sender, and peers that join later. The server keeps the newest 256 of
     /// these events, at most 64 KiB, for peers that join later. If the sender's role may not create
-    /// objects, the event is not kept. Not allowed on the bulk lane.
+    /// objects, the event is not kept. Not allowed on the bulk lane and for realtime
+    /// messages.
     OthersAndLater,
 }
 
@@ -69,6 +74,7 @@ pub fn encode_event(
     let (target, peers) = match to {
         To::All => (TO_ALL, Vec::new()),
         To::Others => (TO_OTHERS, Vec::new()),
+        To::Peer(peer) => (TO_LISTED, vec![peer.0]),
         To::Peers(peers) => (TO_LISTED, peers.into_iter().map(|peer| peer.0).collect()),
         To::Host => (TO_HOST, Vec::new()),
         To::Group(group) => (TO_GROUP, vec![group.number().into()]),

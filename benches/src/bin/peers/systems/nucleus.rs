@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, ResolvedServer, Session, SessionEvent, SessionOptions, SessionSockets, Trust,
-    client_config,
+    Capabilities, ResolvedServer, RoomClientConfig, RoomJoin, RoomSession, RoomSessionStep,
+    ServerNames, SessionNetwork, SessionSockets, Trust, TrustConfig, client_config, offered_suites,
 };
 use nucleus_client::token::pins_in;
 use nucleus_loadgen::embedded::Embedded;
@@ -94,7 +94,7 @@ struct Joiner {
     task: RelayTask,
     server: SocketAddr,
     minter: Minter,
-    config: quinn::ClientConfig,
+    config: TrustConfig,
     endpoints: Vec<quinn::Endpoint>,
 }
 
@@ -116,10 +116,11 @@ impl Joiner {
                 joined.extend(tasks.join_next().await.map(finished).transpose()?);
             }
             let endpoint = self.endpoint(peer)?;
-            let (config, options) = (self.config.clone(), self.options(peer)?);
+            let (network, options) = (self.network(endpoint), self.options(peer)?);
+            let config = RoomClientConfig::new(Duration::ZERO, u64::from(peer));
+            let config = RoomClientConfig { keeps_roster: false, ..config };
             tasks.spawn(async move {
-                let sockets = SessionSockets::Shared(endpoint.clone());
-                let session = Session::join(&sockets, config, options).await;
+                let session = RoomSession::join(network, HOST, options, config).await;
                 NucleusClient::new(session.map_err(StartError::client)?).map(|new| (peer, new))
             });
         }
@@ -138,17 +139,26 @@ impl Joiner {
         self.endpoints.last().cloned().ok_or_else(|| StartError::client("no QUIC endpoint"))
     }
 
-    fn options(&self, peer: u32) -> Result<SessionOptions, StartError> {
+    fn network(&self, endpoint: quinn::Endpoint) -> SessionNetwork {
+        let server = ResolvedServer { name: HOST.into(), addresses: vec![self.server] };
+        SessionNetwork {
+            sockets: SessionSockets::Shared(endpoint),
+            trust: self.config.clone(),
+            names: ServerNames::fixed(server),
+        }
+    }
+
+    fn options(&self, peer: u32) -> Result<RoomJoin, StartError> {
         let rooms = self.task.rooms;
-        Ok(SessionOptions {
-            server: ResolvedServer { name: HOST.into(), addresses: vec![self.server] },
+        Ok(RoomJoin {
             token: token(&self.minter, peer)?,
             room: format!("room-{}", rooms.of(peer)),
             name: String::new(),
             selection: RoomSelection::capacity(rooms.members(rooms.of(peer)).len() as u16),
             agent: concat!("nucleus-peers/", env!("CARGO_PKG_VERSION")).into(),
             capabilities: Capabilities::default(),
-            resume: None,
+            suites: offered_suites(),
+            ticket: None,
         })
     }
 }
@@ -179,17 +189,16 @@ struct NucleusClient {
 }
 
 impl NucleusClient {
-    fn new(session: Session) -> Result<Self, StartError> {
-        let slot = session.joined().slot;
+    fn new(mut session: RoomSession) -> Result<Self, StartError> {
+        let slot = session.slot();
         let config = session.link_config().map_err(StartError::client)?;
         let path = config.path.ok_or_else(|| StartError::client("the grant has no endpoint"))?;
-        let connection = session.connection().clone();
-        let (sender, mut receiver) = session.split();
-        tokio::spawn(async move {
-            // Read roster updates, as every client does. Dropping the sender would end the session.
-            let _sender = sender;
-            while !matches!(receiver.next().await, SessionEvent::Closed { .. }) {}
-        });
+        let connection = session.connection().cloned();
+        let connection = connection.ok_or_else(|| StartError::client("the session is lost"))?;
+        // Read roster updates, as every client does. Dropping the session would end it.
+        tokio::spawn(
+            async move { while !matches!(session.next().await, RoomSessionStep::Closed) {} },
+        );
         let link = Link::new(Time::from_micros(Clock::new().now()), config);
         Ok(NucleusClient { slot, link, path, connection, pending: Vec::new() })
     }

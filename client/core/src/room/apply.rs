@@ -1,0 +1,361 @@
+//! How a [`RoomClient`] applies the steps of its session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nucleus_protocol::ids::RoomInstanceId;
+use nucleus_protocol::session::{
+    Code, EventAck, EventDown, Features, Joined, Lane, NEW_PEER, RESERVED_CHANNELS, RESUMED,
+    RESUMED_WITH_LOSS, Renewed, RosterUpdate, Schema, SessionSettings, StateReply, Throttled,
+    TokenWanted, join_mode, owned,
+};
+use nucleus_protocol::time::Time;
+
+use super::{EVENT_OVERHEAD, GrantedLink, RenewError, RoomClient, RoomOutput};
+use crate::event::{RoomEvent, Throttle};
+use crate::roster::{PeerId, Roster, RosterChange};
+use crate::session::{
+    ConnectionFacts, JoinError, ProtocolError, ReceivedItem, ReturnTicket, SessionStep,
+};
+use crate::state::StateChange;
+
+/// This client's peer id before and after a resume or rejoin.
+struct OwnPeer {
+    before: PeerId,
+    now: PeerId,
+}
+
+/// How an event counts towards the limit of waiting events.
+#[derive(Clone, Copy)]
+enum Cost {
+    /// By its size.
+    Counted,
+    /// Not at all, for events that describe a whole roster or state. Such events occur once a
+    /// session, and their number is bounded by the room's peers, objects and fields. If they
+    /// counted, a client that joins a large room would not receive the reply to its first request.
+    Free,
+}
+
+impl RoomClient {
+    pub(super) fn apply(&mut self, now: Time, step: SessionStep) {
+        match step {
+            SessionStep::Open { facts, may_have_created } => self.open(&facts, may_have_created),
+            SessionStep::Answered { features, body } => {
+                if let Err(error) = self.begin(now, features, &body) {
+                    self.session.fail(error);
+                }
+            }
+            SessionStep::NotJoined(error) => self.not_joined(now, error),
+            SessionStep::Received(item) => {
+                if let Err(error) = self.receive(now, item) {
+                    self.session.fail(error);
+                }
+            }
+            SessionStep::Written(lane) => self.outbox.mark_written(lane),
+            SessionStep::Lost { code, text } => self.lost(code, text),
+            SessionStep::Failed(error) => {
+                self.failure = Some(error);
+                self.end();
+            }
+            SessionStep::Closed { code, text } => {
+                self.end();
+                self.push(RoomEvent::Closed { code, text }, Cost::Free);
+            }
+        }
+    }
+
+    fn open(&mut self, facts: &ConnectionFacts, may_have_created: bool) {
+        if let Some(token) = self.renewal.take_newest() {
+            self.earlier_token = Some(std::mem::replace(&mut self.options.token, token));
+        }
+        self.planes = self.options.planes(facts);
+        let mode = match self.options.selection.mode {
+            join_mode::CREATE if may_have_created => join_mode::JOIN_OR_CREATE,
+            mode => mode,
+        };
+        let join = self.options.encode(self.ticket.clone(), self.planes.0, mode);
+        self.session.open(&join);
+    }
+
+    /// Decides about a join that has failed: the token before the newest one may still be good, or
+    /// the caller may provide another one.
+    fn not_joined(&mut self, now: Time, error: JoinError) {
+        if !error.is_about_token() {
+            return self.session.join_failed(now, error);
+        }
+        if let Some(token) = self.earlier_token.take() {
+            self.options.token = token;
+            self.session.join_again(now);
+        } else if self.has_token_provider && self.has_joined() {
+            self.waits_for_token = Some(error);
+            self.outputs.push_back(RoomOutput::TokenWanted);
+        } else {
+            self.session.join_failed(now, error);
+        }
+    }
+
+    /// Takes the token that [`RoomOutput::TokenWanted`] asks for; `None` if there is none now.
+    pub fn take_token(&mut self, now: Time, token: Option<String>) {
+        match (self.waits_for_token.take(), token) {
+            (Some(_), Some(token)) => {
+                self.options.token = token;
+                self.session.join_again(now);
+            }
+            (Some(error), None) => self.session.join_failed(now, error),
+            // The server's answer says whether the token is good; nobody waits for it.
+            (None, Some(token)) => {
+                if let Ok(number) = self.renew(token) {
+                    self.forget_renewal(number);
+                }
+            }
+            (None, None) => {}
+        }
+        self.advance(now);
+    }
+
+    /// Begins a session with the server's `Joined`.
+    fn begin(&mut self, now: Time, offered: Features, body: &Bytes) -> Result<(), ProtocolError> {
+        let joined: Joined = owned(body)?;
+        let features = offered.common(self.options.capabilities.features);
+        let settings = SessionSettings::from_list(&joined.settings);
+        let (largest_body, planes) = self.planes;
+        let link = GrantedLink::new(&joined, &settings, planes, largest_body.into());
+        let instance = RoomInstanceId(joined.room_instance);
+        let is_first = self.instance.is_none();
+        let same_room = is_first || self.instance == Some(instance);
+        let is_new_peer = joined.resumed == NEW_PEER;
+        let taken = [joined.events_taken, joined.bulk_taken];
+        self.outbox.attach(taken, is_new_peer, same_room)?;
+        // A new peer receives no earlier events.
+        let last_sequences = if is_new_peer { [0; 2] } else { self.ticket.last_sequences };
+        self.session.begin(features, joined.roster_version, last_sequences, &joined.entries);
+        self.max_event = usize::try_from(settings.max_event).unwrap_or(usize::MAX);
+        self.has_state = features.contains(Features::STATE);
+        self.want_token(now, Duration::from_secs(settings.ticket_ttl_s));
+        self.earlier_token = None;
+        self.options.room = String::from_utf8_lossy(&joined.room).into_owned();
+        self.options.selection = self.options.selection.for_rejoin();
+        let room = self.options.room.clone();
+        self.ticket = ReturnTicket { room, ticket: joined.ticket, last_sequences };
+        self.renewal.attach();
+        if is_new_peer {
+            self.muted.become_new_peer();
+            self.groups.become_new_peer();
+        }
+        if joined.resumed != RESUMED {
+            self.bulk.clear();
+        }
+        let own = OwnPeer { before: self.me, now: PeerId(joined.peer) };
+        (self.me, self.instance) = (own.now, Some(instance));
+        self.outputs.push_back(RoomOutput::Link { link: Box::new(link), same_room });
+        let peers = if self.keeps_roster { joined.roster } else { Vec::new() };
+        let newer = Roster::new(joined.roster_version, peers);
+        if is_first {
+            self.begin_first(newer, joined.resumed);
+            return Ok(());
+        }
+        let changes = self.roster.replace(same_room, newer);
+        self.push(
+            match joined.resumed {
+                NEW_PEER => RoomEvent::Rejoined { me: self.me },
+                how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },
+            },
+            Cost::Counted,
+        );
+        // In the same instance, the next snapshot brings the replica up to date; without a
+        // snapshot, the state is still empty. In another instance the old state is invalid, and
+        // requests must not be based on it.
+        let deleted = if same_room { Vec::new() } else { self.replica.clear() };
+        self.report_roster(changes, Some(own), Cost::Free);
+        self.report_state(deleted, Cost::Free);
+        Ok(())
+    }
+
+    /// Begins the first session. The peers that are in the room already are not reported.
+    fn begin_first(&mut self, roster: Roster, resumed: u8) {
+        for peer in roster.iter() {
+            self.outputs.push_back(RoomOutput::PeerJoined(peer.slot, peer.id));
+        }
+        self.roster = roster;
+        self.host = self.host();
+        if resumed != NEW_PEER {
+            let missed_events = resumed == RESUMED_WITH_LOSS;
+            self.push(RoomEvent::Resumed { missed_events }, Cost::Counted);
+        }
+    }
+
+    fn receive(&mut self, now: Time, item: ReceivedItem) -> Result<(), ProtocolError> {
+        match item {
+            ReceivedItem::Control(schema, body) => self.take_control(now, schema, &body)?,
+            ReceivedItem::Event(lane, event) => self.take_event_down(lane, event),
+            ReceivedItem::Snapshot(snapshot) => {
+                let changes = self.replica.apply_snapshot(snapshot)?;
+                self.report_state(changes, Cost::Free);
+            }
+            ReceivedItem::Update(update) => {
+                let changes = self.replica.apply_update(update)?;
+                self.report_state(changes, Cost::Counted);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_control(
+        &mut self,
+        now: Time,
+        schema: Schema,
+        body: &Bytes,
+    ) -> Result<(), ProtocolError> {
+        match schema {
+            Schema::RosterUpdate => {
+                let mut update: RosterUpdate = owned(body)?;
+                if !self.keeps_roster {
+                    update = RosterUpdate { version: update.version, ..RosterUpdate::default() };
+                }
+                let version = update.version;
+                let changes = self.roster.apply(update).map_err(|gap| {
+                    ProtocolError::RosterVersion { expected: gap.expected, found: gap.found }
+                })?;
+                self.session.set_roster_version(version);
+                self.report_roster(changes, None, Cost::Counted);
+                self.report_host();
+            }
+            Schema::StateReply => {
+                let reply: StateReply = owned(body)?;
+                // Without the state there is no version to wait for.
+                let version = if self.has_state { self.replica.version() } else { u64::MAX };
+                let done = self.requests.on_reply(reply, version);
+                self.settle_desired(&done);
+            }
+            Schema::Audit => {
+                let audit: nucleus_protocol::session::Audit = owned(body)?;
+                self.push(RoomEvent::Moderated(audit.into()), Cost::Counted);
+            }
+            Schema::EventAck => {
+                let ack: EventAck = owned(body)?;
+                self.outbox.acknowledge(&ack)?;
+            }
+            Schema::Throttled => {
+                let Throttled { what } = owned(body)?;
+                if let Some(throttle) = Throttle::from_wire(what) {
+                    self.push(RoomEvent::Throttled(throttle), Cost::Counted);
+                }
+            }
+            Schema::Renewed => {
+                let reply: Renewed = owned(body)?;
+                if let Some(reply) = self.renewal.on_reply(reply) {
+                    self.want_token(now, Duration::from_secs(reply.ticket_ttl_s.into()));
+                    self.ticket.ticket = reply.ticket;
+                }
+            }
+            Schema::TokenWanted => {
+                let TokenWanted { within_s } = owned(body)?;
+                self.ask_for_token(Some(Duration::from_secs(within_s.into())));
+            }
+            other => return Err(ProtocolError::Unexpected(other)),
+        }
+        Ok(())
+    }
+
+    fn take_event_down(&mut self, lane: Lane, event: EventDown) {
+        // Channels of the protocol that this version does not know.
+        if event.channel >= RESERVED_CHANNELS {
+            return;
+        }
+        match lane {
+            Lane::Events => self.push(event.into(), Cost::Counted),
+            Lane::Bulk => {
+                if let Some(message) = self.bulk.take(event) {
+                    self.push(message, Cost::Counted);
+                }
+            }
+        }
+    }
+
+    /// Asks for a token after three quarters of the time that the ticket still admits to another
+    /// instance of the room. Zero: the server names no time.
+    fn want_token(&mut self, now: Time, left: Duration) {
+        self.token_wanted_at = (!left.is_zero()).then(|| now + left / 4 * 3);
+    }
+
+    /// Asks for a fresh token. `within` is how long the ticket still admits to another instance of
+    /// the room.
+    pub(super) fn ask_for_token(&mut self, within: Option<Duration>) {
+        self.token_wanted_at = None;
+        if self.has_token_provider {
+            self.outputs.push_back(RoomOutput::TokenWanted);
+        } else {
+            self.push(RoomEvent::TokenWanted { within }, Cost::Counted);
+        }
+    }
+
+    fn lost(&mut self, code: Option<Code>, text: String) {
+        self.outputs.push_back(RoomOutput::LinkLost);
+        self.ticket.last_sequences = self.session.last_sequences();
+        self.end_requests();
+        self.renewal.end_all(RenewError::Interrupted);
+        if self.events.is_overfull() {
+            let text = "the application takes no events".to_owned();
+            return self.session.end(code.unwrap_or(Code::SlowConsumer), text);
+        }
+        self.push(RoomEvent::Interrupted { code, text }, Cost::Counted);
+    }
+
+    /// Ends everything that waits: the client is closed for good.
+    fn end(&mut self) {
+        self.end_requests();
+        self.renewal.end_all(RenewError::Closed);
+        self.outbox.clear();
+    }
+
+    /// Reports the changes to the application, then completes the requests that waited for them.
+    fn report_state(&mut self, changes: Vec<StateChange>, cost: Cost) {
+        for change in changes {
+            self.push(RoomEvent::State(change), cost);
+        }
+        self.report_host();
+        let done = self.requests.on_version(self.replica.version());
+        self.settle_desired(&done);
+    }
+
+    fn report_host(&mut self) {
+        let host = self.host();
+        if host != self.host {
+            self.host = host;
+            self.push(RoomEvent::State(StateChange::Host { host }), Cost::Counted);
+        }
+    }
+
+    /// Reports the changes to the application, and the peers to the realtime plane. Changes of this
+    /// client itself (`own`) are not reported to the application: [`RoomEvent::Rejoined`] and
+    /// `Resumed` report them.
+    fn report_roster(&mut self, changes: Vec<RosterChange>, own: Option<OwnPeer>, cost: Cost) {
+        for change in changes {
+            let own_change = own.as_ref().is_some_and(|own| match &change {
+                RosterChange::Joined(peer) => own.now == peer.id,
+                RosterChange::Left { peer, .. } => own.before == peer.id,
+                RosterChange::Presence { peer, .. } => own.now == *peer,
+                RosterChange::Changed(_) => false,
+            });
+            let output = match &change {
+                RosterChange::Joined(peer) => Some(RoomOutput::PeerJoined(peer.slot, peer.id)),
+                RosterChange::Left { peer, .. } => Some(RoomOutput::PeerLeft(peer.slot, peer.id)),
+                RosterChange::Changed(_) | RosterChange::Presence { .. } => None,
+            };
+            if !own_change {
+                self.push(change.into(), cost);
+            }
+            self.outputs.extend(output);
+        }
+    }
+
+    fn push(&mut self, event: RoomEvent, cost: Cost) {
+        let len = match &event {
+            RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
+            RoomEvent::State(change) => change.bytes(),
+            _ => 0,
+        };
+        let cost = if let Cost::Counted = cost { len + EVENT_OVERHEAD } else { 0 };
+        self.events.push(event, cost);
+    }
+}

@@ -1,0 +1,341 @@
+//! [`RoomClient`]: a client in a room, over all of its sessions. It knows the roster and the shared
+//! state, keeps events until the server has them, and comes back after a loss.
+//!
+//! A shell drives it as a [`DrivenClient`]. The application takes its events with
+//! [`RoomClient::take_event`].
+
+mod apply;
+mod desired;
+mod join;
+mod link;
+mod renewal;
+mod requests;
+mod send;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::ids::RoomInstanceId;
+use nucleus_protocol::link::Planes;
+use nucleus_protocol::session::Code;
+use nucleus_protocol::time::Time;
+
+use crate::assembly::BulkAssembly;
+use crate::event::RoomEvent;
+use crate::queue::EventQueue;
+use crate::roster::{PeerId, Roster, Slot};
+use crate::session::backlog::EventBacklog;
+use crate::session::{
+    ClientOutput, ClientSession, DrivenClient, JoinError, ReturnTicket, SessionInput,
+    SessionPurpose,
+};
+use crate::state::Replica;
+use desired::Desired;
+pub use desired::SettingNumber;
+pub use join::RoomJoin;
+pub use link::GrantedLink;
+use renewal::TokenRenewal;
+pub use renewal::{RenewError, RenewalNumber};
+use requests::RoomRequests;
+pub use requests::{RequestResult, StateError};
+
+/// Size of the waiting events, in bytes, at which the client stops reading the session. QUIC's
+/// flow control then stops the senders. The limit is one second of events in the largest rooms.
+const WAITING_BYTES: usize = 256 << 10;
+/// Events at which a lost session is not resumed any more: those of one session, with the rosters
+/// and states of a few others.
+const MOST_WAITING: usize = 64 << 10;
+/// Bytes counted for an event in addition to its payload.
+const EVENT_OVERHEAD: usize = 64;
+/// How long a leave waits until the last events are written.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+/// An output of a [`RoomClient`], besides those of its session.
+pub enum RoomOutput {
+    /// There is a new session, and with it a new link of the realtime plane.
+    Link {
+        /// The grant of the link.
+        link: Box<GrantedLink>,
+        /// Whether the room instance is the same as before. The slots of another instance belong to
+        /// other peers.
+        same_room: bool,
+    },
+    /// The session is lost, and with it its link.
+    LinkLost,
+    /// The roster names a peer. The application's event about it waits already.
+    PeerJoined(Slot, PeerId),
+    /// A peer has left.
+    PeerLeft(Slot, PeerId),
+    /// A fresh token is wanted: call [`RoomClient::take_token`].
+    TokenWanted,
+}
+
+/// A client in a room, over all of its sessions.
+pub struct RoomClient {
+    session: ClientSession,
+    options: RoomJoin,
+    /// The token before the newest one, which may never have been checked.
+    earlier_token: Option<String>,
+    /// What resumes the newest session.
+    ticket: ReturnTicket,
+    /// When a fresh token is asked for.
+    token_wanted_at: Option<Time>,
+    /// Whether the caller provides fresh tokens; the application is not asked then.
+    has_token_provider: bool,
+    /// The refusal after which the client waits for a token.
+    waits_for_token: Option<JoinError>,
+    /// The planes and the largest body of the newest connection.
+    planes: (u16, Planes),
+    me: PeerId,
+    /// `None` before the first session.
+    instance: Option<RoomInstanceId>,
+    roster: Roster,
+    keeps_roster: bool,
+    replica: Replica,
+    /// Whether this session carries the shared state.
+    has_state: bool,
+    /// The host as last reported to the application.
+    host: Option<PeerId>,
+    /// Largest event that the server takes, in bytes.
+    max_event: usize,
+    outbox: EventBacklog,
+    too_large_events: u64,
+    requests: RoomRequests,
+    renewal: TokenRenewal,
+    muted: Desired<bool>,
+    groups: Desired<GroupSet>,
+    bulk: BulkAssembly,
+    /// Number of the next object that this client creates.
+    next_object: u32,
+    events: EventQueue<RoomEvent>,
+    /// Whether the waiting events have stopped the reading of the session.
+    is_behind: bool,
+    /// When a leave stops waiting for events that are not written.
+    leaves_at: Option<Time>,
+    failure: Option<JoinError>,
+    outputs: VecDeque<RoomOutput>,
+}
+
+/// What a [`RoomClient`] needs besides the options of the join.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomClientConfig {
+    /// How long the client tries to come back after a loss.
+    pub patience: Duration,
+    /// Whether the caller provides fresh tokens, see [`RoomOutput::TokenWanted`].
+    pub has_token_provider: bool,
+    /// Whether the client keeps the roster. A load generator with thousands of clients in a room
+    /// keeps few; the others then have no host.
+    pub keeps_roster: bool,
+    /// A random number, which must differ between clients.
+    pub seed: u64,
+}
+
+impl RoomClientConfig {
+    /// Returns the configuration of a client that keeps the roster and provides no fresh tokens.
+    pub fn new(patience: Duration, seed: u64) -> Self {
+        Self { patience, has_token_provider: false, keeps_roster: true, seed }
+    }
+}
+
+impl DrivenClient for RoomClient {
+    type Output = RoomOutput;
+    type Event = RoomEvent;
+
+    fn handle(&mut self, now: Time, input: SessionInput<'_>) {
+        self.session.handle(now, input);
+        self.advance(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.session.handle_timeout(now);
+        if self.token_wanted_at.is_some_and(|at| at <= now) && !self.is_behind {
+            self.ask_for_token(None);
+        }
+        if let Some(error) = self.waits_for_token.take_if(|_| self.session.is_return_over(now)) {
+            self.session.join_failed(now, error);
+        }
+        self.advance(now);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let token = self.token_wanted_at.filter(|_| !self.is_behind);
+        let leave = self.leaves_at.filter(|_| self.session.is_running());
+        [self.session.deadline(), token, leave].into_iter().flatten().min()
+    }
+
+    fn poll(&mut self) -> Option<ClientOutput<RoomOutput>> {
+        let own = self.outputs.pop_front().map(ClientOutput::Own);
+        own.or_else(|| self.session.poll_output().map(ClientOutput::Session))
+    }
+
+    fn take_event(&mut self, now: Time) -> Option<RoomEvent> {
+        let event = self.events.pop()?;
+        if self.is_behind {
+            self.advance(now);
+        }
+        Some(event)
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    fn session(&self) -> &ClientSession {
+        &self.session
+    }
+}
+
+impl RoomClient {
+    /// Creates a client and begins to join at `server`, `host:port`. Check the options before, with
+    /// [`RoomJoin::check`].
+    pub fn new(now: Time, server: &str, options: RoomJoin, config: RoomClientConfig) -> Self {
+        let RoomClientConfig { patience, has_token_provider, keeps_roster, seed } = config;
+        let (agent, capabilities) = (options.agent.clone(), options.capabilities);
+        let purpose = SessionPurpose::Room;
+        let mut session = ClientSession::new(purpose, server, agent, capabilities, patience, seed);
+        session.start(now);
+        Self {
+            session,
+            ticket: options.ticket.clone().unwrap_or_default(),
+            options,
+            earlier_token: None,
+            token_wanted_at: None,
+            has_token_provider,
+            waits_for_token: None,
+            planes: (0, Planes::Both),
+            me: PeerId(0),
+            instance: None,
+            roster: Roster::new(0, []),
+            keeps_roster,
+            replica: Replica::new(),
+            has_state: false,
+            host: None,
+            max_event: 0,
+            outbox: EventBacklog::default(),
+            too_large_events: 0,
+            requests: RoomRequests::new(),
+            renewal: TokenRenewal::default(),
+            muted: Desired::new(),
+            groups: Desired::new(),
+            bulk: BulkAssembly::default(),
+            next_object: 1,
+            events: EventQueue::new(WAITING_BYTES, MOST_WAITING),
+            is_behind: false,
+            leaves_at: None,
+            failure: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Applies the session's steps, and sends what can be sent.
+    fn advance(&mut self, now: Time) {
+        loop {
+            self.set_behind(self.events.is_full());
+            let Some(step) = self.session.next_step(now) else { break };
+            self.apply(now, step);
+        }
+        self.send_waiting(now);
+    }
+
+    /// Sets whether the application is too far behind with its events. The session is then not
+    /// read, so replies do not arrive either.
+    fn set_behind(&mut self, is_behind: bool) {
+        if is_behind && !self.is_behind {
+            self.end_requests();
+            self.renewal.end_all(RenewError::Behind);
+        }
+        self.is_behind = is_behind;
+        self.session.set_reading(!is_behind);
+    }
+
+    /// Ends the requests that wait for replies.
+    fn end_requests(&mut self) {
+        let ended = self.requests.end_all();
+        self.settle_desired(&ended);
+    }
+
+    /// Leaves the room. Events that were sent before still arrive, and the other peers see the
+    /// leave at once. The client is closed within 2 s.
+    pub fn leave(&mut self, now: Time) {
+        if self.session.is_running() {
+            self.leaves_at.get_or_insert(now + FLUSH_TIME);
+        } else if self.leaves_at.is_none() {
+            self.session.close();
+        }
+        self.advance(now);
+    }
+
+    /// Leaves the room at once, without waiting for an answer. Events that are not written are lost.
+    pub fn close(&mut self, now: Time) {
+        self.outbox.clear();
+        self.session.close();
+        self.advance(now);
+    }
+
+    /// Closes the session for good, because its link cannot be used.
+    pub fn fail_link(&mut self, now: Time, text: String) {
+        self.session.end(Code::Malformed, text);
+        self.advance(now);
+    }
+
+    /// Returns whether the client has left, or is closed for good.
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed() || self.leaves_at.is_some()
+    }
+
+    /// Returns whether the client has had a session.
+    pub fn has_joined(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Takes the error of the first join, if it has failed for good.
+    pub fn take_failure(&mut self) -> Option<JoinError> {
+        self.failure.take()
+    }
+
+    /// Returns the room's name. The server may have chosen it.
+    pub fn room_name(&self) -> &str {
+        &self.options.room
+    }
+
+    /// Returns this client's peer id.
+    pub fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// Returns the peers of the room, this client included.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Returns this client's copy of the shared state.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Returns the host, see [`Replica::host`].
+    pub fn host(&self) -> Option<PeerId> {
+        self.replica.host(&self.roster)
+    }
+
+    /// Returns the instance of the room; `None` before the first session.
+    pub fn instance(&self) -> Option<RoomInstanceId> {
+        self.instance
+    }
+
+    /// Returns how many messages of the bulk lane could not be assembled.
+    pub fn bulk_dropped(&self) -> u64 {
+        self.bulk.dropped()
+    }
+
+    /// Returns what resumes this session, for example in another process. Hand it out only when
+    /// this client no longer uses it: the server gives the session to whoever comes last.
+    pub fn ticket(&self) -> Option<ReturnTicket> {
+        let mut ticket = self.ticket.clone();
+        if self.has_joined() {
+            ticket.last_sequences = self.session.last_sequences();
+        }
+        (!ticket.ticket.is_empty()).then_some(ticket)
+    }
+}

@@ -1,0 +1,82 @@
+//! [`ReturnTicket`]: what a client needs to resume a session, also in another process.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nucleus_protocol::limits;
+
+/// The format of [`ReturnTicket::to_text`].
+const FORMAT: u8 = 1;
+/// Bytes before the room's name: the format, two sequences, and the length of the name.
+const HEAD: usize = 1 + 2 * 8 + 1;
+/// Most bytes of a ticket. The server's are far smaller.
+const MAX_TICKET: usize = limits::MAX_TOKEN;
+
+/// The ticket of a session in a room, and how far its events were received. It is as secret as a
+/// password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ReturnTicket {
+    /// The room's name.
+    pub room: String,
+    /// The ticket, opaque to the client. Empty: no session is resumed.
+    pub(crate) ticket: Vec<u8>,
+    /// Largest sequence received, by lane.
+    pub(crate) last_sequences: [u64; 2],
+}
+
+impl fmt::Debug for ReturnTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReturnTicket").field("room", &self.room).finish_non_exhaustive()
+    }
+}
+
+impl ReturnTicket {
+    /// Writes the ticket as text, for a file or another process. The text has letters, digits, `-`
+    /// and `_`.
+    pub fn to_text(&self) -> String {
+        let [events, bulk] = self.last_sequences.map(u64::to_le_bytes);
+        let room = self.room.as_bytes();
+        let room = &room[..room.len().min(limits::MAX_ROOM_NAME)];
+        let head = [&[FORMAT][..], &events, &bulk, &[room.len() as u8]].concat();
+        URL_SAFE_NO_PAD.encode([&head[..], room, &self.ticket].concat())
+    }
+
+    /// Reads what [`Self::to_text`] has written. Returns `None` for any other text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        if text.len() > 2 * (HEAD + limits::MAX_ROOM_NAME + MAX_TICKET) {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok()?;
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
+        let (room, ticket) = rest.split_at_checked(usize::from(*head.last()?))?;
+        let is_valid = head[0] == FORMAT && !ticket.is_empty() && ticket.len() <= MAX_TICKET;
+        let room = String::from_utf8(room.to_vec()).ok().filter(|_| is_valid)?;
+        Some(Self { room, ticket: ticket.to_vec(), last_sequences: [number(1)?, number(9)?] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_survives_as_text_and_no_other_text_is_one() {
+        let ticket = ReturnTicket {
+            room: "Konferenz ü".to_owned(),
+            ticket: (0..80).collect(),
+            last_sequences: [7, u64::MAX],
+        };
+        let text = ticket.to_text();
+        assert_eq!(ReturnTicket::from_text(&format!(" {text}\n")), Some(ticket.clone()));
+        for cut in 0..text.len() {
+            let part = ReturnTicket::from_text(&text[..cut]);
+            assert!(part.is_none_or(|part| part.ticket.len() < 80), "{cut}");
+        }
+        for other in ["", "ü", "AAAA", &text.replace('A', "!"), &"A".repeat(100_000)] {
+            assert_eq!(ReturnTicket::from_text(other), None, "{other}");
+        }
+        assert!(!format!("{ticket:?}").contains("79"));
+    }
+}

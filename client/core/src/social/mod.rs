@@ -1,0 +1,383 @@
+//! [`SocialClient`]: a user's device outside rooms, over all of its sessions. It can be called, calls
+//! other users, and watches users and rooms.
+//!
+//! A shell drives it as a [`DrivenClient`].
+
+mod calls;
+mod event;
+mod requests;
+mod rooms;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nucleus_protocol::session::{
+    Code, Enter, Entered, Schema, SetStatus, UserList, WatchUsers, encode, owned,
+};
+use nucleus_protocol::time::Time;
+
+use crate::queue::EventQueue;
+use crate::requests::Requests;
+use crate::session::{
+    Capabilities, ClientOutput, ClientSession, DrivenClient, JoinError, ProtocolError,
+    ReceivedItem, SessionInput, SessionPurpose, SessionStep, check_opening,
+};
+use calls::{CallState, PendingSocialRequest};
+use event::text;
+pub use event::{CallId, SocialEvent, Status, UserInfo};
+pub use requests::{CallResult, SocialError};
+pub use rooms::RoomInfo;
+use rooms::RoomWatch;
+
+/// Waiting events at which the client stops reading the session. About a minute of changes of many
+/// watched users.
+const MAX_WAITING: usize = 1_024;
+/// Requests that may be pending at the same time.
+const MAX_PENDING: usize = 16;
+
+/// What a client tells a server when it opens a social session.
+#[derive(Clone)]
+pub struct SocialEnter {
+    /// The join token, a JWT of at most 4 KiB.
+    pub token: String,
+    /// Display name, at most 128 bytes. If empty, the name in the token is used.
+    pub name: String,
+    /// Initial status.
+    pub status: Status,
+    /// Name and version of the application, for the server's operator.
+    pub agent: String,
+}
+
+impl std::fmt::Debug for SocialEnter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token is as secret as a password and must not reach a log.
+        f.debug_struct("SocialEnter").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl SocialEnter {
+    /// Checks the limits that the server enforces too.
+    ///
+    /// # Errors
+    /// The first limit that is not kept, as one line.
+    pub fn check(&self) -> Result<(), &'static str> {
+        check_opening(&self.token, &self.name, &self.agent)
+    }
+}
+
+/// A user's device outside rooms, over all of its sessions.
+pub struct SocialClient {
+    session: ClientSession,
+    options: SocialEnter,
+    /// Whether the caller provides fresh tokens.
+    has_token_provider: bool,
+    /// The refusal after which the client waits for a token.
+    waits_for_token: Option<JoinError>,
+    /// The server's newest `Entered`; `None` before the first session.
+    entered: Option<Entered>,
+    /// Status of this device as the application set it last.
+    status: Status,
+    /// Status that the server knows, in this session.
+    told_status: u8,
+    requests: Requests<PendingSocialRequest, CallResult>,
+    /// The application's last request to watch users.
+    watched_users: Option<WatchUsers>,
+    rooms: RoomWatch,
+    /// The watched users that are connected, by user id.
+    users: BTreeMap<String, UserInfo>,
+    calls: CallState,
+    events: EventQueue<SocialEvent>,
+    /// Whether the waiting events have stopped the reading of the session.
+    is_behind: bool,
+    is_leaving: bool,
+    failure: Option<JoinError>,
+    wants_token: bool,
+}
+
+/// An output of a [`SocialClient`], besides those of its session.
+pub enum SocialOutput {
+    /// A fresh token is wanted: call [`SocialClient::take_token`].
+    TokenWanted,
+}
+
+impl DrivenClient for SocialClient {
+    type Output = SocialOutput;
+    type Event = SocialEvent;
+
+    fn handle(&mut self, now: Time, input: SessionInput<'_>) {
+        self.session.handle(now, input);
+        self.advance(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.session.handle_timeout(now);
+        if let Some(error) = self.waits_for_token.take_if(|_| self.session.is_return_over(now)) {
+            self.session.join_failed(now, error);
+        }
+        self.advance(now);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.session.deadline()
+    }
+
+    fn poll(&mut self) -> Option<ClientOutput<SocialOutput>> {
+        if std::mem::take(&mut self.wants_token) {
+            return Some(ClientOutput::Own(SocialOutput::TokenWanted));
+        }
+        self.session.poll_output().map(ClientOutput::Session)
+    }
+
+    fn take_event(&mut self, now: Time) -> Option<SocialEvent> {
+        let event = self.events.pop()?;
+        if self.is_behind {
+            self.advance(now);
+        }
+        Some(event)
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    fn session(&self) -> &ClientSession {
+        &self.session
+    }
+}
+
+impl SocialClient {
+    /// Creates a client and begins to enter at `server`, `host:port`. Check the options before, with
+    /// [`SocialEnter::check`]. `seed` is random and must differ between clients.
+    pub fn new(
+        now: Time,
+        server: &str,
+        options: SocialEnter,
+        patience: Duration,
+        has_token_provider: bool,
+        seed: u64,
+    ) -> Self {
+        let (agent, capabilities) = (options.agent.clone(), Capabilities::default());
+        let purpose = SessionPurpose::Social;
+        let mut session = ClientSession::new(purpose, server, agent, capabilities, patience, seed);
+        session.start(now);
+        Self {
+            session,
+            status: options.status,
+            told_status: options.status.to_wire(),
+            options,
+            has_token_provider,
+            waits_for_token: None,
+            entered: None,
+            requests: Requests::new(MAX_PENDING),
+            watched_users: None,
+            rooms: RoomWatch::default(),
+            users: BTreeMap::new(),
+            calls: CallState::default(),
+            events: EventQueue::new(MAX_WAITING, 2 * MAX_WAITING),
+            is_behind: false,
+            is_leaving: false,
+            failure: None,
+            wants_token: false,
+        }
+    }
+
+    /// Takes the token that [`SocialOutput::TokenWanted`] asks for; `None` if there is none now.
+    pub fn take_token(&mut self, now: Time, token: Option<String>) {
+        match (self.waits_for_token.take(), token) {
+            (Some(_), Some(token)) => {
+                self.options.token = token;
+                self.session.join_again(now);
+            }
+            (Some(error), None) => self.session.join_failed(now, error),
+            (None, _) => {}
+        }
+        self.advance(now);
+    }
+
+    /// Leaves: watchers see this at once, and the device leaves its call. The client is closed
+    /// within 1 s.
+    pub fn leave(&mut self, now: Time) {
+        self.is_leaving = true;
+        self.session.leave(now);
+        self.advance(now);
+    }
+
+    /// Leaves at once, without waiting for an answer.
+    pub fn close(&mut self, now: Time) {
+        self.session.close();
+        self.advance(now);
+    }
+
+    /// Returns whether the client has left, or is closed for good.
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed() || self.is_leaving
+    }
+
+    /// Returns the server's newest `Entered`; `None` before the first session.
+    pub fn entered(&self) -> Option<&Entered> {
+        self.entered.as_ref()
+    }
+
+    /// Takes the error of the first join, if it has failed for good.
+    pub fn take_failure(&mut self) -> Option<JoinError> {
+        self.failure.take()
+    }
+
+    /// Returns the watched users that are connected, in the order of their ids.
+    pub fn users(&self) -> impl ExactSizeIterator<Item = &UserInfo> {
+        self.users.values()
+    }
+
+    /// Returns the watched rooms in the order of their names.
+    pub fn rooms(&self) -> impl ExactSizeIterator<Item = &RoomInfo> {
+        self.rooms.rooms()
+    }
+
+    /// Returns whether this device started or accepted the call.
+    pub fn is_own_call(&self, call: CallId) -> bool {
+        self.calls.is_own(call)
+    }
+
+    fn advance(&mut self, now: Time) {
+        loop {
+            self.set_behind(self.events.is_full());
+            let Some(step) = self.session.next_step(now) else { break };
+            self.apply(now, step);
+        }
+        if self.status.to_wire() != self.told_status && self.session.can_send() {
+            self.told_status = self.status.to_wire();
+            self.session.send(encode(&SetStatus { status: self.told_status }));
+        }
+    }
+
+    /// Sets whether the application is too far behind with its events. The session is then not
+    /// read, so replies do not arrive either.
+    fn set_behind(&mut self, is_behind: bool) {
+        if is_behind && !self.is_behind {
+            self.interrupt_callers();
+        }
+        self.is_behind = is_behind;
+        self.session.set_reading(!is_behind);
+    }
+
+    fn apply(&mut self, now: Time, step: SessionStep) {
+        match step {
+            SessionStep::Open { .. } => self.open(),
+            SessionStep::Answered { body, .. } => match owned::<Entered>(&body) {
+                Ok(entered) => self.begin(entered),
+                Err(error) => self.session.fail(error.into()),
+            },
+            SessionStep::NotJoined(error) => {
+                if error.is_about_token() && self.has_token_provider && self.entered.is_some() {
+                    self.waits_for_token = Some(error);
+                    self.wants_token = true;
+                } else {
+                    self.session.join_failed(now, error);
+                }
+            }
+            SessionStep::Received(item) => {
+                if let Err(error) = self.receive(item) {
+                    self.session.fail(error);
+                }
+            }
+            SessionStep::Written(_) => {}
+            SessionStep::Lost { code, text } => {
+                self.end_requests();
+                if self.events.is_overfull() {
+                    let text = "the application takes no events".to_owned();
+                    return self.session.end(code.unwrap_or(Code::SlowConsumer), text);
+                }
+                self.push(SocialEvent::Interrupted { code, text });
+            }
+            SessionStep::Failed(error) => {
+                self.failure = Some(error);
+                self.end_requests();
+            }
+            SessionStep::Closed { code, text } => {
+                self.end_requests();
+                self.push(SocialEvent::Closed { code, text });
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        self.told_status = self.status.to_wire();
+        let enter = encode(&Enter {
+            token: self.options.token.clone().into_bytes(),
+            name: self.options.name.clone().into_bytes(),
+            status: self.told_status,
+        });
+        self.session.open(&enter);
+    }
+
+    /// Begins a session: asks again for what is watched, and reports the end of a call that no
+    /// longer exists.
+    fn begin(&mut self, entered: Entered) {
+        let (features, version) = (nucleus_protocol::session::Features::NONE, 0);
+        self.session.begin(features, version, [0; 2], &entered.entries);
+        let ended = self.calls.begin(entered.call);
+        if self.entered.replace(entered).is_none() {
+            return;
+        }
+        if let Some(users) = &self.watched_users {
+            self.session.send(encode(users));
+        }
+        if let Some(rooms) = self.rooms.watch_message() {
+            self.session.send(rooms);
+        }
+        self.push(SocialEvent::Returned);
+        ended.into_iter().for_each(|event| self.push(event));
+    }
+
+    fn receive(&mut self, item: ReceivedItem) -> Result<(), ProtocolError> {
+        let ReceivedItem::Control(schema, body) = item else {
+            // The server opens no streams in a social session.
+            return Err(ProtocolError::Unexpected(Schema::EventDown));
+        };
+        match schema {
+            Schema::UserList => self.take_user_list(owned(&body)?),
+            Schema::RoomList => {
+                let list: nucleus_protocol::session::RoomList = owned(&body)?;
+                self.finish(list.request, Ok(CallId(0)));
+                let event = self.rooms.take(list);
+                event.into_iter().for_each(|event| self.push(event));
+            }
+            Schema::CallReply => self.take_reply(&owned(&body)?),
+            Schema::CallUpdate => {
+                let events = self.calls.on_update(owned(&body)?);
+                events.into_iter().for_each(|event| self.push(event));
+            }
+            other => return Err(ProtocolError::Unexpected(other)),
+        }
+        Ok(())
+    }
+
+    /// Applies a list of the watched users, or changes of the list.
+    fn take_user_list(&mut self, list: UserList) {
+        self.finish(list.request, requests::call_result(list.code, 0));
+        let is_current =
+            self.watched_users.as_ref().is_some_and(|watch| watch.request == list.request);
+        if !is_current || list.code != 0 {
+            return;
+        }
+        let changed: Vec<UserInfo> = list.users.into_iter().map(UserInfo::from).collect();
+        let mut gone: Vec<String> = list.gone.iter().map(|user| text(user)).collect();
+        if list.whole != 0 {
+            let is_listed = |user: &String| changed.iter().any(|other| other.user == *user);
+            gone = self.users.keys().filter(|user| !is_listed(user)).cloned().collect();
+        }
+        gone.iter().for_each(|user| drop(self.users.remove(user)));
+        for user in &changed {
+            self.users.insert(user.user.clone(), user.clone());
+        }
+        // A user that left and came back is not gone.
+        gone.retain(|user| !self.users.contains_key(user));
+        self.push(SocialEvent::Users { changed, gone, total: list.total });
+    }
+
+    fn push(&mut self, event: SocialEvent) {
+        self.events.push(event, 1);
+    }
+}

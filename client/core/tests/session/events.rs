@@ -1,0 +1,180 @@
+//! Events, their acknowledgements, and an application that does not take them.
+
+use std::time::Duration;
+
+use nucleus_client_core::event::RoomEvent;
+use nucleus_client_core::room::StateError;
+use nucleus_client_core::session::{DrivenClient, SendError, To};
+use nucleus_protocol::session::{
+    Code, EventAck, EventDown, EventUp, Joined, Lane, RESUMED, RosterUpdate, Schema, StateReply,
+    encode, owned, stream,
+};
+
+use super::support::{Script, answer, peer};
+
+fn ack(events_taken: u32) -> Vec<u8> {
+    encode(&EventAck { events_taken, bulk_taken: 0 })
+}
+
+fn payloads(script: &mut Script) -> Vec<Vec<u8>> {
+    let bodies = script.lane(Lane::Events).into_iter();
+    bodies.map(|body| owned::<EventUp>(&body).unwrap().payload).collect()
+}
+
+fn send(script: &mut Script, payload: &[u8]) -> Result<(), SendError> {
+    let sent = script.client.send_event(script.now, To::All, 0, payload);
+    script.pump();
+    sent
+}
+
+/// A server that acknowledges what was never sent, or goes backwards, ends the session with a
+/// reason.
+#[test]
+fn impossible_acknowledgements_end_the_session() {
+    for impossible in [2, 0] {
+        let mut script = Script::joined(&answer(&[1]));
+        send(&mut script, b"one").unwrap();
+        for events_taken in [1, 1] {
+            script.send(&ack(events_taken));
+            assert_eq!(script.client.unacknowledged(), 0);
+        }
+        script.send(&ack(impossible));
+        script.expect_fault("possible are 1 to 1");
+    }
+}
+
+/// An acknowledgement that comes after the leave is no fault.
+#[test]
+fn acknowledgements_may_come_after_the_leave() {
+    let mut script = Script::joined(&answer(&[1]));
+    (0..3).for_each(|n| send(&mut script, &[n]).unwrap());
+    script.client.leave(script.now);
+    script.pump();
+    script.send(&ack(2));
+    script.close(Code::Left);
+    assert!(matches!(script.events()[..], [RoomEvent::Closed { code: Some(Code::Left), .. }]));
+    assert_eq!(script.closes, []);
+}
+
+/// A client forgets what is acknowledged, and writes the rest again after a resume.
+#[test]
+fn what_is_not_acknowledged_is_written_again() {
+    let mut script = Script::joined(&answer(&[1]));
+    for n in 0..4 {
+        send(&mut script, &[n]).unwrap();
+    }
+    assert_eq!(payloads(&mut script), [[0], [1], [2], [3]]);
+    script.send(&ack(2));
+    script.close(Code::Internal);
+    send(&mut script, &[4]).unwrap();
+    script.run(Duration::from_secs(1));
+    let join = script.admit(&Joined { resumed: RESUMED, events_taken: 3, ..answer(&[1]) });
+    assert_eq!(join.ticket, b"ticket");
+    assert_eq!(payloads(&mut script), [[3], [4]]);
+    script.send(&ack(5));
+    script.close(Code::Internal);
+    script.run(Duration::from_secs(1));
+    // Less than was acknowledged: event 4 would be lost.
+    script.admit(&Joined { resumed: RESUMED, events_taken: 4, ..answer(&[1]) });
+    script.expect_fault("took 4");
+}
+
+/// A server that acknowledges nothing makes the sender wait, and gets no more than the client
+/// keeps. With the acknowledgement the sender goes on.
+#[test]
+fn a_sender_waits_for_acknowledgements() {
+    let mut script = Script::joined(&answer(&[1]));
+    let mut sent = 0;
+    let fill = |script: &mut Script, sent: &mut u32| {
+        while send(script, &[0; 1_000]).is_ok() {
+            *sent += 1;
+        }
+        assert_eq!(send(script, &[0; 1_000]), Err(SendError::WouldBlock));
+    };
+    fill(&mut script, &mut sent);
+    let written = payloads(&mut script).len();
+    assert!((400 << 10..600 << 10).contains(&(written * 1_000)), "{written}");
+    script.send(&ack(written as u32));
+    fill(&mut script, &mut sent);
+    assert!(sent as usize > written + 400);
+}
+
+/// The application waits before it takes the next event: replies that are behind events still
+/// arrive, up to a bound. No event is lost.
+#[test]
+fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
+    let mut script = Script::joined(&answer(&[1]));
+    let event = |sequence| {
+        let payload = vec![0; 1_000];
+        encode(&EventDown { peer: 1, roster_version: 4, sequence, channel: 0, piece: 0, payload })
+    };
+    let events = script.open(stream::EVENTS);
+    let set = || {
+        let batch = nucleus_client_core::state::Batch::new();
+        let room = nucleus_client_core::state::EntityId::Room;
+        batch.set(room, "topic", "x").into_operations().unwrap()
+    };
+    let first = script.client.change(script.now, set()).unwrap();
+    (1..=200).for_each(|sequence| assert!(script.push(events, &event(sequence))));
+    let (schema, _) = {
+        script.pump();
+        script.control()
+    };
+    assert_eq!(schema, Schema::StateRequest);
+    script.send(&encode(&StateReply { request: 1, code: 0, failed: 0, version: 0 }));
+    assert_eq!(script.client.take_result(first), Some(Ok(0)));
+
+    let second = script.client.change(script.now, set()).unwrap();
+    let taken = (201..=600).take_while(|sequence| script.push(events, &event(*sequence))).count();
+    assert!((30..100).contains(&taken), "{taken}");
+    assert_eq!(script.client.take_result(second), Some(Err(StateError::Interrupted)));
+    assert_eq!(script.client.change(script.now, set()), Err(StateError::Behind));
+    assert!(!script.client.session().wants_end(), "what came before the end is wanted first");
+    // The event of the read that filled the queue is not lost.
+    let mut received = 0;
+    let mut next = 201 + taken as u64;
+    let last = RosterUpdate { version: 5, joined: vec![peer(2)], ..Default::default() };
+    let mut has_joined = false;
+    while received < 600 || !has_joined {
+        for event in script.events() {
+            received += usize::from(matches!(event, RoomEvent::Event { .. }));
+            has_joined |= matches!(event, RoomEvent::PeerJoined(_));
+        }
+        if next <= 600 {
+            next += u64::from(script.push(events, &event(next)));
+        } else if !has_joined {
+            script.send(&encode(&last));
+        }
+    }
+    assert_eq!(received, 600);
+}
+
+/// An application that takes nothing over several sessions gets no further one.
+#[test]
+fn an_application_that_takes_nothing_is_given_up() {
+    let mut script = Script::joined(&answer(&[1]));
+    for round in 0..100u64 {
+        let events = script.open(stream::EVENTS);
+        for sequence in 1.. {
+            let (peer, channel, piece, payload) = (1, 0, 0, vec![0; 1_000]);
+            let sequence = round * 10_000 + sequence;
+            let event = EventDown { peer, roster_version: 4, sequence, channel, piece, payload };
+            if !script.push(events, &encode(&event)) {
+                break;
+            }
+        }
+        script.close(Code::Internal);
+        // The end is noted when the application takes an event.
+        while !script.client.session().wants_end() {
+            script.client.take_event(script.now);
+        }
+        script.pump();
+        if script.client.session().is_closed() {
+            return;
+        }
+        script.run(Duration::from_secs(1));
+        script.admit(&Joined { resumed: RESUMED, ..answer(&[1]) });
+    }
+    // Each session stops being read at the same bound, and the application frees a little.
+    assert!(script.client.is_behind() || script.client.session().is_running());
+}

@@ -1,0 +1,413 @@
+//! [`Room`]: a joined room as an application uses it.
+
+mod state;
+mod task;
+mod voice;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nucleus_client_core::room::{RenewError, RoomClient, StateError};
+use nucleus_client_core::session::DrivenClient;
+use nucleus_protocol::groups::Group;
+use nucleus_protocol::limits;
+use nucleus_protocol::realtime::MessageKind;
+use nucleus_protocol::realtime::pose::Pose;
+use nucleus_protocol::time::Time;
+
+use crate::event::{RoomEvent, next_realtime_event};
+use crate::on_drop::OnDrop;
+use crate::realtime::driver::DriverShared;
+use crate::realtime::{OutgoingMessage, PeerPose, RealtimeCounters};
+use crate::roster::{PeerId, PeerInfo};
+use crate::session::{ClientHandle, CurrentEndpoint, ReturnTicket, SendError, To};
+use crate::token;
+pub(crate) use task::RoomTask;
+
+/// Longest time that [`Room::leave`] waits until the last packets are sent.
+const DRAIN: Duration = Duration::from_millis(200);
+/// Most events that one [`Room::poll`] returns: those of a second in the largest rooms. So one frame
+/// ends although others send faster than the application runs.
+const EVENTS_PER_POLL: usize = 4_096;
+
+/// Counters of a room since the join. `bulk_dropped` counts reliable messages, all others count
+/// realtime messages. [`RoomEvent::Resumed`] and [`RoomEvent::Rejoined`] report lost events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomStats {
+    /// Messages dropped by the rules of the realtime plane.
+    pub realtime: RealtimeCounters,
+    /// Whether the realtime port does not answer and realtime messages travel inside the session.
+    pub on_fallback: bool,
+    /// Messages of the bulk lane that could not be assembled, because their first piece was sent
+    /// before the join or was lost with a session.
+    pub bulk_dropped: u64,
+    /// Events that were dropped because the client came back to a server that takes only smaller
+    /// ones.
+    pub too_large_events: u64,
+    /// How often the realtime port stopped answering since the last join or resume.
+    pub fallbacks: u64,
+}
+
+/// A room that this client has joined, returned by [`connect`](crate::connect).
+///
+/// Share the room by reference or in an [`Arc`]. Any number of tasks and threads may send at the
+/// same time; one at a time receives.
+///
+/// A program on tokio receives with [`Room::next`]. A program with frames calls [`Room::poll`] and
+/// [`Room::for_each_pose`] once a frame. All methods that are not `async` return at once, and may be
+/// called on any thread.
+///
+/// [`Room::leave`] leaves the room and waits for the server's confirmation. Dropping the room
+/// leaves too, but waits for nothing: events that are not sent yet are lost.
+///
+/// The client resumes a lost session by itself, see [`RoomEvent::Interrupted`].
+pub struct Room {
+    name: String,
+    endpoint: CurrentEndpoint,
+    client: ClientHandle<RoomClient>,
+    realtime: Arc<DriverShared>,
+    /// Whether this client has muted itself.
+    self_muted: AtomicBool,
+    /// Whether the application has taken [`RoomEvent::Closed`].
+    is_over: AtomicBool,
+}
+
+/// Channel and key of a realtime message, both chosen by the application.
+#[derive(Clone, Copy, Default)]
+struct ApplicationKey {
+    channel: u8,
+    key: u16,
+}
+
+impl Room {
+    /// Returns the room's name. The server may have chosen it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the peer id of this client. It changes with [`RoomEvent::Rejoined`].
+    pub fn me(&self) -> PeerId {
+        self.client.read().me()
+    }
+
+    /// Returns all other peers of the room, in the order in which they joined.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        let client = self.client.read();
+        let me = client.me();
+        client.roster().iter().filter(|peer| peer.id != me).cloned().collect()
+    }
+
+    /// Returns the peer with this id, if it is in the room. Also finds this client itself.
+    pub fn peer(&self, id: PeerId) -> Option<PeerInfo> {
+        self.client.read().roster().peer(id).cloned()
+    }
+
+    /// Returns the time of the server's clock, which is the same for all peers of the room. `None`
+    /// until the clocks are synchronized, about one round trip after the join.
+    pub fn server_time(&self) -> Option<Time> {
+        let now = self.realtime.clock.now();
+        self.realtime.read().link().server_time(now)
+    }
+
+    /// Returns the round-trip time of the realtime plane. `None` until it is measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.realtime.read().link().rtt()
+    }
+
+    /// Returns the counters of dropped messages.
+    pub fn stats(&self) -> RoomStats {
+        let (bulk_dropped, too_large_events) = {
+            let client = self.client.read();
+            (client.bulk_dropped(), client.too_large_events())
+        };
+        let realtime = self.realtime.read();
+        RoomStats {
+            realtime: realtime.counters(),
+            on_fallback: realtime.on_fallback(),
+            bulk_dropped,
+            too_large_events,
+            fallbacks: realtime.link().fallbacks(),
+        }
+    }
+
+    /// Returns what resumes this client's session, for example after the process was started again:
+    /// hand it to [`ConnectOptions::ticket`](crate::ConnectOptions::ticket). Export it again from
+    /// time to time: it says which events were received. `None` while the client has no ticket.
+    pub fn ticket(&self) -> Option<ReturnTicket> {
+        self.client.read().ticket()
+    }
+
+    /// Sends the pose of head and hands to all other peers. Only the newest pose is delivered: an
+    /// older one that arrives later is dropped.
+    ///
+    /// # Errors
+    /// [`SendError::Pose`] if a number is NaN, infinite or out of range, or a rotation has the
+    /// length 0: the others would see the avatar jump. The head may be 8,388.607 m from the origin
+    /// in each axis, and a hand 2.047 m from the head. [`SendError::Closed`] if the room is closed.
+    pub fn send_pose(&self, pose: &Pose) -> Result<(), SendError> {
+        self.send_pose_to(To::Others, 0, pose, &[])
+    }
+
+    /// Sends a pose to a target: the others, one peer, the host or a group. A client with several
+    /// bodies gives each a key. `rest` is up to the application, for example fingers and buttons:
+    /// with the pose at most 900 bytes.
+    ///
+    /// # Errors
+    /// The same as for [`Room::send_pose`] and [`Room::send_pointer`].
+    pub fn send_pose_to(
+        &self,
+        to: To,
+        key: u16,
+        pose: &Pose,
+        rest: &[u8],
+    ) -> Result<(), SendError> {
+        pose.check()?;
+        let mut payload = Vec::with_capacity(40 + rest.len());
+        pose.encode(&mut payload);
+        payload.extend_from_slice(rest);
+        self.send(MessageKind::Pose, true, &to, ApplicationKey { channel: 0, key }, payload)
+    }
+
+    /// Sends a pointer or cursor, at most 900 bytes. Only the newest one of each `channel` and `key`
+    /// is delivered.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`], [`SendError::UnknownPeer`] if the target is not in the room,
+    /// [`SendError::RealtimeTarget`] if it is not one of the others, one peer, the host or a group,
+    /// or [`SendError::Closed`].
+    pub fn send_pointer(
+        &self,
+        to: To,
+        channel: u8,
+        key: u16,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let key = ApplicationKey { channel, key };
+        self.send(MessageKind::Pointer, true, &to, key, payload.to_vec())
+    }
+
+    /// Sends an unreliable message of at most 900 bytes. The message may be lost or arrive out of
+    /// order, and does not replace earlier ones.
+    ///
+    /// # Errors
+    /// The same as for [`Room::send_pointer`].
+    pub fn send_unreliable(
+        &self,
+        to: To,
+        channel: u8,
+        key: u16,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let key = ApplicationKey { channel, key };
+        self.send(MessageKind::Unreliable, false, &to, key, payload.to_vec())
+    }
+
+    /// Sends an unreliable message of at most 900 bytes that replaces earlier ones of the same
+    /// `channel` and `key` (for example an object's number). An older message is never delivered
+    /// after a newer one.
+    ///
+    /// # Errors
+    /// The same as for [`Room::send_pointer`].
+    pub fn send_newest(
+        &self,
+        to: To,
+        channel: u8,
+        key: u16,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let key = ApplicationKey { channel, key };
+        self.send(MessageKind::Unreliable, true, &to, key, payload.to_vec())
+    }
+
+    /// Sends a reliable, ordered event of at most 16 KiB on a channel below 240. Waits while the
+    /// room takes events more slowly than they are sent, and while the room does not acknowledge
+    /// them: at most 512 KiB of events are kept until they are acknowledged.
+    ///
+    /// If the session is lost, the event is sent after the resume. If the client rejoins as a new
+    /// peer ([`RoomEvent::Rejoined`]) instead, events that were already written are lost, and so
+    /// are events for named peers of an earlier room instance.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], [`SendError::ReservedChannel`], or
+    /// [`SendError::Closed`] if the room is closed.
+    pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        let send = |client: &mut RoomClient, now| {
+            not_blocked(client.send_event(now, to.clone(), channel, payload))
+        };
+        self.client.wait_for(send).await
+    }
+
+    /// Sends an event as [`Room::send_event`] does, but never waits.
+    ///
+    /// # Errors
+    /// [`SendError::WouldBlock`] if too many events wait; otherwise as [`Room::send_event`].
+    pub fn try_send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        self.client.change(|client, now| client.send_event(now, to, channel, payload))
+    }
+
+    /// Sends a reliable message of at most 64 KiB on the bulk lane.
+    ///
+    /// Bulk messages are in order among themselves. Bulk messages and events do not wait for each
+    /// other. Waits while the room takes bulk messages more slowly than they are sent (64 KiB a
+    /// second on average). A lost session is handled as in [`Room::send_event`].
+    ///
+    /// # Errors
+    /// The same as for [`Room::send_event`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
+    pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        let send = |client: &mut RoomClient, now| {
+            not_blocked(client.send_bulk(now, to.clone(), channel, payload))
+        };
+        self.client.wait_for(send).await
+    }
+
+    /// Sends a message as [`Room::send_bulk`] does, but never waits.
+    ///
+    /// # Errors
+    /// [`SendError::WouldBlock`] if too many messages wait; otherwise as [`Room::send_bulk`].
+    pub fn try_send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        self.client.change(|client, now| client.send_bulk(now, to, channel, payload))
+    }
+
+    /// Subscribes to these groups and unsubscribes from all others. A subscriber receives the
+    /// group's events and realtime messages.
+    ///
+    /// The setting stays over a lost session and over [`RoomEvent::Rejoined`]. Returns when the server
+    /// has answered; at once, if the session is lost: the client then sends it when it has a
+    /// session again. Counts as a request, see [`Room::change`].
+    ///
+    /// # Errors
+    /// See [`StateError`]; never `NotConnected`, `Behind` and `Interrupted`.
+    pub async fn subscribe(
+        &self,
+        groups: impl IntoIterator<Item = Group>,
+    ) -> Result<(), StateError> {
+        let groups = groups.into_iter().collect();
+        let setting = self.client.change(|client, now| client.subscribe(now, groups));
+        self.client.wait_for(|client, _| client.groups_outcome(setting)).await
+    }
+
+    /// Hands in a fresh token of the same user, for example after [`RoomEvent::TokenWanted`]. The
+    /// client uses it when it joins again. The rights in this room stay as they are.
+    ///
+    /// Returns when the server has answered.
+    ///
+    /// # Errors
+    /// See [`RenewError`].
+    pub async fn renew(&self, token: impl Into<String>) -> Result<(), RenewError> {
+        let token = token::trimmed(&token.into());
+        let renewal = self.client.change(|client, _| client.renew(token))?;
+        let _forget = OnDrop(|| self.client.read().forget_renewal(renewal));
+        self.client.wait_for(|client, _| client.take_renewal(renewal)).await
+    }
+
+    /// Waits for the next event. Returns `None` after [`RoomEvent::Closed`]. Cancel-safe.
+    ///
+    /// Roster changes and reliable events are returned before realtime events, so a peer's join
+    /// comes before its first pose. Reliable events are never dropped. Of realtime messages that
+    /// the application has not taken, only those that are still of use are returned: the newest
+    /// pose of each peer, and voice of the last 400 ms. [`Room::stats`] counts the others.
+    pub async fn next(&self) -> Option<RoomEvent> {
+        loop {
+            let (reliable, realtime) = (self.client.arrived(), self.realtime.arrived());
+            let (mut reliable, mut realtime) = (std::pin::pin!(reliable), std::pin::pin!(realtime));
+            // Register before the check, so that nothing that arrives after the check is missed.
+            reliable.as_mut().enable();
+            realtime.as_mut().enable();
+            if let Some(event) = self.try_next() {
+                return Some(event);
+            }
+            if self.is_over.load(Ordering::Relaxed) {
+                return None;
+            }
+            tokio::select! {
+                () = reliable => {}
+                () = realtime => {}
+            }
+        }
+    }
+
+    /// Returns the next event as [`Room::next`] does, but never waits: `None` if there is none now.
+    pub fn try_next(&self) -> Option<RoomEvent> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Some(event) = self.client.take_event() else {
+            return next_realtime_event(&mut self.realtime.read(), self.realtime.clock.now());
+        };
+        if matches!(event, RoomEvent::Closed { .. }) {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        Some(event)
+    }
+
+    /// Returns the events since the last call, without poses: [`Room::for_each_pose`] reads those.
+    /// Never waits. For programs that do their work once a frame.
+    ///
+    /// ```no_run
+    /// # fn frame(room: &nucleus_client::Room) {
+    /// for event in room.poll() {
+    ///     println!("{event:?}");
+    /// }
+    /// room.for_each_pose(|pose| println!("{} is at {:?}", pose.from, pose.pose.head.position));
+    /// # }
+    /// ```
+    pub fn poll(&self) -> impl Iterator<Item = RoomEvent> + use<'_> {
+        let is_pose = |event: &RoomEvent| matches!(event, RoomEvent::Pose { .. });
+        std::iter::from_fn(|| self.try_next())
+            .take(EVENTS_PER_POLL)
+            .filter(move |event| !is_pose(event))
+    }
+
+    /// Calls `read` with the newest pose of each peer and key. The pose of a peer that sends nothing
+    /// stays until the peer leaves; [`PeerPose::captured`] and `arrived` tell its age. Sends nothing
+    /// and waits for nothing. `read` must not call methods of this room.
+    ///
+    /// The pose of a new peer may be there a moment before its [`RoomEvent::PeerJoined`] is taken.
+    pub fn for_each_pose(&self, read: impl FnMut(PeerPose<'_>)) {
+        self.realtime.read().poses().for_each(read);
+    }
+
+    /// Leaves the room. Events that were sent before still arrive, and the other peers see the
+    /// leave at once. Takes at most 2.2 s.
+    pub async fn leave(&self) {
+        self.client.change(RoomClient::leave);
+        self.client.wait_for(|client, _| client.session().is_closed().then_some(())).await;
+        // The process may end right after this call, so let the last packets go out first.
+        let _ = tokio::time::timeout(DRAIN, self.endpoint.get().wait_idle()).await;
+    }
+
+    fn send(
+        &self,
+        kind: MessageKind,
+        newest_wins: bool,
+        to: &To,
+        ApplicationKey { channel, key }: ApplicationKey,
+        payload: Vec<u8>,
+    ) -> Result<(), SendError> {
+        if payload.len() > limits::MAX_PAYLOAD {
+            return Err(SendError::TooLarge { len: payload.len(), limit: limits::MAX_PAYLOAD });
+        }
+        let target = {
+            let client = self.client.read();
+            if client.is_closed() {
+                return Err(SendError::Closed);
+            }
+            client.realtime_target(to)?
+        };
+        self.realtime.send(OutgoingMessage { kind, newest_wins, target, channel, key, payload });
+        Ok(())
+    }
+}
+
+/// Returns nothing if the send must wait.
+fn not_blocked(sent: Result<(), SendError>) -> Option<Result<(), SendError>> {
+    (sent != Err(SendError::WouldBlock)).then_some(sent)
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.client.change(RoomClient::close);
+    }
+}
