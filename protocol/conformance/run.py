@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Runs the dialogues of this folder against a client.
 
-    python3 protocol/conformance/run.py [--only NAME] [--jobs N] -- ADAPTER ARGS...
-    python3 protocol/conformance/run.py --self-test
+    protocol/conformance/conformance --client CMD [--only NAME] [--jobs N]
+    protocol/conformance/conformance --self-test
 
-ADAPTER is a program that uses the client under test and speaks the JSON lines that README.md
+CMD is the command line of an adapter, a program that uses the client under test and speaks the JSON lines that README.md
 describes. Each dialogue starts its own. Prints a line for each dialogue. The exit code is 0 if all
 dialogues passed or were skipped because the client lacks what they need, 1 if one failed, and 2 if
-the command line is wrong.
+the command line is wrong. `python3 protocol/conformance/run.py -- ADAPTER ARGS...` does the same.
 
 --self-test runs the client mini.py, which must pass, and then plants faults, each of which a
 dialogue must find.
@@ -18,6 +18,7 @@ Needs Python 3.11 and the package aioquic.
 import argparse
 import asyncio
 import logging
+import shlex
 import sys
 
 import self_test
@@ -26,6 +27,7 @@ from runner import JOBS, dialogues, run_all
 
 def main():
     parser = argparse.ArgumentParser(description="Runs the dialogues against a client.")
+    parser.add_argument("--client", metavar="CMD", help="command line of the client's adapter")
     parser.add_argument("--only", action="append", help="name of a dialogue; may be repeated")
     parser.add_argument("--jobs", type=int, default=JOBS, help="dialogues at the same time")
     parser.add_argument("--self-test", action="store_true", help="check that faults are found")
@@ -36,9 +38,13 @@ def main():
     if options.self_test:
         return asyncio.run(self_test.run_all())
     found = dialogues(options.only)
-    if not options.adapter or not found:
-        parser.error("give an adapter behind --, and names of dialogues that exist")
-    verdicts = asyncio.run(run_all(found, options.adapter, options.jobs))
+    try:
+        adapter = shlex.split(options.client) if options.client else options.adapter
+    except ValueError as error:
+        parser.error(f"--client: {error}")
+    if not adapter or not found:
+        parser.error("give the command line of an adapter with --client, and names of dialogues that exist")
+    verdicts = asyncio.run(run_all(found, adapter, options.jobs))
     count = lambda wanted: sum(verdict == wanted for verdict, _ in verdicts.values())
     print(f"{count('passed')} passed, {count('skipped')} skipped, {count('FAILED')} failed")
     return 1 if count("FAILED") else 0

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo build -p nucleus-client --example conformance
-//! python3 protocol/conformance/run.py -- target/debug/examples/conformance
+//! protocol/conformance/conformance --client target/debug/examples/conformance
 //! ```
 
 #![expect(clippy::print_stdout, reason = "this program speaks through its standard output")]
