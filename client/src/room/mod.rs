@@ -330,11 +330,22 @@ impl Room {
 
     /// Returns the next event as [`Room::next`] does, but never waits: `None` if there is none now.
     pub fn try_next(&self) -> Option<RoomEvent> {
+        self.take(|_| true)
+    }
+
+    /// Takes the next event. Drops realtime events that `wants` does not select.
+    fn take(&self, wants: impl Fn(&RoomEvent) -> bool) -> Option<RoomEvent> {
         if self.is_over.load(Ordering::Relaxed) {
             return None;
         }
         let Some(event) = self.client.take_event() else {
-            return next_realtime_event(&mut self.realtime.read(), self.realtime.clock.now());
+            let (now, mut realtime) = (self.realtime.clock.now(), self.realtime.read());
+            loop {
+                let event = next_realtime_event(&mut realtime, now)?;
+                if wants(&event) {
+                    return Some(event);
+                }
+            }
         };
         if matches!(event, RoomEvent::Closed { .. }) {
             self.is_over.store(true, Ordering::Relaxed);
@@ -354,10 +365,8 @@ impl Room {
     /// # }
     /// ```
     pub fn poll(&self) -> impl Iterator<Item = RoomEvent> + use<'_> {
-        let is_pose = |event: &RoomEvent| matches!(event, RoomEvent::Pose { .. });
-        std::iter::from_fn(|| self.try_next())
-            .take(EVENTS_PER_POLL)
-            .filter(move |event| !is_pose(event))
+        let is_other = |event: &RoomEvent| !matches!(event, RoomEvent::Pose { .. });
+        std::iter::from_fn(move || self.take(is_other)).take(EVENTS_PER_POLL)
     }
 
     /// Calls `read` with the newest pose of each peer and key. The pose of a peer that sends nothing
