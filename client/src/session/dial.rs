@@ -1,6 +1,6 @@
 //! Connects to the first of a server's addresses that answers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nucleus_client_core::session::{AddressRace, JoinError};
@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::end::connection_end;
+use super::reachable::{self, unspecified};
 use crate::address::{ResolvedServer, resolve};
 use crate::until::until;
 
@@ -27,13 +28,9 @@ impl SessionSockets {
         if let SessionSockets::Shared(endpoint) = self {
             return Ok(endpoint.clone());
         }
-        let unreachable =
-            |error: std::io::Error| JoinError::Unreachable { server, reason: error.to_string() };
-        // QUIC would repeat its packets in silence where the system knows no route.
-        UdpSocket::bind(unspecified(server))
-            .and_then(|socket| socket.connect(server))
-            .map_err(unreachable)?;
-        quinn::Endpoint::client(unspecified(server)).map_err(unreachable)
+        reachable::check(server)?;
+        quinn::Endpoint::client(unspecified(server))
+            .map_err(|error| JoinError::Unreachable { server, reason: error.to_string() })
     }
 }
 
@@ -44,8 +41,11 @@ pub enum ServerNames {
     /// the last time are used: a name service may fail too.
     LookedUp(LastLookup),
     /// The function returns the addresses, at each try.
-    By(Arc<dyn Fn(&str) -> Result<ResolvedServer, JoinError> + Send + Sync>),
+    By(Arc<Lookup>),
 }
+
+/// Returns the addresses of a server, `host:port`.
+pub type Lookup = dyn Fn(&str) -> Result<ResolvedServer, JoinError> + Send + Sync;
 
 /// The name that was looked up last, with its addresses.
 #[derive(Clone, Debug, Default)]
@@ -177,13 +177,4 @@ fn start(
     let endpoint = sockets.for_address(address)?;
     let connecting = endpoint.connect_with(config, address, name);
     Ok((endpoint, connecting.map_err(|error| JoinError::Connect(error.to_string()))?))
-}
-
-/// Returns the unspecified local address of the same address family as `remote`, with port 0.
-pub(crate) fn unspecified(remote: SocketAddr) -> SocketAddr {
-    let ip = match remote.ip() {
-        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-    };
-    SocketAddr::new(ip, 0)
 }

@@ -10,13 +10,14 @@ mod end;
 mod error;
 mod handle;
 mod io;
+mod reachable;
 mod room_session;
 mod suites;
 mod tls;
 
 pub use crate::address::ResolvedServer;
-pub(crate) use dial::{CurrentEndpoint, unspecified};
-pub use dial::{LastLookup, ServerNames, SessionSockets};
+pub(crate) use dial::CurrentEndpoint;
+pub use dial::{LastLookup, Lookup, ServerNames, SessionSockets};
 pub use driver::{DriverStep, SessionDriver, SessionNetwork};
 pub use error::ConnectError;
 pub use handle::ClientHandle;
@@ -25,6 +26,7 @@ pub use nucleus_client_core::session::{
     Backoff, Capabilities, DrivenClient, JoinError, LONGEST_PATIENCE, LinkError, ProtocolError,
     ReturnTicket, SendError, To, may_reconnect,
 };
+pub(crate) use reachable::unspecified;
 pub use room_session::{RoomSession, RoomSessionStep, link_config};
 pub use suites::offered_suites;
 pub use tls::{Trust, TrustConfig, client_config};

@@ -5,7 +5,11 @@
 //! `cargo test --release -p nucleus-client --test frames -- --nocapture`
 
 #![allow(unsafe_code, reason = "counting allocations takes an allocator")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 mod allocator;
 #[path = "../e2e/support.rs"]
