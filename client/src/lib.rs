@@ -58,7 +58,7 @@ pub use nucleus_protocol::realtime::pose::{Pose, PoseError, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
 pub use nucleus_protocol::session::{Code, Features};
 pub use nucleus_protocol::time::Time;
-pub use realtime::PeerPose;
+pub use realtime::{ConnectionFigures, ConnectionQuality, PeerPose};
 pub use room::{Room, RoomStats};
 pub use rooms::{Query, RoomOptions, RoomSelection};
 pub use roster::{PeerId, PeerInfo, Presence, Roster, Slot};

@@ -10,7 +10,7 @@ use nucleus_protocol::time::Time;
 
 use crate::moderation::Audit;
 use crate::realtime::speaking::SpeakingChange;
-use crate::realtime::{MessageView, Realtime, RealtimeReport};
+use crate::realtime::{ConnectionQuality, MessageView, Realtime, RealtimeReport};
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
 
@@ -187,6 +187,9 @@ pub enum RoomEvent {
     /// Realtime messages changed their path. `true`: the realtime port stopped answering, and
     /// realtime messages travel inside the session. `false`: the realtime port answers again.
     Fallback(bool),
+    /// The connection became better or worse, for an indicator. Reported after a few seconds with
+    /// the new quality, and a lost session at once. `Room::connection` has the figures.
+    Quality(ConnectionQuality),
     /// The room is closed. This is the last event.
     Closed {
         /// The reason that the server or this client gave; `None` if the connection was lost
@@ -287,6 +290,7 @@ pub fn next_realtime_event(realtime: &mut Realtime, now: Time) -> Option<RoomEve
         Some(RealtimeReport::Fallback(on_fallback)) => {
             return Some(RoomEvent::Fallback(on_fallback));
         }
+        Some(RealtimeReport::Quality(quality)) => return Some(RoomEvent::Quality(quality)),
         Some(RealtimeReport::Speaking(SpeakingChange { peer, speaking, level })) => {
             return Some(RoomEvent::Speaking { peer, speaking, level });
         }

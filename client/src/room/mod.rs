@@ -19,7 +19,7 @@ use nucleus_protocol::time::Time;
 use crate::event::{RoomEvent, next_realtime_event};
 use crate::on_drop::OnDrop;
 use crate::realtime::driver::DriverShared;
-use crate::realtime::{OutgoingMessage, PeerPose, RealtimeCounters};
+use crate::realtime::{ConnectionFigures, OutgoingMessage, PeerPose, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo};
 use crate::session::{ClientHandle, CurrentEndpoint, ReturnTicket, SendError, To};
 use crate::token;
@@ -114,6 +114,12 @@ impl Room {
     /// Returns the round-trip time of the realtime plane. `None` until it is measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.realtime.read().link().rtt()
+    }
+
+    /// Returns how good the connection is, with the figures behind it: losses in both directions and
+    /// the round trip. [`RoomEvent::Quality`] reports each change.
+    pub fn connection(&self) -> ConnectionFigures {
+        self.realtime.read().connection()
     }
 
     /// Returns the counters of dropped messages.

@@ -91,3 +91,12 @@ impl LinkCounters {
         self.rejected[reason as usize] += 1;
     }
 }
+
+/// How many datagrams of one direction have arrived on the realtime port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramCounts {
+    /// Largest packet number received; 0 before the first.
+    pub largest: u32,
+    /// Number of authentic datagrams received, wrapping.
+    pub received: u32,
+}

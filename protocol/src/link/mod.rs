@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use client::ClientSide;
 pub use clock::ClockSync;
-pub use counters::{Exhausted, LinkCounters, Rejected, Withheld};
+pub use counters::{DatagramCounts, Exhausted, LinkCounters, Rejected, Withheld};
 pub use input::Messages;
 use keys::{Direction, PhaseSecret};
 pub use keys::{RootSecret, Suite};
@@ -306,6 +306,11 @@ impl Link {
     /// Returns when the last authentic datagram arrived.
     pub fn last_received(&self) -> Option<Time> {
         self.last_received
+    }
+
+    /// Returns how many datagrams have arrived from the other end on the realtime port.
+    pub fn received_counts(&self) -> DatagramCounts {
+        DatagramCounts { largest: self.recv.largest(), received: self.recv.received() }
     }
 
     /// Returns the client's smoothed round trip, without the server's processing time. `None` on a

@@ -5,6 +5,7 @@ mod inbox;
 mod lists;
 mod message;
 mod plane;
+mod quality;
 mod recent;
 mod reports;
 mod sequences;
@@ -14,4 +15,5 @@ mod tests;
 
 pub use message::{MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage};
 pub use plane::Realtime;
+pub use quality::{ConnectionFigures, ConnectionQuality};
 pub use reports::RealtimeReport;

@@ -30,6 +30,7 @@ use super::inbox::{Inbox, InboxCounters};
 use super::message::{
     MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage, StreamKey,
 };
+use super::quality::{ConnectionFigures, QualityMeter};
 use super::recent::RecentMap;
 use super::reports::{RealtimeReport, RealtimeReports};
 use super::sequences::SenderHistory;
@@ -53,6 +54,7 @@ pub struct Realtime {
     held: VecDeque<HeldMessage>,
     inbox: Inbox,
     reports: RealtimeReports,
+    quality: QualityMeter,
     /// Whether there is a session. Without one, nothing is known of the realtime port.
     is_connected: bool,
     counters: RealtimeCounters,
@@ -80,6 +82,7 @@ impl Realtime {
             held: VecDeque::new(),
             inbox: Inbox::default(),
             reports: RealtimeReports::default(),
+            quality: QualityMeter::default(),
             is_connected: true,
             counters: RealtimeCounters::default(),
             earlier_rejected: 0,
@@ -95,6 +98,7 @@ impl Realtime {
         self.earlier_rejected += self.link.counters().rejected.iter().sum::<u64>();
         self.link = link;
         self.is_connected = true;
+        self.quality.relink();
         if !same_room {
             self.reports.forget_all();
             self.senders.clear();
@@ -107,6 +111,7 @@ impl Realtime {
     /// Notes that the session is lost. [`Self::relink`] follows, or nothing.
     pub fn disconnect(&mut self) {
         self.is_connected = false;
+        self.quality.disconnect().into_iter().for_each(|quality| self.reports.set_quality(quality));
     }
 
     /// Tells the link that this machine's network has changed. The link then sends at once, with
@@ -218,6 +223,9 @@ impl Realtime {
         let route = self.link.poll_output(now, out);
         if route.is_none() && self.is_connected && !self.link.is_undecided(now) {
             self.reports.set_on_fallback(self.link.on_fallback(now));
+            if let Some(quality) = self.quality.evaluate(now, &self.link) {
+                self.reports.set_quality(quality);
+            }
         }
         route
     }
@@ -230,6 +238,11 @@ impl Realtime {
     /// Returns whether a report or a message waits for the application.
     pub fn has_event(&self) -> bool {
         !self.reports.is_empty() || self.inbox.waiting() > 0
+    }
+
+    /// Returns what is known of the connection.
+    pub fn connection(&self) -> ConnectionFigures {
+        self.quality.figures()
     }
 
     /// Returns the peers that are speaking.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::time::Time;
 
+use super::quality::ConnectionQuality;
 use super::speaking::{Speaking, SpeakingChange};
 use crate::roster::PeerId;
 
@@ -20,6 +21,8 @@ pub enum RealtimeReport {
     /// Messages changed their path: whether they travel inside the session now, because the
     /// realtime port does not answer.
     Fallback(bool),
+    /// The connection became better or worse.
+    Quality(ConnectionQuality),
 }
 
 /// The reports that wait for the application.
@@ -30,6 +33,8 @@ pub(super) struct RealtimeReports {
     on_fallback: bool,
     /// Whether `on_fallback` has changed since the application was told.
     fallback_changed: bool,
+    /// The newest quality that the application was not told.
+    quality: Option<ConnectionQuality>,
 }
 
 impl RealtimeReports {
@@ -82,14 +87,21 @@ impl RealtimeReports {
         self.on_fallback = on_fallback;
     }
 
+    pub(super) fn set_quality(&mut self, quality: ConnectionQuality) {
+        self.quality = Some(quality);
+    }
+
     pub(super) fn take(&mut self) -> Option<RealtimeReport> {
         if std::mem::take(&mut self.fallback_changed) {
             return Some(RealtimeReport::Fallback(self.on_fallback));
+        }
+        if let Some(quality) = self.quality.take() {
+            return Some(RealtimeReport::Quality(quality));
         }
         self.changes.pop_front().map(RealtimeReport::Speaking)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && !self.fallback_changed
+        self.changes.is_empty() && !self.fallback_changed && self.quality.is_none()
     }
 }

@@ -306,6 +306,7 @@ impl RoomClient {
         self.end_requests();
         self.renewal.end_all(RenewError::Closed);
         self.outbox.clear();
+        (self.token_wanted_at, self.waits_for_token) = (None, None);
     }
 
     /// Reports the changes to the application, then completes the requests that waited for them.

@@ -180,16 +180,18 @@ impl LaneBacklog {
     fn attach(&mut self, taken: u32, new_peer: bool, same_room: bool) {
         if new_peer {
             // Events that the earlier peer wrote are lost, and so are the remaining pieces of a
-            // message that it had started.
-            let rest = self.events.iter().skip(self.written);
+            // message that it had started. The server may have had the one that was being written,
+            // too: sent again, it would arrive twice.
+            let rest = self.events.iter().skip(self.sent());
             let started = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
-            self.events.drain(..self.written + started);
+            self.events.drain(..self.sent() + started);
             self.first = taken;
         } else {
             self.forget(taken);
         }
         if !same_room {
-            self.events.retain(|event| !matches!(event.to, To::Peers(_)));
+            // In another instance of the room, the numbers mean other peers.
+            self.events.retain(|event| !matches!(event.to, To::Peer(_) | To::Peers(_)));
         }
         (self.written, self.writing, self.written_bytes) = (0, false, 0);
         self.waiting_bytes = self.events.iter().map(QueuedEvent::cost).sum();
