@@ -19,15 +19,17 @@
 //! An application in a room needs only [`connect`] and [`Room`]. With [`enter`] and [`Social`] an
 //! application can be called outside of rooms, and can call others.
 //!
-//! Both are built on these modules, each of which can be used alone:
-//!
 //! | module | content |
 //! |---|---|
-//! | [`session`] | the QUIC sessions in rooms and outside, without the realtime plane |
-//! | [`realtime`] | the rules of the realtime plane, without a socket |
+//! | [`event`] | the events of a room |
 //! | [`roster`] | the peers of a room |
 //! | [`mod@state`] | a room's shared state |
+//! | [`realtime`] | poses and other messages of the realtime plane |
+//! | [`moderation`] | the acts of moderation |
 //! | [`token`] | what a client may read from its own join token |
+//!
+//! The rules are in the crate `nucleus-client-core`, which has no sockets, threads and clocks. An
+//! SDK for another engine drives them with what that engine has.
 //!
 //! The crate contains no platform-specific code: it builds for Windows, Android, macOS and Linux.
 
@@ -38,6 +40,8 @@ mod on_drop;
 mod provider;
 pub mod realtime;
 mod room;
+// For load generators and benches. It names types of quinn, and may change with every version.
+#[doc(hidden)]
 pub mod session;
 mod social;
 mod until;
