@@ -160,7 +160,9 @@ impl DrivenClient for RoomClient {
 
     fn deadline(&self) -> Option<Time> {
         let token = self.token_wanted_at.filter(|_| !self.is_behind);
-        let leave = self.leaves_at.filter(|_| self.session.is_running());
+        // A lost session does not delay the leave.
+        let has_left = self.session.is_leaving() || self.session.is_closed();
+        let leave = self.leaves_at.filter(|_| !has_left);
         [self.session.deadline(), token, leave].into_iter().flatten().min()
     }
 
@@ -230,12 +232,18 @@ impl RoomClient {
 
     /// Applies the session's steps, and sends what can be sent.
     fn advance(&mut self, now: Time) {
+        self.apply_steps(now);
+        self.send_waiting(now);
+        // A leave without a session has closed the client.
+        self.apply_steps(now);
+    }
+
+    fn apply_steps(&mut self, now: Time) {
         loop {
             self.set_behind(self.events.is_full());
             let Some(step) = self.session.next_step(now) else { break };
             self.apply(now, step);
         }
-        self.send_waiting(now);
     }
 
     /// Sets whether the application is too far behind with its events. The session is then not

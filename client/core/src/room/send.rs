@@ -135,14 +135,14 @@ impl RoomClient {
             }
         }
         if let Some(muted) = self.muted.unsent()
-            && self.can_request().is_ok()
+            && self.can_send_setting()
         {
             let act = if muted { act::MUTE_SELF } else { act::UNMUTE_SELF };
             let number = self.send_moderation(act, 0, 0);
             self.muted.sent(number);
         }
         if let Some(groups) = self.groups.unsent()
-            && self.can_request().is_ok()
+            && self.can_send_setting()
         {
             let number = self.requests.start();
             self.session.send(encode(&Subscribe { request: number, groups: groups.0 }));
@@ -153,6 +153,12 @@ impl RoomClient {
             // The outbox stays: acknowledgements may still come.
             self.session.leave(now);
         }
+    }
+
+    /// Returns whether a desired setting can be sent now. Results that their callers have not taken
+    /// do not matter: at most one request of each setting is pending.
+    fn can_send_setting(&self) -> bool {
+        !self.is_closed() && !self.is_behind && self.session.can_send()
     }
 
     /// Requests changes of the state. [`Self::take_result`] returns the outcome: the version of the
@@ -242,6 +248,8 @@ impl RoomClient {
 
     /// Mutes or unmutes this client at the server, now or when there is a session.
     pub fn set_muted(&mut self, now: Time, muted: bool) -> SettingNumber {
+        // The reply to a value that this one replaces has no meaning any more.
+        self.muted.request().into_iter().for_each(|replaced| self.requests.forget(replaced));
         let setting = self.muted.set(muted);
         self.advance(now);
         setting
@@ -255,6 +263,7 @@ impl RoomClient {
 
     /// Subscribes to these groups and unsubscribes from all others, now or when there is a session.
     pub fn subscribe(&mut self, now: Time, groups: GroupSet) -> SettingNumber {
+        self.groups.request().into_iter().for_each(|replaced| self.requests.forget(replaced));
         let setting = self.groups.set(groups);
         self.advance(now);
         setting

@@ -55,10 +55,12 @@ impl Joining {
 }
 
 impl ClientSession {
-    /// Answers [`SessionStep::NotJoined`]: the same server is asked again at once.
+    /// Answers [`SessionStep::NotJoined`]: the same server is asked again at once. The owner may
+    /// have waited for long before, for example for a token, so the time for the join begins anew.
     pub fn join_again(&mut self, now: Time) {
         if let Phase::Joining(joining) = &mut self.phase {
             joining.attempt = Attempt::Pausing(now);
+            joining.deadline = now + JOIN_TIMEOUT;
             self.attempt_timeout(now);
         }
     }

@@ -330,6 +330,11 @@ impl ClientSession {
         matches!(self.phase, Phase::Running)
     }
 
+    /// Returns whether the client has said that it leaves, and waits for the close.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving(_))
+    }
+
     /// Returns whether the session is closed for good.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
