@@ -1,6 +1,7 @@
 //! [`ConnectionIo`]: reads and writes the streams of a QUIC connection for a client.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,6 +12,7 @@ use nucleus_client_core::session::{
 use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::io::ReadBuf;
 
 /// Bytes to ask for in one read, so that a read returns several small messages.
 const READ_AHEAD: usize = 16 << 10;
@@ -136,17 +138,15 @@ impl ConnectionIo {
                 if client.session().rank(source) != rank || !client.session().wants(source) {
                     continue;
                 }
-                let mut buffer = [0; READ_AHEAD];
-                let Poll::Ready(read) = stream.poll_read(cx, &mut buffer) else { continue };
-                let is_broken = read.is_err();
-                match read {
-                    Ok(len) if len > 0 => {
-                        client.handle(now, SessionInput::Bytes(source, &buffer[..len]));
-                    }
-                    _ => {
-                        self.readers.remove(at);
-                        client.handle(now, SessionInput::StreamEnded { source, is_broken });
-                    }
+                let mut memory = [MaybeUninit::uninit(); READ_AHEAD];
+                let mut buffer = ReadBuf::uninit(&mut memory);
+                let Poll::Ready(read) = stream.poll_read_buf(cx, &mut buffer) else { continue };
+                if read.is_ok() && !buffer.filled().is_empty() {
+                    client.handle(now, SessionInput::Bytes(source, buffer.filled()));
+                } else {
+                    self.readers.remove(at);
+                    let is_broken = read.is_err();
+                    client.handle(now, SessionInput::StreamEnded { source, is_broken });
                 }
                 return Poll::Ready(());
             }
