@@ -218,7 +218,7 @@ impl ConnectOptions {
     /// Sets where fresh tokens come from, for example a request to the application's backend. The
     /// client asks before the ticket of its session ends, and when a server refuses a token during
     /// a return; also for the first token, if an empty one was given. `None` means that there is no
-    /// token now. Default: the application is asked with
+    /// token now: the client asks again after a pause, as long as its patience lasts. Default: the application is asked with
     /// [`RoomEvent::TokenWanted`](crate::RoomEvent::TokenWanted).
     pub fn token_provider<F>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -229,11 +229,10 @@ impl ConnectOptions {
     }
 
     /// Resumes the session of a ticket that [`Room::ticket`] exported, for example before the
-    /// process was started again. The room is the ticket's. If the server no longer has the
-    /// participant, the client joins the room as a new peer.
+    /// process was started again. The room is the ticket's, whatever the other options say. If the
+    /// server no longer has the participant, the client joins the room as a new peer.
     /// [`RoomEvent::Resumed`](crate::RoomEvent::Resumed) tells that the session was resumed.
     pub fn ticket(mut self, ticket: ReturnTicket) -> Self {
-        self.room = Some(ticket.room.clone());
         self.ticket = Some(ticket);
         self
     }
@@ -257,6 +256,10 @@ impl ConnectOptions {
         if let Some(capacity) = self.capacity {
             selection.options = selection.options.capacity(capacity);
         }
+        let (room, selection) = match &self.ticket {
+            Some(ticket) => (ticket.room.clone(), selection.for_rejoin()),
+            None => (room, selection),
+        };
         RoomJoin {
             token: self.server.token.clone(),
             room,
@@ -286,8 +289,9 @@ impl fmt::Debug for ConnectOptions {
 ///
 /// # Errors
 /// * [`ConnectError::Trust`] if the trusted certificates are unusable.
-/// * [`ConnectError::Socket`] if a local UDP socket cannot be opened.
-/// * [`ConnectError::Join`] if the server has no address, did not answer or refused the join.
+/// * [`ConnectError::Join`] if the server has no address, cannot be reached, did not answer or
+///   refused the join.
+/// * [`ConnectError::Socket`] if the socket of the realtime plane cannot be opened.
 /// * [`ConnectError::Link`] if the server's parameters for the realtime plane are unusable.
 pub async fn connect(mut options: ConnectOptions) -> Result<Room, ConnectError> {
     options.server.provide_token().await;

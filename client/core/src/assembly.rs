@@ -28,6 +28,8 @@ pub struct BulkAssembly {
 struct IncompleteMessage {
     /// Position of this message in the order of all started messages.
     number: u64,
+    /// Sequence of the first piece.
+    first: u64,
     payload: Vec<u8>,
 }
 
@@ -42,7 +44,7 @@ impl BulkAssembly {
             // this crate never do that.
             self.dropped += u64::from(previous.is_some());
             self.started += 1;
-            IncompleteMessage { number: self.started, payload: Vec::new() }
+            IncompleteMessage { number: self.started, first: piece.sequence, payload: Vec::new() }
         } else {
             let Some(previous) = previous else {
                 self.dropped += u64::from(last);
@@ -76,6 +78,11 @@ impl BulkAssembly {
             self.incomplete.remove(&oldest);
         }
         self.incomplete.insert(from, message);
+    }
+
+    /// Returns whether a message is incomplete whose first piece has this sequence or a smaller one.
+    pub fn has_begun_by(&self, sequence: u64) -> bool {
+        self.incomplete.values().any(|message| message.first <= sequence)
     }
 
     /// Forgets all incomplete messages: pieces were lost, or peer ids now mean other peers.

@@ -139,8 +139,9 @@ impl Room {
     }
 
     /// Returns what resumes this client's session, for example after the process was started again:
-    /// hand it to [`ConnectOptions::ticket`](crate::ConnectOptions::ticket). Export it again from
-    /// time to time: it says which events were received. `None` while the client has no ticket.
+    /// hand it to [`ConnectOptions::ticket`](crate::ConnectOptions::ticket). It says which events the
+    /// application has taken, and each session has another one, so export it after every event that
+    /// must not come again. `None` while the client has no ticket.
     pub fn ticket(&self) -> Option<ReturnTicket> {
         self.client.read().ticket()
     }
@@ -304,7 +305,7 @@ impl Room {
     pub async fn renew(&self, token: impl Into<String>) -> Result<(), RenewError> {
         let token = token::trimmed(&token.into());
         let renewal = self.client.change(|client, _| client.renew(token))?;
-        let _forget = OnDrop(|| self.client.read().forget_renewal(renewal));
+        let _forget = OnDrop(|| self.client.change(|client, _| client.forget_renewal(renewal)));
         self.client.wait_for(|client, _| client.take_renewal(renewal)).await
     }
 

@@ -205,7 +205,8 @@ impl Room {
             is_ready.then(|| start(client, now))
         });
         let request = started.await?;
-        let _forget = OnDrop(|| self.client.read().forget(request));
+        // Wakes those who wait for its place.
+        let _forget = OnDrop(|| self.client.change(|client, _| client.forget(request)));
         self.client.wait_for(|client, _| client.take_result(request)).await
     }
 }

@@ -12,9 +12,7 @@ use super::Room;
 use crate::provider::TokenProvider;
 use crate::realtime::Realtime;
 use crate::realtime::driver::{Driver, DriverShared, NewConnection};
-use crate::session::{
-    ConnectError, CurrentEndpoint, DriverStep, LinkError, SessionDriver, link_config,
-};
+use crate::session::{ConnectError, CurrentEndpoint, DriverStep, SessionDriver, link_config};
 
 /// New connections that may wait for the realtime task, which takes them without delay.
 const NEW_CONNECTIONS: usize = 4;
@@ -135,7 +133,8 @@ impl RoomTask {
             current.set(endpoint.clone());
             shared.change(|realtime, now| realtime.relink(open_link(now), same_room));
             // Fails only if the realtime task has ended, which it does not before this one.
-            return connections.send(connection).await.map_err(|_| LinkError::Keys.into());
+            let _ = connections.send(connection).await;
+            return Ok(());
         }
         let current = CurrentEndpoint::new(endpoint.clone());
         let realtime = Realtime::new(open_link(clock.now()));

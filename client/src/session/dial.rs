@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nucleus_client_core::session::{AddressRace, JoinError};
 use nucleus_protocol::time::Time;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::end::connection_end;
 use super::reachable::{self, unspecified};
@@ -33,6 +34,12 @@ impl SessionSockets {
             .map_err(|error| JoinError::Unreachable { server, reason: error.to_string() })
     }
 }
+
+/// Longest lookup of a name whose addresses are known from before.
+const KNOWN_LOOKUP: Duration = Duration::from_secs(3);
+/// Longest lookup of another name. The resolvers of operating systems ask another name server after
+/// five seconds.
+const FIRST_LOOKUP: Duration = Duration::from_secs(9);
 
 /// How the names of servers become addresses.
 #[derive(Clone)]
@@ -72,7 +79,15 @@ impl ServerNames {
             ServerNames::By(lookup) => return lookup(server),
             ServerNames::LookedUp(last) => last,
         };
-        let found = resolve(server).await;
+        let is_known = || {
+            let last = last.0.lock().unwrap_or_else(PoisonError::into_inner);
+            last.as_ref().is_some_and(|(name, _)| name == server)
+        };
+        let patience = if is_known() { KNOWN_LOOKUP } else { FIRST_LOOKUP };
+        let found = timeout(patience, resolve(server)).await.unwrap_or_else(|_| {
+            let reason = "the name service does not answer".to_owned();
+            Err(JoinError::NoAddress { server: server.to_owned(), reason })
+        });
         let mut last = last.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (found, &*last) {
             (Ok(resolved), _) => {

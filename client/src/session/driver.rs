@@ -152,25 +152,32 @@ impl<C: DrivenClient + Send + 'static> SessionDriver<C> {
         let (deadline, wants_stream, wants_end) = {
             let client = client.read();
             let session = client.session();
-            (client.deadline(), session.wants_stream(), session.wants_end())
+            let end = io.as_ref().and_then(|io| io.end.as_ref());
+            let wants_end = end.is_some_and(|end| session.wants_end(end));
+            (client.deadline(), session.wants_stream(), wants_end)
         };
         let due = deadline.and_then(|at| clock.instant(at));
         if let Some(io) = io {
             let connection = io.connection.clone();
+            let has_ended = io.end.is_some();
             tokio::select! {
                 biased;
-                () = client.changed() => {}
                 // On an error, continue. The connection's end says why.
-                Ok(stream) = connection.accept_uni(), if wants_stream => {
+                Ok(stream) = connection.accept_uni(), if wants_stream && !has_ended => {
                     let number = io.accept(stream);
                     client.read().handle(clock.now(), SessionInput::StreamOpened(number));
                 }
                 () = poll_fn(|cx| io.poll(cx, clock.now(), &mut *client.read())) => {}
-                // After the streams, so that everything that arrived before the end counts.
-                end = connection.closed(), if wants_end => {
-                    let end = connection_end(end);
-                    self.io = None;
-                    client.read().handle(clock.now(), SessionInput::Closed(end));
+                () = client.changed() => {}
+                // The streams are read once more after the end, so that everything that arrived
+                // before counts.
+                end = connection.closed(), if !has_ended => {
+                    io.end.get_or_insert_with(|| connection_end(end));
+                }
+                () = std::future::ready(()), if wants_end => {
+                    if let Some(end) = self.io.take().and_then(|io| io.end) {
+                        client.read().handle(clock.now(), SessionInput::Closed(end));
+                    }
                 }
                 () = until(due) => client.read().handle_timeout(clock.now()),
             }

@@ -9,12 +9,6 @@ pub enum ConnectError {
     /// A local socket could not be opened.
     #[error("no local UDP socket: {0}")]
     Socket(#[from] std::io::Error),
-    /// Neither the options nor the token say which certificate to trust.
-    #[error(
-        "no server certificate is trusted: use a token that contains a pin \
-         (`nucleus token` of a development server creates one), a pin or a CA file"
-    )]
-    NoTrust,
     /// The given [`Trust`](crate::Trust) is unusable.
     #[error("the trusted certificates are unusable: {0}")]
     Trust(String),

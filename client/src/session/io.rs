@@ -1,17 +1,16 @@
 //! [`ConnectionIo`]: reads and writes the streams of a QUIC connection for a client.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use nucleus_client_core::session::{
-    DrivenClient, SessionInput, StreamAction, StreamSource, StreamTarget,
+    ConnectionEnd, DrivenClient, SessionInput, StreamAction, StreamSource, StreamTarget,
 };
 use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use tokio::io::ReadBuf;
 
 /// Bytes to ask for in one read, so that a read returns several small messages.
@@ -44,6 +43,8 @@ pub(super) struct ConnectionIo {
     writers: [WriteState; 3],
     /// Number of the next stream that the server opens.
     next_stream: u64,
+    /// How the connection has ended. The streams may still have bytes.
+    pub(super) end: Option<ConnectionEnd>,
 }
 
 fn index(target: StreamTarget) -> usize {
@@ -68,6 +69,7 @@ impl ConnectionIo {
             readers: vec![(StreamSource::Control, recv)],
             writers: [WriteState::Idle(send), WriteState::New, WriteState::New],
             next_stream: 0,
+            end: None,
         }
     }
 
@@ -126,9 +128,18 @@ impl ConnectionIo {
         client: &mut C,
     ) -> Poll<()> {
         for target in TARGETS {
-            if let Poll::Ready(input) = poll_write(&mut self.writers[index(target)], target, cx) {
-                client.handle(now, input);
-                return Poll::Ready(());
+            match poll_write(&mut self.writers[index(target)], target, cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(input)) => {
+                    client.handle(now, input);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Err(StreamStopped)) => {
+                    self.connection.close(VarInt::from_u32(Code::Left as u32), b"stopped");
+                    let text = "the server reads a stream no longer".to_owned();
+                    self.end.get_or_insert(ConnectionEnd::Other(text));
+                    return Poll::Ready(());
+                }
             }
         }
         for rank in 0..RANKS {
@@ -155,12 +166,15 @@ impl ConnectionIo {
     }
 }
 
+/// The server has stopped a stream on which the client writes.
+struct StreamStopped;
+
 /// Continues to write. Ready when the action is complete.
 fn poll_write(
     writer: &mut WriteState,
     target: StreamTarget,
     cx: &mut Context<'_>,
-) -> Poll<SessionInput<'static>> {
+) -> Poll<Result<SessionInput<'static>, StreamStopped>> {
     loop {
         match writer {
             WriteState::New | WriteState::Idle(_) | WriteState::Ended => return Poll::Pending,
@@ -173,12 +187,13 @@ fn poll_write(
                 };
             }
             WriteState::Writing(stream, bytes) => {
-                let written: Result<usize, io::Error> =
-                    ready!(Pin::new(stream).poll_write(cx, bytes)).map_err(Into::into);
-                match written {
+                match ready!(Pin::new(stream).poll_write(cx, bytes)) {
                     Ok(len) => bytes.advance(len),
-                    Err(_) => {
+                    Err(error) => {
                         *writer = WriteState::Ended;
+                        if let WriteError::Stopped(_) = error {
+                            return Poll::Ready(Err(StreamStopped));
+                        }
                         continue;
                     }
                 }
@@ -187,13 +202,13 @@ fn poll_write(
                         std::mem::replace(writer, WriteState::Ended)
                 {
                     *writer = WriteState::Idle(stream);
-                    return Poll::Ready(SessionInput::Written(target));
+                    return Poll::Ready(Ok(SessionInput::Written(target)));
                 }
             }
             WriteState::Ending(stopped) => {
                 ready!(stopped.as_mut().poll(cx));
                 *writer = WriteState::Ended;
-                return Poll::Ready(SessionInput::Finished(target));
+                return Poll::Ready(Ok(SessionInput::Finished(target)));
             }
         }
     }

@@ -87,8 +87,8 @@ impl fmt::Debug for EnterOptions {
 ///
 /// # Errors
 /// * [`ConnectError::Trust`] if the trusted certificates are unusable.
-/// * [`ConnectError::Socket`] if a local UDP socket cannot be opened.
-/// * [`ConnectError::Join`] if the server has no address, did not answer or refused the session.
+/// * [`ConnectError::Join`] if the server has no address, cannot be reached, did not answer or
+///   refused the session.
 pub async fn enter(mut options: EnterOptions) -> Result<Social, ConnectError> {
     options.server.provide_token().await;
     let network = options.server.network()?;

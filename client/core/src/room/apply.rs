@@ -11,7 +11,7 @@ use nucleus_protocol::session::{
 };
 use nucleus_protocol::time::Time;
 
-use super::{EVENT_OVERHEAD, GrantedLink, RenewError, RoomClient, RoomOutput};
+use super::{EVENT_OVERHEAD, GrantedLink, RenewError, RoomClient, RoomOutput, WaitingEvent};
 use crate::event::{RoomEvent, Throttle};
 use crate::roster::{PeerId, Roster, RosterChange};
 use crate::session::{
@@ -86,22 +86,34 @@ impl RoomClient {
         if let Some(token) = self.earlier_token.take() {
             self.options.token = token;
             self.session.join_again(now);
-        } else if self.has_token_provider && self.has_joined() {
-            self.waits_for_token = Some(error);
-            self.outputs.push_back(RoomOutput::TokenWanted);
-        } else {
+        } else if !self.has_token_provider || !self.has_joined() {
             self.session.join_failed(now, error);
+        } else if std::mem::take(&mut self.has_fresh_token) {
+            // The caller's token is refused too. After a pause the caller is asked again.
+            self.session.join_failed_for_now(now, error);
+        } else {
+            self.waits_for_token = Some(error);
+            self.ask_provider();
         }
     }
 
-    /// Takes the token that [`RoomOutput::TokenWanted`] asks for; `None` if there is none now.
+    fn ask_provider(&mut self) {
+        if !std::mem::replace(&mut self.is_asking, true) {
+            self.outputs.push_back(RoomOutput::TokenWanted);
+        }
+    }
+
+    /// Takes the token that [`RoomOutput::TokenWanted`] asks for; `None` if there is none now. A
+    /// client that comes back asks again after a pause, as long as its patience lasts.
     pub fn take_token(&mut self, now: Time, token: Option<String>) {
+        self.is_asking = false;
         match (self.waits_for_token.take(), token) {
             (Some(_), Some(token)) => {
                 self.options.token = token;
+                self.has_fresh_token = true;
                 self.session.join_again(now);
             }
-            (Some(error), None) => self.session.join_failed(now, error),
+            (Some(error), None) => self.session.join_failed_for_now(now, error),
             // The server's answer says whether the token is good; nobody waits for it.
             (None, Some(token)) => {
                 if let Ok(number) = self.renew(token) {
@@ -132,11 +144,14 @@ impl RoomClient {
         self.max_event = usize::try_from(settings.max_event).unwrap_or(usize::MAX);
         self.has_state = features.contains(Features::STATE);
         self.want_token(now, Duration::from_secs(settings.ticket_ttl_s));
-        self.earlier_token = None;
+        (self.earlier_token, self.has_fresh_token) = (None, false);
         self.options.room = String::from_utf8_lossy(&joined.room).into_owned();
         self.options.selection = self.options.selection.for_rejoin();
         let room = self.options.room.clone();
-        self.ticket = ReturnTicket { room, ticket: joined.ticket, last_sequences };
+        // A message that was begun before this process is told as missed, once.
+        let was_partial = std::mem::take(&mut self.ticket.is_partial) && !is_new_peer;
+        let ticket = joined.ticket;
+        self.ticket = ReturnTicket { room, ticket, last_sequences, is_partial: false };
         self.renewal.attach();
         if is_new_peer {
             self.muted.become_new_peer();
@@ -151,7 +166,7 @@ impl RoomClient {
         let peers = if self.keeps_roster { joined.roster } else { Vec::new() };
         let newer = Roster::new(joined.roster_version, peers);
         if is_first {
-            self.begin_first(newer, joined.resumed);
+            self.begin_first(newer, joined.resumed, was_partial);
             return Ok(());
         }
         let changes = self.roster.replace(same_room, newer);
@@ -172,14 +187,14 @@ impl RoomClient {
     }
 
     /// Begins the first session. The peers that are in the room already are not reported.
-    fn begin_first(&mut self, roster: Roster, resumed: u8) {
+    fn begin_first(&mut self, roster: Roster, resumed: u8, was_partial: bool) {
         for peer in roster.iter() {
             self.outputs.push_back(RoomOutput::PeerJoined(peer.slot, peer.id));
         }
         self.roster = roster;
         self.host = self.host();
         if resumed != NEW_PEER {
-            let missed_events = resumed == RESUMED_WITH_LOSS;
+            let missed_events = resumed == RESUMED_WITH_LOSS || was_partial;
             self.push(RoomEvent::Resumed { missed_events }, Cost::Counted);
         }
     }
@@ -265,8 +280,9 @@ impl RoomClient {
         match lane {
             Lane::Events => self.push(event.into(), Cost::Counted),
             Lane::Bulk => {
+                let sequence = event.sequence;
                 if let Some(message) = self.bulk.take(event) {
-                    self.push(message, Cost::Counted);
+                    self.push_with(message, Some(sequence), Cost::Counted);
                 }
             }
         }
@@ -283,7 +299,7 @@ impl RoomClient {
     pub(super) fn ask_for_token(&mut self, within: Option<Duration>) {
         self.token_wanted_at = None;
         if self.has_token_provider {
-            self.outputs.push_back(RoomOutput::TokenWanted);
+            self.ask_provider();
         } else {
             self.push(RoomEvent::TokenWanted { within }, Cost::Counted);
         }
@@ -351,12 +367,20 @@ impl RoomClient {
     }
 
     fn push(&mut self, event: RoomEvent, cost: Cost) {
+        self.push_with(event, None, cost);
+    }
+
+    fn push_with(&mut self, event: RoomEvent, bulk: Option<u64>, cost: Cost) {
         let len = match &event {
             RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
             RoomEvent::State(change) => change.bytes(),
+            RoomEvent::Rejoined { .. } => {
+                self.new_peers_waiting += 1;
+                0
+            }
             _ => 0,
         };
         let cost = if let Cost::Counted = cost { len + EVENT_OVERHEAD } else { 0 };
-        self.events.push(event, cost);
+        self.events.push(WaitingEvent { event, bulk }, cost);
     }
 }

@@ -71,6 +71,13 @@ pub enum RoomOutput {
     TokenWanted,
 }
 
+/// An event that waits for the application.
+struct WaitingEvent {
+    event: RoomEvent,
+    /// Sequence of the last piece, of a message of the bulk lane.
+    bulk: Option<u64>,
+}
+
 /// A client in a room, over all of its sessions.
 pub struct RoomClient {
     session: ClientSession,
@@ -83,8 +90,12 @@ pub struct RoomClient {
     token_wanted_at: Option<Time>,
     /// Whether the caller provides fresh tokens; the application is not asked then.
     has_token_provider: bool,
+    /// Whether the caller has been asked for a token and has not answered.
+    is_asking: bool,
     /// The refusal after which the client waits for a token.
     waits_for_token: Option<JoinError>,
+    /// Whether the newest token of the caller is from this try.
+    has_fresh_token: bool,
     /// The planes and the largest body of the newest connection.
     planes: (u16, Planes),
     me: PeerId,
@@ -108,7 +119,11 @@ pub struct RoomClient {
     bulk: BulkAssembly,
     /// Number of the next object that this client creates.
     next_object: u32,
-    events: EventQueue<RoomEvent>,
+    events: EventQueue<WaitingEvent>,
+    /// Largest sequence of an event that the application has taken, by lane.
+    taken: [u64; 2],
+    /// [`RoomEvent::Rejoined`] events that the application has not taken.
+    new_peers_waiting: u32,
     /// Whether the waiting events have stopped the reading of the session.
     is_behind: bool,
     /// When a leave stops waiting for events that are not written.
@@ -172,7 +187,15 @@ impl DrivenClient for RoomClient {
     }
 
     fn take_event(&mut self, now: Time) -> Option<RoomEvent> {
-        let event = self.events.pop()?;
+        let WaitingEvent { event, bulk } = self.events.pop()?;
+        match &event {
+            RoomEvent::Event { sequence, .. } => self.taken[0] = *sequence,
+            RoomEvent::Rejoined { .. } => {
+                self.taken = [0; 2];
+                self.new_peers_waiting -= 1;
+            }
+            _ => self.taken[1] = bulk.unwrap_or(self.taken[1]),
+        }
         if self.is_behind {
             self.advance(now);
         }
@@ -197,6 +220,7 @@ impl RoomClient {
         let purpose = SessionPurpose::Room;
         let mut session = ClientSession::new(purpose, server, agent, capabilities, patience, seed);
         session.start(now);
+        let taken = options.ticket.as_ref().map_or([0; 2], |ticket| ticket.last_sequences);
         Self {
             session,
             ticket: options.ticket.clone().unwrap_or_default(),
@@ -204,7 +228,9 @@ impl RoomClient {
             earlier_token: None,
             token_wanted_at: None,
             has_token_provider,
+            is_asking: false,
             waits_for_token: None,
+            has_fresh_token: false,
             planes: (0, Planes::Both),
             me: PeerId(0),
             instance: None,
@@ -223,6 +249,8 @@ impl RoomClient {
             bulk: BulkAssembly::default(),
             next_object: 1,
             events: EventQueue::new(WAITING_BYTES, MOST_WAITING),
+            taken,
+            new_peers_waiting: 0,
             is_behind: false,
             leaves_at: None,
             failure: None,
@@ -337,13 +365,15 @@ impl RoomClient {
         self.bulk.dropped()
     }
 
-    /// Returns what resumes this session, for example in another process. Hand it out only when
-    /// this client no longer uses it: the server gives the session to whoever comes last.
+    /// Returns what resumes this session, for example in another process, after the events that the
+    /// application has taken. Hand it out only when this client no longer uses it: the server gives
+    /// the session to whoever comes last.
     pub fn ticket(&self) -> Option<ReturnTicket> {
-        let mut ticket = self.ticket.clone();
-        if self.has_joined() {
-            ticket.last_sequences = self.session.last_sequences();
-        }
+        let is_new = self.new_peers_waiting > 0;
+        let last_sequences = if is_new { [0; 2] } else { self.taken };
+        // The pieces before the last message that was taken do not come again.
+        let is_partial = self.bulk.has_begun_by(last_sequences[1]) || self.ticket.is_partial;
+        let ticket = ReturnTicket { last_sequences, is_partial, ..self.ticket.clone() };
         (!ticket.ticket.is_empty()).then_some(ticket)
     }
 }

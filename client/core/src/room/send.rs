@@ -33,6 +33,7 @@ impl RoomClient {
         payload: &[u8],
     ) -> Result<(), SendError> {
         to.check(channel, payload.len(), self.largest_piece())?;
+        self.check_capacity(Lane::Events)?;
         let event = QueuedEvent { to, channel, piece: 0, payload: payload.into() };
         self.queue(now, Lane::Events, vec![event])
     }
@@ -52,6 +53,7 @@ impl RoomClient {
         if to == To::OthersAndLater {
             return Err(SendError::NotKept);
         }
+        self.check_capacity(Lane::Bulk)?;
         let size = self.largest_piece();
         let event = |(piece, payload): (u8, &[u8])| {
             let (to, payload) = (to.clone(), payload.into());
@@ -78,10 +80,17 @@ impl RoomClient {
         }
     }
 
-    fn queue(&mut self, now: Time, lane: Lane, events: Vec<QueuedEvent>) -> Result<(), SendError> {
+    fn check_capacity(&self, lane: Lane) -> Result<(), SendError> {
         if self.is_closed() {
-            return Err(SendError::Closed);
+            Err(SendError::Closed)
+        } else if !self.can_send(lane) {
+            Err(SendError::WouldBlock)
+        } else {
+            Ok(())
         }
+    }
+
+    fn queue(&mut self, now: Time, lane: Lane, events: Vec<QueuedEvent>) -> Result<(), SendError> {
         if !self.outbox.offer(lane, &mut Some(events)) {
             return Err(SendError::WouldBlock);
         }

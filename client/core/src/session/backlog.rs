@@ -258,6 +258,7 @@ pub fn pieces(payload: &[u8], size: usize) -> impl Iterator<Item = (u8, &[u8])> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roster::PeerId;
 
     fn event(n: u8, piece: u8) -> QueuedEvent {
         QueuedEvent { to: To::All, channel: 0, piece, payload: [n].into() }
@@ -459,5 +460,26 @@ mod tests {
         assert_eq!((waiting(&lane), lane.first), (vec![3, 4], 0));
         lane.attach(0, true, true);
         assert_eq!(waiting(&lane), [3, 4], "a message that was not started may be sent");
+    }
+
+    /// The server may have had the event that was being written.
+    #[test]
+    fn a_half_written_event_is_not_sent_by_somebody_new() {
+        let mut lane = lane(0, [0; 3]);
+        write(&mut lane);
+        assert!(lane.begin_write().is_some());
+        lane.attach(0, true, true);
+        assert_eq!(waiting(&lane), [2]);
+    }
+
+    #[test]
+    fn events_to_named_peers_stay_in_their_room_instance() {
+        let mut lane = lane(0, [0; 3]);
+        lane.events[0].to = To::Peer(PeerId(1));
+        lane.events[1].to = To::Peers(vec![PeerId(1)]);
+        lane.attach(0, true, true);
+        assert_eq!(waiting(&lane), [0, 1, 2]);
+        lane.attach(0, true, false);
+        assert_eq!(waiting(&lane), [2]);
     }
 }

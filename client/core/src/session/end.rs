@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nucleus_protocol::session::Code;
 
-use super::JoinError;
+use super::{JoinError, may_reconnect};
 
 /// How a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,15 @@ pub enum ConnectionEnd {
 }
 
 impl ConnectionEnd {
+    /// Returns whether a client comes back after this end.
+    pub fn may_reconnect(&self) -> bool {
+        match self {
+            ConnectionEnd::ByServer { number, .. } => may_reconnect(Code::from_number(*number)),
+            ConnectionEnd::ByClient => false,
+            _ => true,
+        }
+    }
+
     /// Returns what the end means for a session: a code, if there is one, and a text for a person.
     pub fn reason(self) -> (Option<Code>, String) {
         match self {

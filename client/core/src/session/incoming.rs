@@ -26,8 +26,8 @@ pub enum StreamSource {
     Opened(u64),
 }
 
-/// A message from the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message from the server. Without `Debug`: a fresh ticket is a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub enum ReceivedItem {
     /// A message on the control stream: schema and body.
     Control(Schema, Bytes),

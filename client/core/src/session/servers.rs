@@ -102,11 +102,6 @@ impl ReturnServers {
         next
     }
 
-    /// Returns how many servers are tried before the first one is tried again.
-    pub fn in_turn(&self) -> usize {
-        self.entries.len() + self.named.waiting.len() + 1
-    }
-
     /// Takes the error of a try.
     pub fn failed(&mut self, error: &JoinError) -> NextTry {
         let named = self.named.take(error);

@@ -28,8 +28,7 @@ pub struct ConnectionFacts {
     pub datagram: Option<usize>,
 }
 
-/// An input of a [`ClientSession`](super::ClientSession).
-#[derive(Debug)]
+/// An input of a [`ClientSession`](super::ClientSession). Without `Debug`: the bytes have secrets.
 pub enum SessionInput<'a> {
     /// The server's name has addresses, which are tried one after the other.
     Resolved {
@@ -81,8 +80,8 @@ pub enum SessionOutput {
     },
 }
 
-/// What the owner of a [`ClientSession`](super::ClientSession) applies to what it knows.
-#[derive(Debug)]
+/// What the owner of a [`ClientSession`](super::ClientSession) applies to what it knows. Without
+/// `Debug`: an answer has secrets.
 pub enum SessionStep {
     /// A connection stands: call [`ClientSession::open`](super::ClientSession::open).
     Open {

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nucleus_protocol::limits;
 
-/// The format of [`ReturnTicket::to_text`].
-const FORMAT: u8 = 1;
+/// The format of [`ReturnTicket::to_text`], for whole and for partial tickets.
+const FORMATS: [u8; 2] = [1, 2];
 /// Bytes before the room's name: the format, two sequences, and the length of the name.
 const HEAD: usize = 1 + 2 * 8 + 1;
 /// Most bytes of a ticket. The server's are far smaller.
@@ -21,8 +21,10 @@ pub struct ReturnTicket {
     pub room: String,
     /// The ticket, opaque to the client. Empty: no session is resumed.
     pub(crate) ticket: Vec<u8>,
-    /// Largest sequence received, by lane.
+    /// Largest sequence that the application has taken, by lane.
     pub(crate) last_sequences: [u64; 2],
+    /// Whether pieces of an incomplete bulk message are before that.
+    pub(crate) is_partial: bool,
 }
 
 impl fmt::Debug for ReturnTicket {
@@ -38,7 +40,8 @@ impl ReturnTicket {
         let [events, bulk] = self.last_sequences.map(u64::to_le_bytes);
         let room = self.room.as_bytes();
         let room = &room[..room.len().min(limits::MAX_ROOM_NAME)];
-        let head = [&[FORMAT][..], &events, &bulk, &[room.len() as u8]].concat();
+        let format = FORMATS[usize::from(self.is_partial)];
+        let head = [&[format][..], &events, &bulk, &[room.len() as u8]].concat();
         URL_SAFE_NO_PAD.encode([&head[..], room, &self.ticket].concat())
     }
 
@@ -51,9 +54,12 @@ impl ReturnTicket {
         let (head, rest) = bytes.split_at_checked(HEAD)?;
         let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
         let (room, ticket) = rest.split_at_checked(usize::from(*head.last()?))?;
-        let is_valid = head[0] == FORMAT && !ticket.is_empty() && ticket.len() <= MAX_TICKET;
+        let is_valid =
+            FORMATS.contains(&head[0]) && !ticket.is_empty() && ticket.len() <= MAX_TICKET;
+        let is_partial = head[0] == FORMATS[1];
         let room = String::from_utf8(room.to_vec()).ok().filter(|_| is_valid)?;
-        Some(Self { room, ticket: ticket.to_vec(), last_sequences: [number(1)?, number(9)?] })
+        let (ticket, last_sequences) = (ticket.to_vec(), [number(1)?, number(9)?]);
+        Some(Self { room, ticket, last_sequences, is_partial })
     }
 }
 
@@ -67,6 +73,7 @@ mod tests {
             room: "Konferenz ü".to_owned(),
             ticket: (0..80).collect(),
             last_sequences: [7, u64::MAX],
+            is_partial: true,
         };
         let text = ticket.to_text();
         assert_eq!(ReturnTicket::from_text(&format!(" {text}\n")), Some(ticket.clone()));

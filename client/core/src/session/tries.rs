@@ -103,6 +103,14 @@ impl Tries {
         }
     }
 
+    /// Takes the error of a try after which a later one may help.
+    pub(super) fn failed_for_now(&mut self, now: Time, error: JoinError) {
+        self.failed(now, error);
+        if let Tries::Return(_, Some(tries)) = self {
+            tries.next = NextTry::AfterPause(Duration::ZERO);
+        }
+    }
+
     /// Returns what the client does next. `random` spreads the pauses of many clients.
     pub(super) fn next(&mut self, now: Time, random: u64) -> TryStep {
         match self {

@@ -75,6 +75,8 @@ pub struct SocialClient {
     has_token_provider: bool,
     /// The refusal after which the client waits for a token.
     waits_for_token: Option<JoinError>,
+    /// Whether the newest token of the caller is from this try.
+    has_fresh_token: bool,
     /// The server's newest `Entered`; `None` before the first session.
     entered: Option<Entered>,
     /// Status of this device as the application set it last.
@@ -169,6 +171,7 @@ impl SocialClient {
             options,
             has_token_provider,
             waits_for_token: None,
+            has_fresh_token: false,
             entered: None,
             requests: Requests::new(MAX_PENDING),
             watched_users: None,
@@ -188,9 +191,10 @@ impl SocialClient {
         match (self.waits_for_token.take(), token) {
             (Some(_), Some(token)) => {
                 self.options.token = token;
+                self.has_fresh_token = true;
                 self.session.join_again(now);
             }
-            (Some(error), None) => self.session.join_failed(now, error),
+            (Some(error), None) => self.session.join_failed_for_now(now, error),
             (None, _) => {}
         }
         self.advance(now);
@@ -269,14 +273,7 @@ impl SocialClient {
                 Ok(entered) => self.begin(entered),
                 Err(error) => self.session.fail(error.into()),
             },
-            SessionStep::NotJoined(error) => {
-                if error.is_about_token() && self.has_token_provider && self.entered.is_some() {
-                    self.waits_for_token = Some(error);
-                    self.wants_token = true;
-                } else {
-                    self.session.join_failed(now, error);
-                }
-            }
+            SessionStep::NotJoined(error) => self.not_joined(now, error),
             SessionStep::Received(item) => {
                 if let Err(error) = self.receive(item) {
                     self.session.fail(error);
@@ -302,6 +299,20 @@ impl SocialClient {
         }
     }
 
+    /// Decides about a join that has failed: the caller may provide another token.
+    fn not_joined(&mut self, now: Time, error: JoinError) {
+        let may_ask = error.is_about_token() && self.has_token_provider && self.entered.is_some();
+        if !may_ask {
+            self.session.join_failed(now, error);
+        } else if std::mem::take(&mut self.has_fresh_token) {
+            // The caller's token is refused too. After a pause the caller is asked again.
+            self.session.join_failed_for_now(now, error);
+        } else {
+            self.waits_for_token = Some(error);
+            self.wants_token = true;
+        }
+    }
+
     fn open(&mut self) {
         self.told_status = self.status.to_wire();
         let enter = encode(&Enter {
@@ -317,6 +328,7 @@ impl SocialClient {
     fn begin(&mut self, entered: Entered) {
         let (features, version) = (nucleus_protocol::session::Features::NONE, 0);
         self.session.begin(features, version, [0; 2], &entered.entries);
+        self.has_fresh_token = false;
         let ended = self.calls.begin(entered.call);
         if self.entered.replace(entered).is_none() {
             return;

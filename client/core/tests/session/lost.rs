@@ -138,7 +138,11 @@ fn a_resume_names_the_last_event() {
         let lane = script.open(kind);
         script.push(lane, &event(sequence));
     }
+    let early = script.client.ticket().unwrap();
+    // What was taken does not come again, and what waits does.
+    assert_eq!(script.events().len(), 2);
     let exported = ReturnTicket::from_text(&script.client.ticket().unwrap().to_text()).unwrap();
+    assert_ne!(early, exported);
     script.close(Code::Internal);
     script.run(Duration::from_secs(1));
     let join = script.admit(&Joined { resumed: RESUMED_WITH_LOSS, ..answer(&[1]) });
@@ -220,26 +224,34 @@ fn a_provider_is_asked_for_tokens() {
     assert!(script.client.session().is_running());
 }
 
-/// A provider without a token, and one that never answers, end the return.
+/// A provider without a token, one whose tokens are refused, and one that never answers: the client
+/// asks again after pauses, until its patience ends.
 #[test]
-fn a_provider_that_has_no_token_ends_the_return() {
-    for never_answers in [false, true] {
+fn a_provider_without_a_good_token_is_asked_until_the_patience_ends() {
+    for tokens in [Some(None), Some(Some("no better".to_owned())), None] {
         let mut script = renewed_client(true);
         script.close(Code::Internal);
-        script.run(Duration::from_secs(1));
-        script.accept();
-        script.refuse(Code::TokenExpired, 0);
-        if never_answers {
-            script.run(Duration::from_secs(3_600));
-        } else {
-            script.client.take_token(script.now, None);
+        let (begun, mut asked) = (script.now, 0);
+        while !script.client.session().is_closed() {
+            if !script.connects.is_empty() {
+                script.accept();
+                script.refuse(Code::TokenExpired, 0);
+            }
+            let wanted = script.outputs.iter().filter(|o| matches!(o, RoomOutput::TokenWanted));
+            if wanted.count() > asked {
+                asked += 1;
+                if let Some(token) = &tokens {
+                    script.client.take_token(script.now, token.clone());
+                    script.pump();
+                }
+            }
+            script.run(Duration::from_millis(50));
         }
-        let events = script.events();
-        let last = events.last();
-        assert!(
-            matches!(last, Some(RoomEvent::Closed { code: Some(Code::TokenExpired), .. })),
-            "{events:?}"
-        );
+        assert!(script.now.since(begun) > Duration::from_secs(3_590));
+        // A pause is 5 to 6 s in the end.
+        let expected = if tokens.is_some() { 500..900 } else { 1..2 };
+        assert!(expected.contains(&asked), "{asked}");
+        assert!(matches!(script.events().last(), Some(RoomEvent::Closed { .. })));
     }
 }
 

@@ -104,6 +104,9 @@ impl Script {
                 ClientOutput::Session(SessionOutput::Connect(server)) => {
                     self.connects.push_back((self.now, server));
                     self.rest = Default::default();
+                    let first = SocketAddr::from(SERVER);
+                    let resolved = SessionInput::Resolved { first, count: 1 };
+                    self.client.handle(self.now, resolved);
                 }
                 ClientOutput::Session(SessionOutput::Stream(target, action)) => {
                     self.write(target, action);
@@ -166,7 +169,6 @@ impl Script {
             stream.clear();
         }
         let server = SocketAddr::from(SERVER);
-        self.handle(SessionInput::Resolved { first: server, count: 1 });
         self.handle(SessionInput::Connected(ConnectionFacts { server, datagram: Some(1_200) }));
         let (schema, hello) = self.control();
         assert!(schema == Schema::Hello && Hello::parse(&hello).unwrap().has_exporter());
@@ -233,8 +235,19 @@ impl Script {
 
     /// Closes the connection.
     pub(crate) fn close(&mut self, code: Code) {
+        assert!(self.try_close(code), "the client does not want to know the end now");
+    }
+
+    /// Closes the connection. Returns false if the client does not want to know that now: a shell
+    /// tells it later.
+    pub(crate) fn try_close(&mut self, code: Code) -> bool {
         let text = "on purpose".to_owned();
-        self.handle(SessionInput::Closed(ConnectionEnd::ByServer { number: code as u64, text }));
+        let end = ConnectionEnd::ByServer { number: code as u64, text };
+        let is_wanted = self.client.session().wants_end(&end);
+        if is_wanted {
+            self.handle(SessionInput::Closed(end));
+        }
+        is_wanted
     }
 
     /// Takes the next message that the client wrote on the control stream.

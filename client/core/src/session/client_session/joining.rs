@@ -21,6 +21,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// handshake is confirmed, the connection cannot continue; the next attempt starts from the new
 /// address.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest time to look up a server's name. The resolvers of operating systems try another name
+/// server after five seconds.
+const LOOKUP_TIMEOUT: Duration = JOIN_TIMEOUT;
 /// Pause before the next attempt if the server still counts the abandoned one.
 const ABANDONED_JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// A join at one server, with one or more attempts.
@@ -40,8 +43,9 @@ pub(super) struct Joining {
 pub(super) enum Attempt {
     /// The next attempt begins at this time.
     Pausing(Time),
-    /// There is no connection yet. The attempt ends at this time.
-    Connecting(Time),
+    /// There is no connection yet. The attempt ends at `until`; its time begins anew when the name
+    /// is looked up.
+    Connecting { began: Time, until: Time },
     /// The connection stands.
     Opening { until: Time, features: Option<Features> },
     /// The owner decides about the outcome.
@@ -65,6 +69,14 @@ impl ClientSession {
         }
     }
 
+    /// Answers [`SessionStep::NotJoined`]: the join has failed, and a later try may help although the
+    /// error says otherwise.
+    pub fn join_failed_for_now(&mut self, now: Time, error: JoinError) {
+        self.streams = None;
+        self.tries.failed_for_now(now, error);
+        self.next_try(now);
+    }
+
     /// Answers [`SessionStep::NotJoined`]: the join at this server has failed.
     pub fn join_failed(&mut self, now: Time, error: JoinError) {
         self.streams = None;
@@ -72,17 +84,20 @@ impl ClientSession {
         self.next_try(now);
     }
 
-    pub(super) fn resolved(&mut self, first: SocketAddr, count: usize) {
+    pub(super) fn resolved(&mut self, now: Time, first: SocketAddr, count: usize) {
         self.server_address = first;
-        if let Phase::Joining(Joining { attempt: Attempt::Connecting(until), .. }) = &mut self.phase
+        if let Phase::Joining(joining) = &mut self.phase
+            && let Attempt::Connecting { began, until } = &mut joining.attempt
         {
-            *until += AddressRace::longest(count);
+            // A slow name service takes nothing from the time to join.
+            joining.deadline += now.since(*began);
+            (*began, *until) = (now, now + ATTEMPT_TIMEOUT + AddressRace::longest(count));
         }
     }
 
     pub(super) fn connected(&mut self, facts: ConnectionFacts) {
         let Phase::Joining(joining) = &mut self.phase else { return };
-        let Attempt::Connecting(until) = joining.attempt else { return };
+        let Attempt::Connecting { until, .. } = joining.attempt else { return };
         joining.attempt = Attempt::Opening { until, features: None };
         self.server_address = facts.server;
         self.streams = Some(SessionStreams::new());
@@ -160,13 +175,12 @@ impl ClientSession {
     pub(super) fn attempt_timeout(&mut self, now: Time) {
         let Phase::Joining(joining) = &mut self.phase else { return };
         match joining.attempt {
-            Attempt::Pausing(until) if until <= now => {}
-            Attempt::Connecting(until) | Attempt::Opening { until, .. } if until <= now => {
-                joining.has_abandoned = true;
-            }
+            Attempt::Pausing(until) | Attempt::Connecting { until, .. } if until <= now => {}
+            // The server may have taken the join.
+            Attempt::Opening { until, .. } if until <= now => joining.has_abandoned = true,
             _ => return,
         }
-        joining.attempt = Attempt::Connecting(now + ATTEMPT_TIMEOUT);
+        joining.attempt = Attempt::Connecting { began: now, until: now + LOOKUP_TIMEOUT };
         self.outputs.push_back(SessionOutput::Connect(joining.server.clone()));
         self.streams = None;
     }

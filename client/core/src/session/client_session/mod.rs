@@ -107,7 +107,7 @@ impl ClientSession {
     /// Handles an input.
     pub fn handle(&mut self, now: Time, input: SessionInput<'_>) {
         match input {
-            SessionInput::Resolved { first, count } => self.resolved(first, count),
+            SessionInput::Resolved { first, count } => self.resolved(now, first, count),
             SessionInput::Connected(facts) => self.connected(facts),
             SessionInput::NotConnected(error) => {
                 if matches!(&self.phase, Phase::Joining(_)) {
@@ -142,12 +142,8 @@ impl ClientSession {
             }
             Phase::Running => {
                 let is_lost = |s: &SessionStreams| s.lost_at.is_some_and(|at| at <= now);
-                if self.streams.as_ref().is_some_and(is_lost) {
-                    // To the server, a close with code 0 is a lost session, so the client can resume.
-                    let text = "the server ended a stream without closing the session".to_owned();
-                    self.outputs
-                        .push_back(SessionOutput::Close { code: Code::Left, text: text.clone() });
-                    self.lost(now, None, text);
+                if self.is_reading && self.streams.as_ref().is_some_and(is_lost) {
+                    self.stream_ended(now);
                 }
             }
             Phase::Leaving(until) if *until <= now => self.close(),
@@ -162,7 +158,7 @@ impl ClientSession {
             Phase::Joining(joining) => {
                 let attempt = match joining.attempt {
                     Attempt::Pausing(until)
-                    | Attempt::Connecting(until)
+                    | Attempt::Connecting { until, .. }
                     | Attempt::Opening { until, .. } => Some(until),
                     // The owner waits for a token, as long as the tries last.
                     Attempt::Decided => return self.tries.deadline(),
@@ -170,7 +166,9 @@ impl ClientSession {
                 let all = [Some(joining.deadline), attempt, self.tries.deadline()];
                 all.into_iter().flatten().min()
             }
-            Phase::Running => self.streams.as_ref().and_then(|streams| streams.lost_at),
+            // While nothing is read, the close may wait behind other bytes.
+            Phase::Running if self.is_reading => self.streams.as_ref()?.lost_at,
+            Phase::Running => None,
             Phase::Idle | Phase::Closed => None,
         }
     }
@@ -192,15 +190,16 @@ impl ClientSession {
         if let Some(step) = self.steps.pop_front() {
             return Some(step);
         }
-        let reads = match self.phase {
-            Phase::Running => self.is_reading,
-            Phase::Leaving(_) => true,
-            _ => false,
+        let streams = match self.phase {
+            Phase::Running | Phase::Leaving(_) => self.streams.as_mut()?,
+            _ => return None,
         };
-        if !reads {
-            return None;
+        if !self.is_reading && matches!(self.phase, Phase::Running) {
+            // What was not read comes again with the resume.
+            let (code, text) = streams.end.take_if(|end| end.may_reconnect())?.reason();
+            self.lost(now, code, text);
+            return self.steps.pop_front();
         }
-        let streams = self.streams.as_mut()?;
         match streams.incoming.next() {
             Ok(Some(item)) => return Some(SessionStep::Received(item)),
             Ok(None) => {}
@@ -226,19 +225,23 @@ impl ClientSession {
     pub fn wants(&self, source: StreamSource) -> bool {
         match (&self.phase, &self.streams) {
             (Phase::Joining(_), Some(_)) => source == StreamSource::Control,
-            (_, Some(streams)) => self.wants_end() && streams.incoming.wants(source),
+            (_, Some(streams)) => self.reads() && streams.incoming.wants(source),
             (_, None) => false,
         }
     }
 
     /// Returns whether the caller should accept a stream that the server opens.
     pub fn wants_stream(&self) -> bool {
-        self.wants_end() && self.streams.as_ref().is_some_and(|s| s.incoming.wants_stream())
+        self.reads() && self.streams.as_ref().is_some_and(|s| s.incoming.wants_stream())
     }
 
-    /// Returns whether the caller should report the end of the connection now. Bytes that came
-    /// before are wanted first.
-    pub fn wants_end(&self) -> bool {
+    /// Returns whether the caller should report this end of the connection now, after it has read
+    /// what is wanted. A final end waits while nothing is read, so that nothing before it is lost.
+    pub fn wants_end(&self, end: &ConnectionEnd) -> bool {
+        self.reads() || end.may_reconnect()
+    }
+
+    fn reads(&self) -> bool {
         self.is_reading || matches!(self.phase, Phase::Joining(_) | Phase::Leaving(_))
     }
 
@@ -400,6 +403,18 @@ impl ClientSession {
         if let Some(streams) = &mut self.streams {
             streams.end = Some(end);
         }
+    }
+
+    /// Handles a stream that the server has ended without closing the connection in time.
+    fn stream_ended(&mut self, now: Time) {
+        let end = self.streams.as_mut().and_then(|streams| streams.end.take());
+        let (code, text) = end.map_or_else(
+            || (None, "the server ended a stream without closing the session".to_owned()),
+            ConnectionEnd::reason,
+        );
+        // To the server, a close with code 0 is a lost session, so the client can resume.
+        self.outputs.push_back(SessionOutput::Close { code: Code::Left, text: text.clone() });
+        self.lost(now, code, text);
     }
 
     /// Handles the end of a session.
