@@ -149,12 +149,9 @@ impl<C: DrivenClient + Send + 'static> SessionDriver<C> {
     async fn wait(&mut self) {
         let Self { client, connecting, io, .. } = self;
         let clock = client.clock();
-        let (deadline, wants_stream, wants_end) = {
+        let (deadline, wants_stream) = {
             let client = client.read();
-            let session = client.session();
-            let end = io.as_ref().and_then(|io| io.end.as_ref());
-            let wants_end = end.is_some_and(|end| session.wants_end(end));
-            (client.deadline(), session.wants_stream(), wants_end)
+            (client.deadline(), client.session().wants_stream())
         };
         let due = deadline.and_then(|at| clock.instant(at));
         if let Some(io) = io {
@@ -172,9 +169,12 @@ impl<C: DrivenClient + Send + 'static> SessionDriver<C> {
                 // The streams are read once more after the end, so that everything that arrived
                 // before counts.
                 end = connection.closed(), if !has_ended => {
-                    io.end.get_or_insert_with(|| connection_end(end));
+                    let end = connection_end(end);
+                    let is_final = !end.may_reconnect();
+                    client.read().handle(clock.now(), SessionInput::Ending { is_final });
+                    io.end = Some(end);
                 }
-                () = std::future::ready(()), if wants_end => {
+                () = std::future::ready(()), if has_ended => {
                     if let Some(end) = self.io.take().and_then(|io| io.end) {
                         client.read().handle(clock.now(), SessionInput::Closed(end));
                     }

@@ -73,6 +73,7 @@ impl RoomClient {
             join_mode::CREATE if may_have_created => join_mode::JOIN_OR_CREATE,
             mode => mode,
         };
+        self.claimed = self.ticket.last_sequences;
         let join = self.options.encode(self.ticket.clone(), self.planes.0, mode);
         self.session.open(&join);
     }
@@ -154,6 +155,7 @@ impl RoomClient {
         self.ticket = ReturnTicket { room, ticket, last_sequences, is_partial: false };
         self.renewal.attach();
         if is_new_peer {
+            self.claimed = [0; 2];
             self.muted.become_new_peer();
             self.groups.become_new_peer();
         }

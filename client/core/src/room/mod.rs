@@ -122,6 +122,9 @@ pub struct RoomClient {
     events: EventQueue<WaitingEvent>,
     /// Largest sequence of an event that the application has taken, by lane.
     taken: [u64; 2],
+    /// Largest sequence that a join as this peer has named, by lane. The server does not send the
+    /// events up to this one again.
+    claimed: [u64; 2],
     /// [`RoomEvent::Rejoined`] events that the application has not taken.
     new_peers_waiting: u32,
     /// Whether the waiting events have stopped the reading of the session.
@@ -250,6 +253,7 @@ impl RoomClient {
             next_object: 1,
             events: EventQueue::new(WAITING_BYTES, MOST_WAITING),
             taken,
+            claimed: [0; 2],
             new_peers_waiting: 0,
             is_behind: false,
             leaves_at: None,
@@ -371,8 +375,10 @@ impl RoomClient {
     pub fn ticket(&self) -> Option<ReturnTicket> {
         let is_new = self.new_peers_waiting > 0;
         let last_sequences = if is_new { [0; 2] } else { self.taken };
+        let is_claimed = last_sequences.iter().zip(self.claimed).any(|(last, named)| *last < named);
         // The pieces before the last message that was taken do not come again.
-        let is_partial = self.bulk.has_begun_by(last_sequences[1]) || self.ticket.is_partial;
+        let is_begun = self.bulk.has_begun_by(last_sequences[1]);
+        let is_partial = is_claimed || is_begun || self.ticket.is_partial;
         let ticket = ReturnTicket { last_sequences, is_partial, ..self.ticket.clone() };
         (!ticket.ticket.is_empty()).then_some(ticket)
     }

@@ -56,6 +56,13 @@ pub enum SessionInput<'a> {
     Written(StreamTarget),
     /// The server has everything on a stream that was ended.
     Finished(StreamTarget),
+    /// The connection has ended, but the caller can still read what has arrived. The caller goes on
+    /// to read what is wanted; [`SessionInput::Closed`] follows when that is read.
+    Ending {
+        /// Whether the client does not come back, see [`ConnectionEnd::may_reconnect`]. Then all of
+        /// it is wanted, also for an application that is behind: it is at most QUIC's window.
+        is_final: bool,
+    },
     /// The connection has ended. No further input of this connection may follow.
     Closed(ConnectionEnd),
 }

@@ -129,7 +129,6 @@ fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
     assert!((30..100).contains(&taken), "{taken}");
     assert_eq!(script.client.take_result(second), Some(Err(StateError::Interrupted)));
     assert_eq!(script.client.change(script.now, set()), Err(StateError::Behind));
-    assert!(!script.try_close(Code::RoomEnded), "what came before the end is wanted first");
     // The event of the read that filled the queue is not lost.
     let mut received = 0;
     let mut next = 201 + taken as u64;
@@ -149,16 +148,16 @@ fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
     assert_eq!(received, 600);
 }
 
-/// Sends events until the client reads no more.
-fn fill(script: &mut Script, first: u64) {
+fn event(sequence: u64) -> Vec<u8> {
+    let (peer, channel, piece, payload) = (1, 0, 0, vec![0; 1_000]);
+    encode(&EventDown { peer, roster_version: 4, sequence, channel, piece, payload })
+}
+
+/// Sends events until the client reads no more. Returns their stream, and the next sequence.
+fn fill(script: &mut Script, first: u64) -> (StreamSource, u64) {
     let events = script.open(stream::EVENTS);
-    for sequence in first.. {
-        let (peer, channel, piece, payload) = (1, 0, 0, vec![0; 1_000]);
-        let event = EventDown { peer, roster_version: 4, sequence, channel, piece, payload };
-        if !script.push(events, &encode(&event)) {
-            return;
-        }
-    }
+    let next = (first..).find(|sequence| !script.push(events, &event(*sequence)));
+    (events, next.unwrap_or(first))
 }
 
 /// A loss is noticed although the application takes no events: it may be waiting for something that
@@ -177,25 +176,28 @@ fn a_client_that_is_behind_comes_back() {
     assert_eq!(payloads(&mut script), [b"goes on"]);
 }
 
-/// A final end stays final, however long the application is behind.
+/// A final end stays final for an application that is behind, ends what waits, and comes after all
+/// events.
 #[test]
 fn a_final_end_is_no_loss_for_an_application_that_is_behind() {
     for code in [Code::Kicked, Code::Replaced, Code::RoomEnded] {
         let mut script = Script::joined(&answer(&[1]));
         // The connection's end shows first on the control stream.
-        fill(&mut script, 1);
+        let (lane, next) = fill(&mut script, 1);
         let ended = SessionInput::StreamEnded { source: StreamSource::Control, is_broken: true };
         script.handle(ended);
-        assert!(!script.try_close(code));
+        script.handle(SessionInput::Ending { is_final: true });
+        assert!(script.push(lane, &event(next)), "what has arrived is read");
+        script.close(code);
+        assert_eq!(send(&mut script, b"late"), Err(SendError::Closed));
         script.run(Duration::from_secs(10));
         assert!(script.connects.is_empty(), "{code}");
-        let taken = script.events();
-        assert!(taken.len() > 200);
-        assert!(script.try_close(code));
         let events = script.events();
+        assert_eq!(events.len() as u64, next + 1);
+        let last = events.last();
         assert!(
-            matches!(events[..], [RoomEvent::Closed { code: Some(found), .. }] if found == code),
-            "{events:?}"
+            matches!(last, Some(RoomEvent::Closed { code: Some(found), .. }) if *found == code),
+            "{last:?}"
         );
     }
 }

@@ -235,19 +235,10 @@ impl Script {
 
     /// Closes the connection.
     pub(crate) fn close(&mut self, code: Code) {
-        assert!(self.try_close(code), "the client does not want to know the end now");
-    }
-
-    /// Closes the connection. Returns false if the client does not want to know that now: a shell
-    /// tells it later.
-    pub(crate) fn try_close(&mut self, code: Code) -> bool {
         let text = "on purpose".to_owned();
         let end = ConnectionEnd::ByServer { number: code as u64, text };
-        let is_wanted = self.client.session().wants_end(&end);
-        if is_wanted {
-            self.handle(SessionInput::Closed(end));
-        }
-        is_wanted
+        self.handle(SessionInput::Ending { is_final: !end.may_reconnect() });
+        self.handle(SessionInput::Closed(end));
     }
 
     /// Takes the next message that the client wrote on the control stream.

@@ -114,6 +114,11 @@ impl ClientSession {
                     self.attempt_failed(now, error);
                 }
             }
+            SessionInput::Ending { is_final } => {
+                if let Some(streams) = &mut self.streams {
+                    streams.is_draining |= is_final;
+                }
+            }
             SessionInput::Closed(end) => self.closed(now, end),
             input => {
                 let written = self.streams.as_mut().and_then(|streams| streams.handle(input));
@@ -190,13 +195,14 @@ impl ClientSession {
         if let Some(step) = self.steps.pop_front() {
             return Some(step);
         }
+        let reads = self.reads();
         let streams = match self.phase {
             Phase::Running | Phase::Leaving(_) => self.streams.as_mut()?,
             _ => return None,
         };
-        if !self.is_reading && matches!(self.phase, Phase::Running) {
+        if !reads {
             // What was not read comes again with the resume.
-            let (code, text) = streams.end.take_if(|end| end.may_reconnect())?.reason();
+            let (code, text) = streams.end.take()?.reason();
             self.lost(now, code, text);
             return self.steps.pop_front();
         }
@@ -235,14 +241,11 @@ impl ClientSession {
         self.reads() && self.streams.as_ref().is_some_and(|s| s.incoming.wants_stream())
     }
 
-    /// Returns whether the caller should report this end of the connection now, after it has read
-    /// what is wanted. A final end waits while nothing is read, so that nothing before it is lost.
-    pub fn wants_end(&self, end: &ConnectionEnd) -> bool {
-        self.reads() || end.may_reconnect()
-    }
-
     fn reads(&self) -> bool {
-        self.is_reading || matches!(self.phase, Phase::Joining(_) | Phase::Leaving(_))
+        let is_draining = self.streams.as_ref().is_some_and(|streams| streams.is_draining);
+        self.is_reading
+            || is_draining
+            || matches!(self.phase, Phase::Joining(_) | Phase::Leaving(_))
     }
 
     /// Returns in which order the caller should read the streams: the smallest number first.

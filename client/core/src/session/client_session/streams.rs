@@ -17,6 +17,8 @@ pub(super) struct SessionStreams {
     pub(super) lost_at: Option<Time>,
     /// The end of the connection. What came before is handed on first.
     pub(super) end: Option<ConnectionEnd>,
+    /// Whether everything that has arrived is read, because nothing else will come.
+    pub(super) is_draining: bool,
     /// Whether the server has ended the control stream in good order.
     pub(super) is_answer_over: bool,
 }
@@ -28,6 +30,7 @@ impl SessionStreams {
             outgoing: OutgoingStreams::new(),
             lost_at: None,
             end: None,
+            is_draining: false,
             is_answer_over: false,
         }
     }
@@ -51,6 +54,7 @@ impl SessionStreams {
             SessionInput::Resolved { .. }
             | SessionInput::Connected(_)
             | SessionInput::NotConnected(_)
+            | SessionInput::Ending { .. }
             | SessionInput::Closed(_) => {}
         }
         None
