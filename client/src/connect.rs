@@ -39,7 +39,7 @@ pub(crate) struct ServerOptions {
 impl ServerOptions {
     pub(crate) fn new(server: String, token: &str) -> Self {
         Self {
-            server,
+            server: server.trim().to_owned(),
             token: token::trimmed(token),
             name: String::new(),
             agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -69,10 +69,15 @@ impl ServerOptions {
     }
 
     /// Gets the first token from the provider, if there is one and no token was given.
-    pub(crate) async fn provide_token(&mut self) {
+    ///
+    /// # Errors
+    /// [`JoinError::Options`] if the provider gives none within ten seconds.
+    pub(crate) async fn provide_token(&mut self) -> Result<(), JoinError> {
         if let Some(provider) = self.provider.as_ref().filter(|_| self.token.is_empty()) {
-            self.token = provider.first().await.unwrap_or_default();
+            let provided = provider.first().await;
+            self.token = provided.ok_or(JoinError::Options("the token provider gave no token"))?;
         }
+        Ok(())
     }
 
     pub(crate) fn debug(&self, mut fields: fmt::DebugStruct<'_, '_>) -> fmt::Result {
@@ -232,6 +237,11 @@ impl ConnectOptions {
     /// process was started again. The room is the ticket's, whatever the other options say. If the
     /// server no longer has the participant, the client joins the room as a new peer.
     /// [`RoomEvent::Resumed`](crate::RoomEvent::Resumed) tells that the session was resumed.
+    ///
+    /// A token is still needed. A ticket is as secret as a password: whoever has it resumes the
+    /// session, as the ticket's user. If the process returns within five seconds, the others may
+    /// see its poses and hear its voice only after that time: the numbers of its messages begin
+    /// anew.
     pub fn ticket(mut self, ticket: ReturnTicket) -> Self {
         self.ticket = Some(ticket);
         self
@@ -294,7 +304,7 @@ impl fmt::Debug for ConnectOptions {
 /// * [`ConnectError::Socket`] if the socket of the realtime plane cannot be opened.
 /// * [`ConnectError::Link`] if the server's parameters for the realtime plane are unusable.
 pub async fn connect(mut options: ConnectOptions) -> Result<Room, ConnectError> {
-    options.server.provide_token().await;
+    options.server.provide_token().await?;
     let (join, network) = (options.join(), options.server.network()?);
     join.check().map_err(JoinError::Options)?;
     let clock = ClientClock::start();

@@ -59,7 +59,7 @@ pub use nucleus_client_core::social::{
 };
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, PoseError, Transform};
-pub use nucleus_protocol::realtime::voice::Voice;
+pub use nucleus_protocol::realtime::voice::{END_TO_END, SPURT_START, Voice};
 pub use nucleus_protocol::session::{Code, Features};
 pub use nucleus_protocol::time::Time;
 pub use realtime::{ConnectionFigures, ConnectionQuality, PeerPose};

@@ -3,8 +3,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 use crate::token;
+
+/// Longest time for the first token: a person waits.
+const FIRST_TOKEN: Duration = Duration::from_secs(10);
 
 type Provided = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
@@ -26,15 +32,23 @@ impl TokenProvider {
         Self(Arc::new(move || Box::pin(provide())))
     }
 
-    /// Asks for the first token.
+    /// Asks for the first token. Takes at most [`FIRST_TOKEN`]. A provider that panics provides
+    /// nothing.
     pub(crate) async fn first(&self) -> Option<String> {
-        (self.0)().await.map(|provided| token::trimmed(&provided))
+        let provided = tokio::time::timeout(FIRST_TOKEN, self.ask()).await;
+        provided.ok()?.ok()?.map(|provided| token::trimmed(&provided))
+    }
+
+    /// Calls the provider in a task of its own, which catches its panics.
+    fn ask(&self) -> JoinHandle<Option<String>> {
+        let provide = self.0.clone();
+        tokio::spawn(async move { provide().await })
     }
 
     /// Asks for a token in a task of its own, and passes it to `take`. A provider that panics
     /// provides nothing.
     pub(crate) fn provide(&self, take: impl FnOnce(Option<String>) + Send + 'static) {
-        let provided = tokio::spawn((self.0)());
+        let provided = self.ask();
         tokio::spawn(async move {
             let provided = provided.await.ok().flatten();
             take(provided.map(|provided| token::trimmed(&provided)));

@@ -126,7 +126,8 @@ pub enum RoomEvent {
     /// A reliable event. Events are returned in the order in which the server took them.
     Event {
         /// The event's position in the order in which the room took events. Of two peers, both see
-        /// the same numbers; numbers of events for others are missing.
+        /// the same numbers; numbers of events for others are missing. They begin anew after
+        /// [`RoomEvent::Rejoined`].
         sequence: u64,
         /// The sender.
         from: PeerId,

@@ -60,7 +60,9 @@ pub struct RoomStats {
 /// called on any thread.
 ///
 /// [`Room::leave`] leaves the room and waits for the server's confirmation. Dropping the room
-/// leaves too, but waits for nothing: events that are not sent yet are lost.
+/// leaves too, but waits for nothing: events that are not sent yet are lost, and if the process ends
+/// at once, the others see the peer until the server counts it as lost. The room needs the tokio
+/// runtime in which it was joined.
 ///
 /// The client resumes a lost session by itself, see [`RoomEvent::Interrupted`].
 pub struct Room {
@@ -377,16 +379,17 @@ impl Room {
     }
 
     /// Calls `read` with the newest pose of each peer and key. The pose of a peer that sends nothing
-    /// stays until the peer leaves; [`PeerPose::captured`] and `arrived` tell its age. Sends nothing
-    /// and waits for nothing. `read` must not call methods of this room.
+    /// stays until the peer leaves: its age is [`Room::server_time`] less [`PeerPose::captured`].
+    /// Sends nothing and waits for nothing. `read` must not call methods of this room.
     ///
     /// The pose of a new peer may be there a moment before its [`RoomEvent::PeerJoined`] is taken.
     pub fn for_each_pose(&self, read: impl FnMut(PeerPose<'_>)) {
         self.realtime.read().poses().for_each(read);
     }
 
-    /// Leaves the room. Events that were sent before still arrive, and the other peers see the
-    /// leave at once. Takes at most 2.2 s.
+    /// Leaves the room. Events that were sent before still arrive, as far as the server takes them
+    /// within two seconds: at its rate of 64 KiB and 200 events a second, that is less than the
+    /// client may keep. The other peers see the leave at once. Takes at most 2.2 s.
     pub async fn leave(&self) {
         self.client.change(RoomClient::leave);
         self.client.wait_for(|client, _| client.session().is_closed().then_some(())).await;

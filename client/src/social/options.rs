@@ -90,7 +90,7 @@ impl fmt::Debug for EnterOptions {
 /// * [`ConnectError::Join`] if the server has no address, cannot be reached, did not answer or
 ///   refused the session.
 pub async fn enter(mut options: EnterOptions) -> Result<Social, ConnectError> {
-    options.server.provide_token().await;
+    options.server.provide_token().await?;
     let network = options.server.network()?;
     let EnterOptions {
         server: ServerOptions { server, token, name, agent, patience, provider, .. },

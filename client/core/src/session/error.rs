@@ -53,7 +53,7 @@ pub enum JoinError {
     /// the reason.
     #[error(
         "the secure connection failed: {0}. If the server's certificate was renewed, get a new \
-         token or pin"
+         token or pin. Without a pin in a valid token, the certificate must be of a public authority"
     )]
     Tls(String),
     /// The connection broke before the server answered. Holds the reason.
