@@ -130,14 +130,8 @@ impl ConnectionIo {
         for target in TARGETS {
             match poll_write(&mut self.writers[index(target)], target, cx) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(input)) => {
+                Poll::Ready(input) => {
                     client.handle(now, input);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(Err(StreamStopped)) => {
-                    self.connection.close(VarInt::from_u32(Code::Left as u32), b"stopped");
-                    let text = "the server reads a stream no longer".to_owned();
-                    self.end.get_or_insert(ConnectionEnd::Other(text));
                     return Poll::Ready(());
                 }
             }
@@ -166,15 +160,12 @@ impl ConnectionIo {
     }
 }
 
-/// The server has stopped a stream on which the client writes.
-struct StreamStopped;
-
 /// Continues to write. Ready when the action is complete.
 fn poll_write(
     writer: &mut WriteState,
     target: StreamTarget,
     cx: &mut Context<'_>,
-) -> Poll<Result<SessionInput<'static>, StreamStopped>> {
+) -> Poll<SessionInput<'static>> {
     loop {
         match writer {
             WriteState::New | WriteState::Idle(_) | WriteState::Ended => return Poll::Pending,
@@ -192,7 +183,7 @@ fn poll_write(
                     Err(error) => {
                         *writer = WriteState::Ended;
                         if let WriteError::Stopped(_) = error {
-                            return Poll::Ready(Err(StreamStopped));
+                            return Poll::Ready(SessionInput::Stopped(target));
                         }
                         continue;
                     }
@@ -202,13 +193,13 @@ fn poll_write(
                         std::mem::replace(writer, WriteState::Ended)
                 {
                     *writer = WriteState::Idle(stream);
-                    return Poll::Ready(Ok(SessionInput::Written(target)));
+                    return Poll::Ready(SessionInput::Written(target));
                 }
             }
             WriteState::Ending(stopped) => {
                 ready!(stopped.as_mut().poll(cx));
                 *writer = WriteState::Ended;
-                return Poll::Ready(Ok(SessionInput::Finished(target)));
+                return Poll::Ready(SessionInput::Finished(target));
             }
         }
     }

@@ -56,6 +56,8 @@ pub enum SessionInput<'a> {
     Written(StreamTarget),
     /// The server has everything on a stream that was ended.
     Finished(StreamTarget),
+    /// The server reads a stream no longer. The close that says why should follow.
+    Stopped(StreamTarget),
     /// The connection has ended, but the caller can still read what has arrived. The caller goes on
     /// to read what is wanted; [`SessionInput::Closed`] follows when that is read.
     Ending {

@@ -6,7 +6,7 @@ use nucleus_client_core::event::RoomEvent;
 use nucleus_client_core::room::RoomOutput;
 use nucleus_client_core::session::{
     ConnectionEnd, DrivenClient, JoinError, ProtocolError, SendError, SessionInput, StreamSource,
-    To,
+    StreamTarget, To,
 };
 use nucleus_protocol::ids::PeerId;
 use nucleus_protocol::session::{
@@ -198,6 +198,25 @@ fn an_ended_stream_without_a_close_is_a_lost_session() {
         script.run(Duration::from_secs(1));
         script.admit(&Joined { resumed: NEW_PEER, ..answer(&[1]) });
         assert!(script.client.session().is_running());
+    }
+}
+
+/// A server that stops a stream closes the connection at the same time: the code of the close counts.
+#[test]
+fn a_stopped_stream_waits_for_the_close() {
+    for closes in [true, false] {
+        let mut script = Script::joined(&answer(&[1]));
+        script.handle(SessionInput::Stopped(StreamTarget::Lane(Lane::Events)));
+        script.run(Duration::from_millis(1_990));
+        assert!(script.client.session().is_running());
+        if closes {
+            script.close(Code::Kicked);
+            let events = script.events();
+            assert!(matches!(events[..], [RoomEvent::Closed { code: Some(Code::Kicked), .. }]));
+        } else {
+            script.run(Duration::from_millis(10));
+            assert!(matches!(script.events()[..], [RoomEvent::Interrupted { code: None, .. }]));
+        }
     }
 }
 

@@ -51,6 +51,7 @@ impl SessionStreams {
                 }
             }
             SessionInput::Finished(target) => self.outgoing.finished(target),
+            SessionInput::Stopped(_) => self.incoming.has_ended_stream = true,
             SessionInput::Resolved { .. }
             | SessionInput::Connected(_)
             | SessionInput::NotConnected(_)
