@@ -60,7 +60,7 @@ fn what_this_device_has_done_counts_though_nobody_waits_for_the_answer() {
     let events = client.calls.on_update(update(call_update::ACCEPTED));
     assert!(matches!(events[..], [SocialEvent::Accepted { this_device: true, .. }]), "{events:?}");
 
-    // The application is behind, and the reply is read later.
+    // While the application is behind, the client does not read the reply.
     let request = sent(&mut client, call_act::HANG_UP);
     client.set_behind(true);
     let outcome = client.take_result(crate::RequestNumber(request));

@@ -17,9 +17,9 @@ pub(crate) struct CountRequests {
 
 #[derive(Clone, Copy, Default)]
 struct CountsMade {
-    /// Those that were confirmed.
+    /// Requests that the server confirmed.
     confirmed: i64,
-    /// Those of which nobody knows whether they were made.
+    /// Requests whose result was lost: the server may or may not have made the change.
     unknown: i64,
 }
 
