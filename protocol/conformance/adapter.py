@@ -46,7 +46,8 @@ class Adapter:
             try:
                 self.take(json.loads(line))
             except (ValueError, KeyError, AttributeError) as error:
-                self.world.fail(f"the adapter wrote {line[:200]!r}: {error!r}")
+                # Without end, such lines would leave no time for anything else.
+                return self.world.fail(f"the adapter wrote {line[:200]!r}: {error!r}")
             self.world.notify()
         self.world.fail("the adapter has ended")
 

@@ -4,8 +4,8 @@
     protocol/conformance/conformance --client CMD [--only NAME] [--jobs N]
     protocol/conformance/conformance --self-test
 
-CMD is the command line of an adapter, a program that uses the client under test and speaks the JSON lines that README.md
-describes. Each dialogue starts its own. Prints a line for each dialogue. The exit code is 0 if all
+CMD is the command line of an adapter, a program that uses the client under test and speaks the JSON
+lines that README.md describes. Each dialogue starts its own. Prints a line for each dialogue. The exit code is 0 if all
 dialogues passed or were skipped because the client lacks what they need, 1 if one failed, and 2 if
 the command line is wrong. `python3 protocol/conformance/run.py -- ADAPTER ARGS...` does the same.
 
@@ -19,10 +19,14 @@ import argparse
 import asyncio
 import logging
 import shlex
+import shutil
 import sys
 
-import self_test
-from runner import JOBS, dialogues, run_all
+try:
+    import self_test
+    from runner import JOBS, dialogues, run_all
+except ModuleNotFoundError as missing:
+    sys.exit(f"The Python package {missing.name} is missing. README.md says how to install it.")
 
 
 def main():
@@ -44,6 +48,8 @@ def main():
         parser.error(f"--client: {error}")
     if not adapter or not found:
         parser.error("give the command line of an adapter with --client, and names of dialogues that exist")
+    if shutil.which(adapter[0]) is None:
+        parser.error(f"there is no program {adapter[0]}")
     verdicts = asyncio.run(run_all(found, adapter, options.jobs))
     count = lambda wanted: sum(verdict == wanted for verdict, _ in verdicts.values())
     print(f"{count('passed')} passed, {count('skipped')} skipped, {count('FAILED')} failed")
