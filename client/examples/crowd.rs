@@ -88,10 +88,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let tokens = std::fs::read_to_string(&options.tokens)?;
     let counts = Arc::new(Counts::default());
     let mut headsets = Vec::new();
-    for (number, token) in tokens.lines().enumerate() {
+    let tokens = tokens.lines().map(str::trim).filter(|token| !token.is_empty());
+    for (number, token) in tokens.enumerate() {
         let room = format!("crowd-{}", number / ROOM_SIZE);
         let room = connect(ConnectOptions::new(options.server.as_str(), token).room(room)).await?;
         headsets.push(tokio::spawn(live(room, number, counts.clone())));
+    }
+    if headsets.is_empty() {
+        return Err("there is no token in the file".into());
     }
     println!("{} headsets have joined", headsets.len());
     tokio::time::sleep(Duration::from_secs(2)).await;

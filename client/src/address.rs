@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use idna::AsciiDenyList;
 
@@ -32,11 +32,11 @@ impl ResolvedServer {
 /// # Errors
 /// [`JoinError::NoAddress`] if the name has none.
 pub(crate) async fn resolve(server: &str) -> Result<ResolvedServer, JoinError> {
-    let (host, port) = host_and_port(server);
     let unresolved = |error: io::Error| JoinError::NoAddress {
         server: server.to_owned(),
         reason: error.to_string(),
     };
+    let (host, port) = host_and_port(server).map_err(unresolved)?;
     let host = ascii_name(host).map_err(unresolved)?;
     let found = tokio::net::lookup_host((&*host, port)).await.map_err(unresolved)?;
     let addresses: Vec<_> = found.collect();
@@ -58,14 +58,21 @@ fn ascii_name(host: &str) -> io::Result<Cow<'_, str>> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "this is no host name"))
 }
 
-/// Splits `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port` into
-/// host and port.
-pub(crate) fn host_and_port(server: &str) -> (&str, u16) {
-    let bare = server.parse::<IpAddr>().is_ok();
-    let split = server.rsplit_once(':').filter(|_| !bare);
-    let with_port = split.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = with_port.unwrap_or((server, DEFAULT_PORT));
-    (host.trim_start_matches('[').trim_end_matches(']'), port)
+/// Splits `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port` into host and port.
+fn host_and_port(server: &str) -> io::Result<(&str, u16)> {
+    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, reason);
+    // Without brackets, all of an IPv6 address belongs to the host.
+    let is_host = |host: &str| host.starts_with('[') || !host.contains(':');
+    let split = server.rsplit_once(':').filter(|(host, _)| is_host(host));
+    let (host, port) = match split.filter(|_| !server.ends_with(']')) {
+        Some((host, port)) => {
+            let port = port.parse().ok().filter(|port| *port > 0);
+            (host, port.ok_or_else(|| invalid("the port must be a number from 1 to 65535"))?)
+        }
+        None => (server, DEFAULT_PORT),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() { Err(invalid("there is no host name")) } else { Ok((host, port)) }
 }
 
 #[cfg(test)]
@@ -103,8 +110,12 @@ mod tests {
             ("::1", "::1", 5055),
             ("[::1]:9", "::1", 9),
             ("[::1]", "::1", 5055),
+            ("fe80::1%eth0", "fe80::1%eth0", 5055),
         ] {
-            assert_eq!(host_and_port(server), (host, port), "{server}");
+            assert_eq!(host_and_port(server).unwrap(), (host, port), "{server}");
+        }
+        for server in ["", ":5055", "[]:5055", "host:", "host:0", "host:99999", "[::1]:x"] {
+            host_and_port(server).expect_err(server);
         }
     }
 }
