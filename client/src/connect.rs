@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use nucleus_client_core::room::{RoomClient, RoomClientConfig, RoomJoin};
+use nucleus_client_core::room::{RoomClient, RoomJoin};
+use nucleus_client_core::session::ClientConfig;
 use nucleus_protocol::session::join_mode;
 
 use crate::clock::ClientClock;
@@ -206,8 +207,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets which server certificate to trust. Default: the certificate pins in the token, which
-    /// development servers put there; without pins, [`Trust::Public`].
+    /// Sets which server certificate to trust. Default: the certificate pins in the newest token,
+    /// which development servers put there; without pins, [`Trust::Public`].
     pub fn trust(mut self, trust: Trust) -> Self {
         self.server.trust = Some(trust);
         self
@@ -239,9 +240,8 @@ impl ConnectOptions {
     /// [`RoomEvent::Resumed`](crate::RoomEvent::Resumed) tells that the session was resumed.
     ///
     /// A token is still needed. A ticket is as secret as a password: whoever has it resumes the
-    /// session, as the ticket's user. If the process returns within five seconds, the others may
-    /// see its poses and hear its voice only after that time: the numbers of its messages begin
-    /// anew.
+    /// session, as the ticket's user. If the earlier process sent poses for more than three minutes
+    /// after the export, the others may see them only five seconds after the return.
     pub fn ticket(mut self, ticket: ReturnTicket) -> Self {
         self.ticket = Some(ticket);
         self
@@ -308,16 +308,15 @@ pub async fn connect(mut options: ConnectOptions) -> Result<Room, ConnectError> 
     let (join, network) = (options.join(), options.server.network()?);
     join.check().map_err(JoinError::Options)?;
     let clock = ClientClock::start();
-    let ServerOptions { server, patience, provider, .. } = options.server;
-    let has_token_provider = provider.is_some();
-    let config = RoomClientConfig {
-        patience,
-        has_token_provider,
-        keeps_roster: true,
-        seed: fastrand::u64(..),
+    let ServerOptions { server, patience, provider, trust, .. } = options.server;
+    let config = ClientConfig {
+        has_token_provider: provider.is_some(),
+        ..ClientConfig::new(patience, fastrand::u64(..))
     };
+    let sent = options.ticket.map(|ticket| ticket.sent).unwrap_or_default();
     let client = RoomClient::new(clock.now(), &server, join, config);
-    RoomTask::new(SessionDriver::new(clock, client, network), provider).join().await
+    let driver = SessionDriver::new(clock, client, network).trust_tokens(trust.is_none());
+    RoomTask::new(driver, provider, sent).join().await
 }
 
 #[cfg(test)]

@@ -152,7 +152,8 @@ pub enum RoomEvent {
     /// kind. Drops in this client's own queues are counted in `Room::stats`.
     Throttled(Throttle),
     /// The room's shared state changed. Changes are returned in the order in which the server took
-    /// them. After the join, the existing state is reported as if it had just been created.
+    /// them. After the join, the existing state is reported as if it had just been created. An
+    /// object may be reported before the [`RoomEvent::PeerJoined`] of its owner.
     ///
     /// State changes and reliable events are not ordered among each other. If an event depends on a
     /// change, put the version that `Room::change` returned into the event,

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use nucleus_client_core::realtime::{Realtime, ReceivedMessage};
+use nucleus_client_core::realtime::{Realtime, ReceivedMessage, SentSequences};
 use nucleus_client_core::roster::{PeerId, Slot};
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, RootSecret, Suite};
@@ -140,7 +140,7 @@ fn encoded_pose() -> Vec<u8> {
 impl RoomOfFifty {
     fn new(is_busy: bool) -> Self {
         let now = Time::from_millis(100_000);
-        let mut client = Realtime::new(link(now, LinkSide::Client));
+        let mut client = Realtime::new(link(now, LinkSide::Client), &SentSequences::default());
         (0..PEERS).for_each(|slot| client.add_peer(now, Slot(slot), PeerId(slot.into())));
         Self {
             now,

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) struct NewConnection {
 pub(crate) struct DriverShared {
     pub(crate) clock: ClientClock,
     realtime: Mutex<Realtime>,
+    /// The connection whose link the realtime plane has. Changes under its lock.
+    connection: AtomicUsize,
     /// Wakes the realtime task after the application has changed something.
     task: Notify,
     /// Wakes the application after something has arrived.
@@ -49,9 +52,39 @@ pub(crate) struct DriverShared {
 }
 
 impl DriverShared {
-    pub(crate) fn new(clock: ClientClock, realtime: Realtime) -> Self {
-        let realtime = Mutex::new(realtime);
-        Self { clock, realtime, task: Notify::new(), callers: Notify::new() }
+    pub(crate) fn new(
+        clock: ClientClock,
+        realtime: Realtime,
+        connection: &quinn::Connection,
+    ) -> Self {
+        Self {
+            clock,
+            realtime: Mutex::new(realtime),
+            connection: AtomicUsize::new(connection.stable_id()),
+            task: Notify::new(),
+            callers: Notify::new(),
+        }
+    }
+
+    /// Continues over the link of another connection.
+    pub(crate) fn relink(
+        &self,
+        connection: &quinn::Connection,
+        relink: impl FnOnce(&mut Realtime, Time),
+    ) {
+        self.change(|realtime, now| {
+            self.connection.store(connection.stable_id(), Ordering::Relaxed);
+            relink(realtime, now);
+        });
+    }
+
+    /// Handles a datagram that was received inside a session.
+    fn handle_session_input(&self, connection: &quinn::Connection, datagram: &[u8]) {
+        let mut realtime = self.read();
+        // The slots in a datagram of an earlier session may belong to other peers now.
+        if self.connection.load(Ordering::Relaxed) == connection.stable_id() {
+            realtime.handle_session_input(self.clock.now(), datagram);
+        }
     }
 
     /// Reads from the realtime plane. Must not be called while the result of an earlier call is
@@ -136,10 +169,7 @@ impl Driver {
                 _ = self.socket.readable(), if self.replace_socket_at.is_none() => self.receive(),
                 () = until(self.replace_socket_at) => self.renew_socket().await,
                 datagram = self.connection.read_datagram(), if connected => match datagram {
-                    Ok(bytes) => {
-                        let now = self.shared.clock.now();
-                        self.shared.read().handle_session_input(now, &bytes);
-                    }
+                    Ok(bytes) => self.shared.handle_session_input(&self.connection, &bytes),
                     Err(_) => connected = false,
                 },
                 _ = checks.tick() => self.check_network().await,

@@ -145,7 +145,9 @@ impl Room {
     /// application has taken, and each session has another one, so export it after every event that
     /// must not come again. `None` while the client has no ticket.
     pub fn ticket(&self) -> Option<ReturnTicket> {
-        self.client.read().ticket()
+        let mut ticket = self.client.read().ticket()?;
+        ticket.sent = self.realtime.read().sent_sequences();
+        Some(ticket)
     }
 
     /// Sends the pose of head and hands to all other peers. Only the newest pose is delivered: an

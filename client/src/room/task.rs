@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::Room;
 use crate::provider::TokenProvider;
-use crate::realtime::Realtime;
 use crate::realtime::driver::{Driver, DriverShared, NewConnection};
+use crate::realtime::{Realtime, SentSequences};
 use crate::session::{ConnectError, CurrentEndpoint, DriverStep, SessionDriver, link_config};
 
 /// New connections that may wait for the realtime task, which takes them without delay.
@@ -21,6 +21,8 @@ const NEW_CONNECTIONS: usize = 4;
 pub(crate) struct RoomTask {
     driver: SessionDriver<RoomClient>,
     provider: Option<TokenProvider>,
+    /// What an earlier process has sent in the session that the first join resumes.
+    sent: SentSequences,
     /// The realtime plane; `None` before the first session.
     realtime: Option<RealtimePart>,
 }
@@ -34,8 +36,12 @@ struct RealtimePart {
 }
 
 impl RoomTask {
-    pub(crate) fn new(driver: SessionDriver<RoomClient>, provider: Option<TokenProvider>) -> Self {
-        Self { driver, provider, realtime: None }
+    pub(crate) fn new(
+        driver: SessionDriver<RoomClient>,
+        provider: Option<TokenProvider>,
+        sent: SentSequences,
+    ) -> Self {
+        Self { driver, provider, sent, realtime: None }
     }
 
     /// Drives the client until it has joined, then in a task of its own.
@@ -131,14 +137,16 @@ impl RoomTask {
         let clock = self.driver.client().clock();
         if let Some(RealtimePart { shared, endpoint: current, connections }) = &self.realtime {
             current.set(endpoint.clone());
-            shared.change(|realtime, now| realtime.relink(open_link(now), same_room));
+            shared.relink(&connection.connection, |realtime, now| {
+                realtime.relink(open_link(now), same_room);
+            });
             // Fails only if the realtime task has ended, which it does not before this one.
             let _ = connections.send(connection).await;
             return Ok(());
         }
         let current = CurrentEndpoint::new(endpoint.clone());
-        let realtime = Realtime::new(open_link(clock.now()));
-        let shared = Arc::new(DriverShared::new(clock, realtime));
+        let realtime = Realtime::new(open_link(clock.now()), &self.sent);
+        let shared = Arc::new(DriverShared::new(clock, realtime, &connection.connection));
         let driver = Driver::open(connection, current.clone(), shared.clone()).await?;
         let (connections, new_connections) = mpsc::channel(NEW_CONNECTIONS);
         tokio::spawn(driver.run(new_connections));

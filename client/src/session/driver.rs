@@ -13,7 +13,9 @@ use super::dial::{DialedConnection, ServerNames, SessionSockets, dial};
 use super::end::connection_end;
 use super::handle::ClientHandle;
 use super::io::ConnectionIo;
+use super::tls::{Trust, client_config};
 use crate::clock::ClientClock;
+use crate::token;
 use crate::until::until;
 
 /// What a step of a [`SessionDriver`] has done.
@@ -44,6 +46,8 @@ type Connecting = Pin<Box<dyn Future<Output = Result<DialedConnection, JoinError
 pub struct SessionDriver<C: DrivenClient> {
     client: ClientHandle<C>,
     network: SessionNetwork,
+    /// Whether the pins of the newest token say which certificates are trusted.
+    trusts_tokens: bool,
     connecting: Option<Connecting>,
     io: Option<ConnectionIo>,
 }
@@ -51,7 +55,15 @@ pub struct SessionDriver<C: DrivenClient> {
 impl<C: DrivenClient + Send + 'static> SessionDriver<C> {
     /// Creates the driver of a new client.
     pub fn new(clock: ClientClock, client: C, network: SessionNetwork) -> Self {
-        Self { client: ClientHandle::new(clock, client), network, connecting: None, io: None }
+        let client = ClientHandle::new(clock, client);
+        Self { client, network, trusts_tokens: false, connecting: None, io: None }
+    }
+
+    /// Sets whether each session trusts the certificates that the newest token names. If it names
+    /// none, the trust stays as it is.
+    pub(crate) fn trust_tokens(mut self, trusts_tokens: bool) -> Self {
+        self.trusts_tokens = trusts_tokens;
+        self
     }
 
     /// Returns the client.
@@ -132,7 +144,13 @@ impl<C: DrivenClient + Send + 'static> SessionDriver<C> {
         }
     }
 
-    fn connect(&self, server: String) -> Connecting {
+    fn connect(&mut self, server: String) -> Connecting {
+        if self.trusts_tokens {
+            let pins = token::pins_in(self.client.read().join_token());
+            if let Ok(trust) = client_config(&Trust::Pins(pins)) {
+                self.network.trust = trust;
+            }
+        }
         let (network, client) = (self.network.clone(), self.client.clone());
         Box::pin(async move {
             let server = network.names.resolve(&server).await?;

@@ -21,10 +21,10 @@ pub use dial::{LastLookup, Lookup, ServerNames, SessionSockets};
 pub use driver::{DriverStep, SessionDriver, SessionNetwork};
 pub use error::ConnectError;
 pub use handle::ClientHandle;
-pub use nucleus_client_core::room::{RoomClient, RoomClientConfig, RoomJoin, RoomOutput};
+pub use nucleus_client_core::room::{RoomClient, RoomJoin, RoomOutput};
 pub use nucleus_client_core::session::{
-    Backoff, Capabilities, DrivenClient, JoinError, LONGEST_PATIENCE, LinkError, ProtocolError,
-    ReturnTicket, SendError, To, may_reconnect,
+    Backoff, Capabilities, ClientConfig, DrivenClient, JoinError, LONGEST_PATIENCE, LinkError,
+    ProtocolError, ReturnTicket, SendError, To, may_reconnect,
 };
 pub(crate) use reachable::unspecified;
 pub use room_session::{RoomSession, RoomSessionStep, link_config};

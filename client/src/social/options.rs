@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use nucleus_client_core::session::JoinError;
+use nucleus_client_core::session::{ClientConfig, JoinError};
 use nucleus_client_core::social::{SocialClient, SocialEnter, Status};
 
 use super::Social;
@@ -93,15 +93,17 @@ pub async fn enter(mut options: EnterOptions) -> Result<Social, ConnectError> {
     options.server.provide_token().await?;
     let network = options.server.network()?;
     let EnterOptions {
-        server: ServerOptions { server, token, name, agent, patience, provider, .. },
+        server: ServerOptions { server, token, name, agent, patience, provider, trust },
         status,
     } = options;
     let enter = SocialEnter { token, name, status, agent };
     enter.check().map_err(JoinError::Options)?;
     let clock = ClientClock::start();
-    let (has_provider, seed) = (provider.is_some(), fastrand::u64(..));
-    let client = SocialClient::new(clock.now(), &server, enter, patience, has_provider, seed);
-    SocialTask { driver: SessionDriver::new(clock, client, network), provider, endpoint: None }
-        .enter()
-        .await
+    let config = ClientConfig {
+        has_token_provider: provider.is_some(),
+        ..ClientConfig::new(patience, fastrand::u64(..))
+    };
+    let client = SocialClient::new(clock.now(), &server, enter, config);
+    let driver = SessionDriver::new(clock, client, network).trust_tokens(trust.is_none());
+    SocialTask { driver, provider, endpoint: None }.enter().await
 }

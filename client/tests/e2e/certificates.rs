@@ -12,6 +12,7 @@ use nucleus_client::{Room, RoomEvent, connect};
 use tokio::task::JoinSet;
 
 use super::support::{TestServer, now_unix, until};
+use super::tickets::rejoined;
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
@@ -88,6 +89,20 @@ async fn a_renewal_fails_no_join_and_touches_no_session() {
     join_all(&server, "after", &after).await;
     let outdated = connect(server.options(before[0].clone())).await.err().unwrap();
     assert!(matches!(outdated, ConnectError::Join(JoinError::Tls(_))), "{outdated}");
+}
+
+/// A token names the certificates of two weeks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_lives_for_weeks_trusts_what_its_fresh_tokens_name() {
+    let mut server = TestServer::at(now_unix()).await;
+    let room = connect(server.options(server.token("ada"))).await.unwrap();
+    for _ in 0..3 {
+        server.pass(WEEK);
+        until_renewed(&server).await;
+        room.renew(server.token("ada")).await.unwrap();
+        server = server.restart().await;
+        rejoined(&room).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

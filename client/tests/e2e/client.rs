@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use nucleus_client::session::{
-    Capabilities, ClientHandle, JoinError, ResolvedServer, ReturnTicket, RoomClient,
-    RoomClientConfig, RoomJoin, RoomSession, RoomSessionStep, SendError, ServerNames,
-    SessionNetwork, SessionSockets, To, client_config, offered_suites,
+    Capabilities, ClientConfig, ClientHandle, JoinError, ResolvedServer, ReturnTicket, RoomClient,
+    RoomJoin, RoomSession, RoomSessionStep, SendError, ServerNames, SessionNetwork, SessionSockets,
+    To, client_config, offered_suites,
 };
 use nucleus_client::{RoomEvent, RoomSelection};
 use tokio::sync::{mpsc, oneshot};
@@ -53,7 +53,7 @@ impl LobbyJoin {
             suites: offered_suites(),
             ticket: self.ticket,
         };
-        let config = RoomClientConfig::new(self.patience, fastrand::u64(..));
+        let config = ClientConfig::new(self.patience, fastrand::u64(..));
         RoomSession::join(network, &address.to_string(), options, config).await
     }
 

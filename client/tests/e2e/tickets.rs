@@ -1,8 +1,12 @@
 //! Tickets that outlive their room instance: they admit a user whose token has expired.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nucleus_client::{Batch, Code, EntityId, Room, RoomEvent, connect};
+use nucleus_client::{
+    Batch, Code, EntityId, Pose, ReturnTicket, Room, RoomEvent, Transform, connect,
+};
 use nucleus_protocol::session::{Joined, MODERATOR, NEW_PEER, RESUMED};
 use nucleus_server::token::{LEEWAY_S, Product, TokenRequest};
 
@@ -259,4 +263,71 @@ async fn a_ticket_does_not_carry_a_right_that_was_handed_over() {
     let server = server.restart().await;
     let (again, _session) = join_with(&server, &token, &resumed.ticket).await.unwrap();
     assert_eq!((again.resumed, moderates(&again)), (NEW_PEER, false));
+}
+
+fn pose_at(x: f32) -> Pose {
+    let head = Transform { position: [x, 1.7, 0.0], rotation: [0.0, 0.0, 0.0, 1.0] };
+    Pose { head, left: None, right: None }
+}
+
+async fn sees_pose_at(room: &Room, x: f32) {
+    until(room, |event| match event {
+        RoomEvent::Pose { pose, .. } => ((pose.head.position[0] - x).abs() < 0.01).then_some(()),
+        _ => None,
+    })
+    .await;
+}
+
+/// As after a crash of the application: another process has only the text of the ticket.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_resumes_with_a_ticket_and_is_seen_at_once() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let options = server.options(server.token("ada"));
+    let before = runtime.spawn(connect(options)).await.unwrap().unwrap();
+    for _ in 0..50 {
+        before.send_pose(&pose_at(1.0)).unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sees_pose_at(&watcher, 1.0).await;
+    let (me, text) = (before.me(), before.ticket().unwrap().to_text());
+    std::mem::forget(before);
+    runtime.shutdown_background();
+
+    let ticket = ReturnTicket::from_text(&text).unwrap();
+    let after = connect(server.options(server.token("ada")).room("other").ticket(ticket));
+    let after = after.await.unwrap();
+    assert_eq!((after.me(), after.name()), (me, "lobby"));
+    let missed_events = until(&after, |event| match event {
+        RoomEvent::Resumed { missed_events } => Some(missed_events),
+        _ => None,
+    });
+    assert!(!missed_events.await);
+    after.send_pose(&pose_at(2.0)).unwrap();
+    sees_pose_at(&watcher, 2.0).await;
+    assert_eq!(watcher.stats().realtime.superseded, 0);
+}
+
+/// The first token, a fresh one before the ticket ends, and one after a refusal. At the second time
+/// there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_provider_is_asked_for_every_token() {
+    let ticket_ttl = ACCEPTED + Duration::from_secs(2);
+    let server = TestServer::with(|config| config.limits.ticket_ttl = ticket_ttl).await;
+    let tokens =
+        [Some(short_token(&server, "ada", "participant", &[])), None, Some(server.token("ada"))];
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let options = server.options(String::new()).token_provider(move || {
+        let token = tokens[counter.fetch_add(1, Ordering::Relaxed).min(2)].clone();
+        async { token }
+    });
+    let room = connect(options).await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    tokio::time::sleep(ticket_ttl + Duration::from_secs(1)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    let _server = server.restart().await;
+    rejoined(&room).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
 }

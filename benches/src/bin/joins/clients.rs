@@ -10,14 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, ResolvedServer, RoomClientConfig, RoomJoin, RoomSession, ServerNames,
-    SessionNetwork, SessionSockets, Trust, client_config, offered_suites,
+    Capabilities, ClientConfig, ResolvedServer, RoomJoin, RoomSession, ServerNames, SessionNetwork,
+    SessionSockets, Trust, client_config, offered_suites,
 };
 use nucleus_net::process_cpu_seconds;
 use nucleus_protocol::session::Code;
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::token::{Product, TokenRequest};
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{Connection, Endpoint};
 
 /// Number of clients that share a socket. With a socket for each client, the clients would need
 /// more CPU time than the server.
@@ -81,7 +81,7 @@ pub(crate) enum ClientError {
 
 /// The certificate and the tokens, created before the measurement.
 pub(crate) struct Credentials {
-    config: ClientConfig,
+    config: quinn::ClientConfig,
     /// The token of each client.
     tokens: Vec<String>,
 }
@@ -257,8 +257,8 @@ impl Clients {
             suites: offered_suites(),
             ticket: None,
         };
-        let config = RoomClientConfig::new(Duration::ZERO, u64::from(client));
-        let config = RoomClientConfig { keeps_roster: false, ..config };
+        let config = ClientConfig::new(Duration::ZERO, u64::from(client));
+        let config = ClientConfig { keeps_roster: false, ..config };
         let joined = RoomSession::join(network, HOST, options, config).await;
         joined
             .map(|s| OpenConnection::Session(Box::new(s)))

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nucleus_client::session::{
-    Capabilities, ClientHandle, ResolvedServer, RoomClient, RoomClientConfig, RoomJoin,
-    RoomSession, RoomSessionStep, SendError, ServerNames, SessionNetwork, SessionSockets, To,
-    Trust, TrustConfig, client_config, offered_suites,
+    Capabilities, ClientConfig, ClientHandle, ResolvedServer, RoomClient, RoomJoin, RoomSession,
+    RoomSessionStep, SendError, ServerNames, SessionNetwork, SessionSockets, To, Trust,
+    TrustConfig, client_config, offered_suites,
 };
 use nucleus_client::{RoomEvent, RoomSelection};
 use quinn::Endpoint;
@@ -76,8 +76,8 @@ impl Clients {
             suites: offered_suites(),
             ticket: None,
         };
-        let config = RoomClientConfig::new(Duration::ZERO, self.joins.fetch_add(1, Relaxed));
-        let config = RoomClientConfig { keeps_roster: false, ..config };
+        let config = ClientConfig::new(Duration::ZERO, self.joins.fetch_add(1, Relaxed));
+        let config = ClientConfig { keeps_roster: false, ..config };
         let joined = RoomSession::join(network, HOST, options, config).await;
         joined.map_err(|error| failed(&error))
     }

@@ -8,6 +8,7 @@ mod plane;
 mod quality;
 mod recent;
 mod reports;
+mod sent;
 mod sequences;
 pub mod speaking;
 #[cfg(test)]
@@ -17,3 +18,4 @@ pub use message::{MessageView, OutgoingMessage, PeerPose, RealtimeCounters, Rece
 pub use plane::Realtime;
 pub use quality::{ConnectionFigures, ConnectionQuality};
 pub use reports::RealtimeReport;
+pub use sent::SentSequences;

@@ -33,6 +33,7 @@ use super::message::{
 use super::quality::{ConnectionFigures, QualityMeter};
 use super::recent::RecentMap;
 use super::reports::{RealtimeReport, RealtimeReports};
+use super::sent::SentSequences;
 use super::sequences::SenderHistory;
 use super::speaking::Speaking;
 use crate::roster::{PeerId, Slot};
@@ -72,12 +73,17 @@ struct HeldMessage {
 }
 
 impl Realtime {
-    /// Creates the realtime plane over a new link, without any known peers.
-    pub fn new(link: Link) -> Self {
+    /// Creates the realtime plane over a new link, without any known peers. `sent` is what an earlier
+    /// process has sent in this session; otherwise it is empty.
+    pub fn new(link: Link, sent: &SentSequences) -> Self {
+        let mut sequences = RecentMap::new(OWN_KEYS);
+        for (key, next) in sent.continued() {
+            sequences.get_or(key, || next);
+        }
         Self {
             link,
             senders: HashMap::new(),
-            sequences: RecentMap::new(OWN_KEYS),
+            sequences,
             queue: VecDeque::new(),
             held: VecDeque::new(),
             inbox: Inbox::default(),
@@ -294,6 +300,11 @@ impl Realtime {
         let InboxCounters { replaced, not_taken, stale_voice } = self.inbox.counters();
         let rejected = self.earlier_rejected + rejected;
         RealtimeCounters { rejected, replaced, not_taken, stale_voice, ..self.counters }
+    }
+
+    /// Returns what another process must know to continue the sequences of sent messages.
+    pub fn sent_sequences(&self) -> SentSequences {
+        SentSequences::of(self.sequences.iter().map(|(key, next)| (*key, *next)))
     }
 
     /// Returns the link, for its clock, round-trip time and reports.

@@ -31,6 +31,10 @@ impl<K: Eq + Hash + Copy, V> RecentMap<K, V> {
         self.newer.entry(key).or_insert_with(first)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.newer.iter().chain(&self.older)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.newer.len() + self.older.len()

@@ -13,10 +13,9 @@ use nucleus_protocol::time::Time;
 
 use super::{EVENT_OVERHEAD, GrantedLink, RenewError, RoomClient, RoomOutput, WaitingEvent};
 use crate::event::{RoomEvent, Throttle};
+use crate::realtime::SentSequences;
 use crate::roster::{PeerId, Roster, RosterChange};
-use crate::session::{
-    ConnectionFacts, JoinError, ProtocolError, ReceivedItem, ReturnTicket, SessionStep,
-};
+use crate::session::{ConnectionFacts, ProtocolError, ReceivedItem, ReturnTicket, SessionStep};
 use crate::state::StateChange;
 
 /// This client's peer id before and after a resume or rejoin.
@@ -45,7 +44,10 @@ impl RoomClient {
                     self.session.fail(error);
                 }
             }
-            SessionStep::NotJoined(error) => self.not_joined(now, error),
+            SessionStep::NotJoined(error) => {
+                let has_joined = self.has_joined();
+                self.token.not_joined(now, &mut self.session, error, has_joined);
+            }
             SessionStep::Received(item) => {
                 if let Err(error) = self.receive(now, item) {
                     self.session.fail(error);
@@ -66,7 +68,7 @@ impl RoomClient {
 
     fn open(&mut self, facts: &ConnectionFacts, may_have_created: bool) {
         if let Some(token) = self.renewal.take_newest() {
-            self.earlier_token = Some(std::mem::replace(&mut self.options.token, token));
+            self.token.replace(token);
         }
         self.planes = self.options.planes(facts);
         let mode = match self.options.selection.mode {
@@ -74,54 +76,19 @@ impl RoomClient {
             mode => mode,
         };
         self.claimed = self.ticket.last_sequences;
-        let join = self.options.encode(self.ticket.clone(), self.planes.0, mode);
+        let join =
+            self.options.encode(self.token.bytes(), self.ticket.clone(), self.planes.0, mode);
         self.session.open(&join);
-    }
-
-    /// Decides about a join that has failed: the token before the newest one may still be good, or
-    /// the caller may provide another one.
-    fn not_joined(&mut self, now: Time, error: JoinError) {
-        if !error.is_about_token() {
-            return self.session.join_failed(now, error);
-        }
-        if let Some(token) = self.earlier_token.take() {
-            self.options.token = token;
-            self.session.join_again(now);
-        } else if !self.has_token_provider || !self.has_joined() {
-            self.session.join_failed(now, error);
-        } else if std::mem::take(&mut self.has_fresh_token) {
-            // The caller's token is refused too. After a pause the caller is asked again.
-            self.session.join_failed_for_now(now, error);
-        } else {
-            self.waits_for_token = Some(error);
-            self.ask_provider();
-        }
-    }
-
-    fn ask_provider(&mut self) {
-        if !std::mem::replace(&mut self.is_asking, true) {
-            self.outputs.push_back(RoomOutput::TokenWanted);
-        }
     }
 
     /// Takes the token that [`RoomOutput::TokenWanted`] asks for; `None` if there is none now. A
     /// client that comes back asks again after a pause, as long as its patience lasts.
     pub fn take_token(&mut self, now: Time, token: Option<String>) {
-        self.is_asking = false;
-        match (self.waits_for_token.take(), token) {
-            (Some(_), Some(token)) => {
-                self.options.token = token;
-                self.has_fresh_token = true;
-                self.session.join_again(now);
-            }
-            (Some(error), None) => self.session.join_failed_for_now(now, error),
-            // The server's answer says whether the token is good; nobody waits for it.
-            (None, Some(token)) => {
-                if let Ok(number) = self.renew(token) {
-                    self.forget_renewal(number);
-                }
-            }
-            (None, None) => {}
+        // The server's answer says whether the token is good; nobody waits for it.
+        if let Some(token) = self.token.take_answer(now, &mut self.session, token)
+            && let Ok(number) = self.renew(token)
+        {
+            self.forget_renewal(number);
         }
         self.advance(now);
     }
@@ -145,14 +112,15 @@ impl RoomClient {
         self.max_event = usize::try_from(settings.max_event).unwrap_or(usize::MAX);
         self.has_state = features.contains(Features::STATE);
         self.want_token(now, Duration::from_secs(settings.ticket_ttl_s));
-        (self.earlier_token, self.has_fresh_token) = (None, false);
+        self.token.joined();
         self.options.room = String::from_utf8_lossy(&joined.room).into_owned();
         self.options.selection = self.options.selection.for_rejoin();
         let room = self.options.room.clone();
         // A message that was begun before this process is told as missed, once.
         let was_partial = std::mem::take(&mut self.ticket.is_partial) && !is_new_peer;
         let ticket = joined.ticket;
-        self.ticket = ReturnTicket { room, ticket, last_sequences, is_partial: false };
+        let sent = SentSequences::default();
+        self.ticket = ReturnTicket { room, sent, ticket, last_sequences, is_partial: false };
         self.renewal.attach();
         if is_new_peer {
             self.claimed = [0; 2];
@@ -241,8 +209,8 @@ impl RoomClient {
                 let reply: StateReply = owned(body)?;
                 // Without the state there is no version to wait for.
                 let version = if self.has_state { self.replica.version() } else { u64::MAX };
-                let done = self.requests.on_reply(reply, version);
-                self.settle_desired(&done);
+                self.requests.on_reply(reply, version);
+                self.settle_desired();
             }
             Schema::Audit => {
                 let audit: nucleus_protocol::session::Audit = owned(body)?;
@@ -300,8 +268,8 @@ impl RoomClient {
     /// the room.
     pub(super) fn ask_for_token(&mut self, within: Option<Duration>) {
         self.token_wanted_at = None;
-        if self.has_token_provider {
-            self.ask_provider();
+        if self.token.has_provider {
+            self.token.ask();
         } else {
             self.push(RoomEvent::TokenWanted { within }, Cost::Counted);
         }
@@ -313,8 +281,7 @@ impl RoomClient {
         self.end_requests();
         self.renewal.end_all(RenewError::Interrupted);
         if self.events.is_overfull() {
-            let text = "the application takes no events".to_owned();
-            return self.session.end(code.unwrap_or(Code::SlowConsumer), text);
+            return self.session.end_untaken(code);
         }
         self.push(RoomEvent::Interrupted { code, text }, Cost::Counted);
     }
@@ -324,7 +291,7 @@ impl RoomClient {
         self.end_requests();
         self.renewal.end_all(RenewError::Closed);
         self.outbox.clear();
-        (self.token_wanted_at, self.waits_for_token) = (None, None);
+        self.token_wanted_at = None;
     }
 
     /// Reports the changes to the application, then completes the requests that waited for them.
@@ -333,8 +300,8 @@ impl RoomClient {
             self.push(RoomEvent::State(change), cost);
         }
         self.report_host();
-        let done = self.requests.on_version(self.replica.version());
-        self.settle_desired(&done);
+        self.requests.on_version(self.replica.version());
+        self.settle_desired();
     }
 
     fn report_host(&mut self) {

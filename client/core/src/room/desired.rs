@@ -1,7 +1,7 @@
 //! The state that the application desires in every session: whether this client is muted, and its
 //! groups. What no server has confirmed is sent again with the next session.
 
-use super::requests::{RequestResult, StateError};
+use super::requests::{RoomRequests, StateError};
 
 /// Names one setting of a desired value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,11 @@ impl<T: Copy> Desired<T> {
         Self { value: None, newest: 0, state: DesiredState::Confirmed }
     }
 
-    pub(super) fn set(&mut self, value: T) -> SettingNumber {
+    pub(super) fn set(&mut self, value: T, requests: &mut RoomRequests) -> SettingNumber {
+        // The reply to a value that this one replaces has no meaning any more.
+        if let DesiredState::Sent(replaced) = self.state {
+            requests.forget(replaced);
+        }
         self.value = Some(value);
         self.newest = self.newest.wrapping_add(1);
         self.state = DesiredState::Unsent;
@@ -49,13 +53,11 @@ impl<T: Copy> Desired<T> {
         self.state = DesiredState::Sent(request);
     }
 
-    /// Returns the number of the pending request.
-    pub(super) fn request(&self) -> Option<u32> {
-        if let DesiredState::Sent(request) = self.state { Some(request) } else { None }
-    }
-
-    /// Takes the result of the pending request. Without a reply the value is sent again.
-    pub(super) fn settle(&mut self, result: RequestResult) {
+    /// Takes the result of the pending request, if there is one. Without a reply the value is sent
+    /// again.
+    pub(super) fn settle(&mut self, requests: &mut RoomRequests) {
+        let DesiredState::Sent(request) = self.state else { return };
+        let Some(result) = requests.take(request) else { return };
         self.state = match result {
             Ok(_) => DesiredState::Confirmed,
             Err(StateError::Interrupted) => DesiredState::Unsent,
@@ -93,24 +95,32 @@ impl<T: Copy> Desired<T> {
 
 #[cfg(test)]
 mod tests {
+    use nucleus_protocol::session::StateReply;
+
     use super::*;
 
-    const REFUSED: StateError =
-        StateError::Refused { code: None, number: 9, operation: 0, version: 0 };
+    /// Lets the server answer the request, with 0 or a code.
+    fn reply(requests: &mut RoomRequests, request: u32, code: u16) {
+        requests.on_reply(StateReply { request, code, failed: 0, version: 0 }, 0);
+    }
 
     #[test]
     fn a_value_is_sent_until_a_server_takes_it() {
-        let mut desired = Desired::new();
+        let (mut desired, mut requests) = (Desired::new(), RoomRequests::new());
         assert_eq!(desired.unsent(), None);
-        let first = desired.set(true);
+        let first = desired.set(true, &mut requests);
         assert_eq!((desired.unsent(), desired.outcome(first, false)), (Some(true), None));
         assert_eq!(desired.outcome(first, true), Some(Ok(())), "it is sent later");
-        desired.sent(7);
-        assert_eq!((desired.unsent(), desired.request()), (None, Some(7)));
-        desired.settle(Err(StateError::Interrupted));
+        desired.sent(requests.start());
+        desired.settle(&mut requests);
+        assert_eq!((desired.unsent(), desired.outcome(first, false)), (None, None));
+        requests.end_all();
+        desired.settle(&mut requests);
         assert_eq!(desired.unsent(), Some(true));
-        desired.sent(8);
-        desired.settle(Ok(3));
+        let second = requests.start();
+        desired.sent(second);
+        reply(&mut requests, second, 0);
+        desired.settle(&mut requests);
         assert_eq!((desired.unsent(), desired.outcome(first, false)), (None, Some(Ok(()))));
         desired.become_new_peer();
         assert_eq!(desired.unsent(), Some(true));
@@ -118,21 +128,27 @@ mod tests {
 
     #[test]
     fn a_refused_value_is_not_sent_again() {
-        let mut desired = Desired::new();
-        let setting = desired.set(true);
-        desired.sent(1);
-        desired.settle(Err(REFUSED));
-        assert_eq!(desired.outcome(setting, false), Some(Err(REFUSED)));
+        let (mut desired, mut requests) = (Desired::new(), RoomRequests::new());
+        let setting = desired.set(true, &mut requests);
+        let request = requests.start();
+        desired.sent(request);
+        reply(&mut requests, request, 9);
+        desired.settle(&mut requests);
+        let refused = |error| matches!(error, StateError::Refused { number: 9, .. });
+        assert!(desired.outcome(setting, false).unwrap().is_err_and(refused));
         desired.become_new_peer();
         assert_eq!(desired.unsent(), None);
     }
 
     #[test]
     fn a_newer_setting_replaces_an_older_one() {
-        let mut desired = Desired::new();
-        let older = desired.set(true);
-        desired.sent(1);
-        let newer = desired.set(false);
+        let (mut desired, mut requests) = (Desired::new(), RoomRequests::new());
+        let older = desired.set(true, &mut requests);
+        let request = requests.start();
+        desired.sent(request);
+        let newer = desired.set(false, &mut requests);
+        reply(&mut requests, request, 9);
+        desired.settle(&mut requests);
         assert_eq!(desired.outcome(older, false), Some(Ok(())));
         assert_eq!((desired.unsent(), desired.outcome(newer, false)), (Some(false), None));
     }

@@ -56,11 +56,17 @@ impl RoomJoin {
         self.selection.validate()
     }
 
-    /// Encodes `Join`. `resume` is the session to resume.
-    pub(super) fn encode(&self, resume: ReturnTicket, largest_body: u16, mode: u8) -> Vec<u8> {
+    /// Encodes `Join` with the newest token. `resume` is the session to resume.
+    pub(super) fn encode(
+        &self,
+        token: Vec<u8>,
+        resume: ReturnTicket,
+        largest_body: u16,
+        mode: u8,
+    ) -> Vec<u8> {
         let [last_event, last_bulk] = resume.last_sequences;
         encode(&Join {
-            token: self.token.clone().into_bytes(),
+            token,
             ticket: resume.ticket,
             last_event,
             last_bulk,

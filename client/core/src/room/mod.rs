@@ -26,8 +26,9 @@ use crate::event::RoomEvent;
 use crate::queue::EventQueue;
 use crate::roster::{PeerId, Roster, Slot};
 use crate::session::backlog::EventBacklog;
+use crate::session::join_token::JoinToken;
 use crate::session::{
-    ClientOutput, ClientSession, DrivenClient, JoinError, ReturnTicket, SessionInput,
+    ClientConfig, ClientOutput, ClientSession, DrivenClient, JoinError, ReturnTicket, SessionInput,
     SessionPurpose,
 };
 use crate::state::Replica;
@@ -82,20 +83,11 @@ struct WaitingEvent {
 pub struct RoomClient {
     session: ClientSession,
     options: RoomJoin,
-    /// The token before the newest one, which may never have been checked.
-    earlier_token: Option<String>,
+    token: JoinToken,
     /// What resumes the newest session.
     ticket: ReturnTicket,
     /// When a fresh token is asked for.
     token_wanted_at: Option<Time>,
-    /// Whether the caller provides fresh tokens; the application is not asked then.
-    has_token_provider: bool,
-    /// Whether the caller has been asked for a token and has not answered.
-    is_asking: bool,
-    /// The refusal after which the client waits for a token.
-    waits_for_token: Option<JoinError>,
-    /// Whether the newest token of the caller is from this try.
-    has_fresh_token: bool,
     /// The planes and the largest body of the newest connection.
     planes: (u16, Planes),
     me: PeerId,
@@ -135,27 +127,6 @@ pub struct RoomClient {
     outputs: VecDeque<RoomOutput>,
 }
 
-/// What a [`RoomClient`] needs besides the options of the join.
-#[derive(Clone, Copy, Debug)]
-pub struct RoomClientConfig {
-    /// How long the client tries to come back after a loss.
-    pub patience: Duration,
-    /// Whether the caller provides fresh tokens, see [`RoomOutput::TokenWanted`].
-    pub has_token_provider: bool,
-    /// Whether the client keeps the roster. A load generator with thousands of clients in a room
-    /// keeps few; the others then have no host.
-    pub keeps_roster: bool,
-    /// A random number, which must differ between clients.
-    pub seed: u64,
-}
-
-impl RoomClientConfig {
-    /// Returns the configuration of a client that keeps the roster and provides no fresh tokens.
-    pub fn new(patience: Duration, seed: u64) -> Self {
-        Self { patience, has_token_provider: false, keeps_roster: true, seed }
-    }
-}
-
 impl DrivenClient for RoomClient {
     type Output = RoomOutput;
     type Event = RoomEvent;
@@ -170,9 +141,7 @@ impl DrivenClient for RoomClient {
         if self.token_wanted_at.is_some_and(|at| at <= now) && !self.is_behind {
             self.ask_for_token(None);
         }
-        if let Some(error) = self.waits_for_token.take_if(|_| self.session.is_return_over(now)) {
-            self.session.join_failed(now, error);
-        }
+        self.token.handle_timeout(now, &mut self.session);
         self.advance(now);
     }
 
@@ -185,6 +154,9 @@ impl DrivenClient for RoomClient {
     }
 
     fn poll(&mut self) -> Option<ClientOutput<RoomOutput>> {
+        if self.token.take_due() {
+            return Some(ClientOutput::Own(RoomOutput::TokenWanted));
+        }
         let own = self.outputs.pop_front().map(ClientOutput::Own);
         own.or_else(|| self.session.poll_output().map(ClientOutput::Session))
     }
@@ -209,6 +181,10 @@ impl DrivenClient for RoomClient {
         self.is_behind
     }
 
+    fn join_token(&self) -> &str {
+        self.renewal.newest().unwrap_or(self.token.newest())
+    }
+
     fn session(&self) -> &ClientSession {
         &self.session
     }
@@ -217,28 +193,24 @@ impl DrivenClient for RoomClient {
 impl RoomClient {
     /// Creates a client and begins to join at `server`, `host:port`. Check the options before, with
     /// [`RoomJoin::check`].
-    pub fn new(now: Time, server: &str, options: RoomJoin, config: RoomClientConfig) -> Self {
-        let RoomClientConfig { patience, has_token_provider, keeps_roster, seed } = config;
+    pub fn new(now: Time, server: &str, mut options: RoomJoin, config: ClientConfig) -> Self {
         let (agent, capabilities) = (options.agent.clone(), options.capabilities);
-        let purpose = SessionPurpose::Room;
-        let mut session = ClientSession::new(purpose, server, agent, capabilities, patience, seed);
+        let mut session =
+            ClientSession::new(SessionPurpose::Room, server, agent, capabilities, config);
         session.start(now);
+        let token = std::mem::take(&mut options.token);
         let taken = options.ticket.as_ref().map_or([0; 2], |ticket| ticket.last_sequences);
         Self {
             session,
             ticket: options.ticket.clone().unwrap_or_default(),
+            token: JoinToken::new(token, config.has_token_provider),
             options,
-            earlier_token: None,
             token_wanted_at: None,
-            has_token_provider,
-            is_asking: false,
-            waits_for_token: None,
-            has_fresh_token: false,
             planes: (0, Planes::Both),
             me: PeerId(0),
             instance: None,
             roster: Roster::new(0, []),
-            keeps_roster,
+            keeps_roster: config.keeps_roster,
             replica: Replica::new(),
             has_state: false,
             host: None,
@@ -291,8 +263,8 @@ impl RoomClient {
 
     /// Ends the requests that wait for replies.
     fn end_requests(&mut self) {
-        let ended = self.requests.end_all();
-        self.settle_desired(&ended);
+        self.requests.end_all();
+        self.settle_desired();
     }
 
     /// Leaves the room. Events that were sent before still arrive, and the other peers see the
@@ -370,8 +342,8 @@ impl RoomClient {
     }
 
     /// Returns what resumes this session, for example in another process, after the events that the
-    /// application has taken. Hand it out only when this client no longer uses it: the server gives
-    /// the session to whoever comes last.
+    /// application has taken. The caller sets [`ReturnTicket::sent`]. Hand it out only when this
+    /// client no longer uses it: the server gives the session to whoever comes last.
     pub fn ticket(&self) -> Option<ReturnTicket> {
         let is_new = self.new_peers_waiting > 0;
         let last_sequences = if is_new { [0; 2] } else { self.taken };

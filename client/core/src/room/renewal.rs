@@ -128,6 +128,10 @@ impl TokenRenewal {
         self.results.remove(&number)
     }
 
+    pub(super) fn newest(&self) -> Option<&str> {
+        self.newest.as_deref()
+    }
+
     /// Takes the token for the next join; `None` if the last join's is the newest.
     pub(super) fn take_newest(&mut self) -> Option<String> {
         self.newest.take()

@@ -88,37 +88,34 @@ impl RoomRequests {
         self.0.start(PendingRequest { reply: None })
     }
 
-    /// Handles a reply of the server. `version` is the replica's current version. Returns the
-    /// numbers of the requests that have a result now.
-    pub(super) fn on_reply(&mut self, reply: StateReply, version: u64) -> Vec<u32> {
+    /// Handles a reply of the server. `version` is the replica's current version.
+    pub(super) fn on_reply(&mut self, reply: StateReply, version: u64) {
         // An unknown number belongs to a request whose caller has stopped waiting.
         if let Some(request) = self.0.get_mut(reply.request) {
             request.reply = Some(reply);
         }
-        self.on_version(version)
+        self.on_version(version);
     }
 
     /// Completes the requests that waited for the replica to reach `version`.
-    pub(super) fn on_version(&mut self, version: u64) -> Vec<u32> {
+    pub(super) fn on_version(&mut self, version: u64) {
         let is_reached = |request: &PendingRequest| {
             request.reply.as_ref().is_some_and(|reply| reply.version <= version)
         };
         let done = self.0.finish_if(is_reached);
-        self.keep_all(done)
+        self.keep_all(done);
     }
 
     /// Ends all pending requests: those without a reply are interrupted.
-    pub(super) fn end_all(&mut self) -> Vec<u32> {
+    pub(super) fn end_all(&mut self) {
         let done = self.0.finish_if(|_| true);
-        self.keep_all(done)
+        self.keep_all(done);
     }
 
-    fn keep_all(&mut self, done: Vec<(u32, PendingRequest)>) -> Vec<u32> {
-        let keep = |(number, request): (u32, PendingRequest)| {
+    fn keep_all(&mut self, done: Vec<(u32, PendingRequest)>) {
+        for (number, request) in done {
             self.0.keep(number, result(request));
-            number
-        };
-        done.into_iter().map(keep).collect()
+        }
     }
 
     pub(super) fn take(&mut self, number: u32) -> Option<RequestResult> {

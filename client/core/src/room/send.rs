@@ -9,6 +9,7 @@ use nucleus_protocol::session::{
 };
 use nucleus_protocol::time::Time;
 
+use super::desired::Desired;
 use super::{RenewError, RenewalNumber, RequestResult, RoomClient, SettingNumber, StateError};
 use crate::requests::RequestNumber;
 use crate::roster::PeerId;
@@ -35,7 +36,9 @@ impl RoomClient {
         to.check(channel, payload.len(), self.largest_piece())?;
         self.check_capacity(Lane::Events)?;
         let event = QueuedEvent { to, channel, piece: 0, payload: payload.into() };
-        self.queue(now, Lane::Events, vec![event])
+        self.outbox.queue(Lane::Events, vec![event]);
+        self.send_waiting(now);
+        Ok(())
     }
 
     /// Sends a message of at most [`limits::MAX_BULK_MESSAGE`] bytes on the bulk lane, in pieces.
@@ -59,7 +62,9 @@ impl RoomClient {
             let (to, payload) = (to.clone(), payload.into());
             QueuedEvent { to, channel, piece, payload }
         };
-        self.queue(now, Lane::Bulk, pieces(payload, size).map(event).collect())
+        self.outbox.queue(Lane::Bulk, pieces(payload, size).map(event).collect());
+        self.send_waiting(now);
+        Ok(())
     }
 
     /// Returns the target of a realtime message, as [`OutgoingMessage`] wants it.
@@ -88,14 +93,6 @@ impl RoomClient {
         } else {
             Ok(())
         }
-    }
-
-    fn queue(&mut self, now: Time, lane: Lane, events: Vec<QueuedEvent>) -> Result<(), SendError> {
-        if !self.outbox.offer(lane, &mut Some(events)) {
-            return Err(SendError::WouldBlock);
-        }
-        self.send_waiting(now);
-        Ok(())
     }
 
     /// Returns whether events of a lane may be sent now.
@@ -257,52 +254,46 @@ impl RoomClient {
 
     /// Mutes or unmutes this client at the server, now or when there is a session.
     pub fn set_muted(&mut self, now: Time, muted: bool) -> SettingNumber {
-        // The reply to a value that this one replaces has no meaning any more.
-        self.muted.request().into_iter().for_each(|replaced| self.requests.forget(replaced));
-        let setting = self.muted.set(muted);
+        let setting = self.muted.set(muted, &mut self.requests);
         self.advance(now);
         setting
     }
 
     /// Returns the outcome of [`Self::set_muted`]; `None`: the server has not answered.
     pub fn muted_outcome(&self, setting: SettingNumber) -> Option<Result<(), StateError>> {
-        let closed = self.is_closed().then_some(Err(StateError::Closed));
-        closed.or_else(|| self.muted.outcome(setting, self.is_blocked()))
+        self.outcome(&self.muted, setting)
     }
 
     /// Subscribes to these groups and unsubscribes from all others, now or when there is a session.
     pub fn subscribe(&mut self, now: Time, groups: GroupSet) -> SettingNumber {
-        self.groups.request().into_iter().for_each(|replaced| self.requests.forget(replaced));
-        let setting = self.groups.set(groups);
+        let setting = self.groups.set(groups, &mut self.requests);
         self.advance(now);
         setting
     }
 
     /// Returns the outcome of [`Self::subscribe`]; `None`: the server has not answered.
     pub fn groups_outcome(&self, setting: SettingNumber) -> Option<Result<(), StateError>> {
-        let closed = self.is_closed().then_some(Err(StateError::Closed));
-        closed.or_else(|| self.groups.outcome(setting, self.is_blocked()))
+        self.outcome(&self.groups, setting)
     }
 
-    /// Returns whether no request can be made until something else happens.
-    fn is_blocked(&self) -> bool {
-        matches!(self.can_request(), Err(StateError::NotConnected | StateError::Behind))
+    fn outcome<T: Copy>(
+        &self,
+        desired: &Desired<T>,
+        setting: SettingNumber,
+    ) -> Option<Result<(), StateError>> {
+        let possible = self.can_request();
+        if possible == Err(StateError::Closed) {
+            return Some(possible);
+        }
+        // No request can be made until something else happens.
+        let is_blocked = matches!(possible, Err(StateError::NotConnected | StateError::Behind));
+        desired.outcome(setting, is_blocked)
     }
 
     /// Passes the results of desired settings on.
-    pub(super) fn settle_desired(&mut self, done: &[u32]) {
-        for number in done {
-            if self.muted.request() == Some(*number)
-                && let Some(result) = self.requests.take(*number)
-            {
-                self.muted.settle(result);
-            }
-            if self.groups.request() == Some(*number)
-                && let Some(result) = self.requests.take(*number)
-            {
-                self.groups.settle(result);
-            }
-        }
+    pub(super) fn settle_desired(&mut self) {
+        self.muted.settle(&mut self.requests);
+        self.groups.settle(&mut self.requests);
     }
 
     /// Hands in a fresh token of the same user. The client uses it when it joins again.

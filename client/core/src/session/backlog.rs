@@ -111,16 +111,11 @@ impl EventBacklog {
         self.lanes[lane.index()].waiting_bytes < MAX_WAITING
     }
 
-    /// Queues the events if the lane has capacity. Returns whether it had.
-    pub fn offer(&mut self, lane: Lane, events: &mut Option<Vec<QueuedEvent>>) -> bool {
-        if !self.has_capacity(lane) {
-            return false;
-        }
+    /// Queues the events of one message. [`Self::has_capacity`] says whether the lane takes one.
+    pub fn queue(&mut self, lane: Lane, events: Vec<QueuedEvent>) {
         let backlog = &mut self.lanes[lane.index()];
-        let events = events.take().unwrap_or_default();
         backlog.waiting_bytes += events.iter().map(QueuedEvent::cost).sum::<usize>();
         backlog.events.extend(events);
-        true
     }
 
     /// Returns the next event to write on a lane. From now on the server may have it.
@@ -401,12 +396,8 @@ mod tests {
         let large = QueuedEvent { to: To::All, channel: 0, piece: 0, payload };
         let mut backlog = EventBacklog { attached: true, ..EventBacklog::default() };
         let mut offered = 0;
-        while offered < 100 {
-            let mut one = Some(vec![large.clone()]);
-            if !backlog.offer(Lane::Events, &mut one) {
-                assert!(one.is_some(), "a refused event stays with the caller");
-                break;
-            }
+        while backlog.has_capacity(Lane::Events) && offered < 100 {
+            backlog.queue(Lane::Events, vec![large.clone()]);
             offered += 1;
             if backlog.begin_write(Lane::Events).is_some() {
                 backlog.mark_written(Lane::Events);
@@ -415,7 +406,8 @@ mod tests {
         let written = backlog.lanes[0].written;
         assert_eq!((written, offered), (32, 36), "512 KiB are written, then 64 KiB wait");
         assert!(backlog.begin_write(Lane::Events).is_none());
-        assert!(backlog.offer(Lane::Bulk, &mut Some(vec![large])), "the other lane goes on");
+        assert!(backlog.has_capacity(Lane::Bulk), "the other lane goes on");
+        backlog.queue(Lane::Bulk, vec![large]);
         assert!(backlog.begin_write(Lane::Bulk).is_some());
         assert_eq!(backlog.acknowledge(&ack(1, 0)), Ok(true));
         assert!(backlog.begin_write(Lane::Events).is_some());
@@ -443,7 +435,7 @@ mod tests {
     #[test]
     fn the_first_session_starts_with_the_servers_count() {
         let mut backlog = EventBacklog::default();
-        assert!(backlog.offer(Lane::Events, &mut Some(vec![event(0, 0)])));
+        backlog.queue(Lane::Events, vec![event(0, 0)]);
         assert_eq!(backlog.attach([70, 7], false, true), Ok(()));
         write(&mut backlog.lanes[0]);
         assert_eq!(backlog.acknowledge(&ack(71, 7)), Ok(true));

@@ -40,6 +40,9 @@ pub trait DrivenClient {
     /// Returns whether so many events wait for the application that the session is not read.
     fn is_behind(&self) -> bool;
 
+    /// Returns the token of the next join.
+    fn join_token(&self) -> &str;
+
     /// Returns the session, to ask what it wants.
     fn session(&self) -> &ClientSession;
 }

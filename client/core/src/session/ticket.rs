@@ -6,10 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nucleus_protocol::limits;
 
+use crate::realtime::SentSequences;
+
 /// The format of [`ReturnTicket::to_text`], for whole and for partial tickets.
 const FORMATS: [u8; 2] = [1, 2];
 /// Bytes before the room's name: the format, two sequences, and the length of the name.
 const HEAD: usize = 1 + 2 * 8 + 1;
+/// Most bytes of the sequences of the realtime messages.
+const MAX_SENT: usize = SentSequences::MAX_ENCODED;
 /// Most bytes of a ticket. The server's are far smaller.
 const MAX_TICKET: usize = limits::MAX_TOKEN;
 
@@ -19,6 +23,10 @@ const MAX_TICKET: usize = limits::MAX_TOKEN;
 pub struct ReturnTicket {
     /// The room's name.
     pub room: String,
+    /// Where the sequences of the realtime messages continue: [`Realtime::sent_sequences`].
+    ///
+    /// [`Realtime::sent_sequences`]: crate::realtime::Realtime::sent_sequences
+    pub sent: SentSequences,
     /// The ticket, opaque to the client. Empty: no session is resumed.
     pub(crate) ticket: Vec<u8>,
     /// Largest sequence that the application has taken, by lane.
@@ -42,24 +50,28 @@ impl ReturnTicket {
         let room = &room[..room.len().min(limits::MAX_ROOM_NAME)];
         let format = FORMATS[usize::from(self.is_partial)];
         let head = [&[format][..], &events, &bulk, &[room.len() as u8]].concat();
-        URL_SAFE_NO_PAD.encode([&head[..], room, &self.ticket].concat())
+        let mut bytes = [&head[..], room].concat();
+        self.sent.encode(&mut bytes);
+        bytes.extend_from_slice(&self.ticket);
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// Reads what [`Self::to_text`] has written. Returns `None` for any other text.
     pub fn from_text(text: &str) -> Option<Self> {
-        if text.len() > 2 * (HEAD + limits::MAX_ROOM_NAME + MAX_TICKET) {
+        if text.len() > 2 * (HEAD + limits::MAX_ROOM_NAME + MAX_SENT + MAX_TICKET) {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok()?;
         let (head, rest) = bytes.split_at_checked(HEAD)?;
         let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
-        let (room, ticket) = rest.split_at_checked(usize::from(*head.last()?))?;
+        let (room, rest) = rest.split_at_checked(usize::from(*head.last()?))?;
+        let (sent, ticket) = SentSequences::decode(rest)?;
         let is_valid =
             FORMATS.contains(&head[0]) && !ticket.is_empty() && ticket.len() <= MAX_TICKET;
         let is_partial = head[0] == FORMATS[1];
         let room = String::from_utf8(room.to_vec()).ok().filter(|_| is_valid)?;
         let (ticket, last_sequences) = (ticket.to_vec(), [number(1)?, number(9)?]);
-        Some(Self { room, ticket, last_sequences, is_partial })
+        Some(Self { room, sent, ticket, last_sequences, is_partial })
     }
 }
 
@@ -71,6 +83,7 @@ mod tests {
     fn a_ticket_survives_as_text_and_no_other_text_is_one() {
         let ticket = ReturnTicket {
             room: "Konferenz ü".to_owned(),
+            sent: SentSequences::default(),
             ticket: (0..80).collect(),
             last_sequences: [7, u64::MAX],
             is_partial: true,

@@ -11,18 +11,18 @@ mod rooms;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use nucleus_protocol::session::{
-    Code, Enter, Entered, Schema, SetStatus, UserList, WatchUsers, encode, owned,
+    Enter, Entered, Features, Schema, SetStatus, UserList, WatchUsers, encode, owned,
 };
 use nucleus_protocol::time::Time;
 
 use crate::queue::EventQueue;
 use crate::requests::Requests;
+use crate::session::join_token::JoinToken;
 use crate::session::{
-    Capabilities, ClientOutput, ClientSession, DrivenClient, JoinError, ProtocolError,
-    ReceivedItem, SessionInput, SessionPurpose, SessionStep, check_opening,
+    Capabilities, ClientConfig, ClientOutput, ClientSession, DrivenClient, JoinError,
+    ProtocolError, ReceivedItem, SessionInput, SessionPurpose, SessionStep, check_opening,
 };
 use calls::{CallState, PendingSocialRequest};
 use event::text;
@@ -71,12 +71,7 @@ impl SocialEnter {
 pub struct SocialClient {
     session: ClientSession,
     options: SocialEnter,
-    /// Whether the caller provides fresh tokens.
-    has_token_provider: bool,
-    /// The refusal after which the client waits for a token.
-    waits_for_token: Option<JoinError>,
-    /// Whether the newest token of the caller is from this try.
-    has_fresh_token: bool,
+    token: JoinToken,
     /// The server's newest `Entered`; `None` before the first session.
     entered: Option<Entered>,
     /// Status of this device as the application set it last.
@@ -95,7 +90,6 @@ pub struct SocialClient {
     is_behind: bool,
     is_leaving: bool,
     failure: Option<JoinError>,
-    wants_token: bool,
 }
 
 /// An output of a [`SocialClient`], besides those of its session.
@@ -115,9 +109,7 @@ impl DrivenClient for SocialClient {
 
     fn handle_timeout(&mut self, now: Time) {
         self.session.handle_timeout(now);
-        if let Some(error) = self.waits_for_token.take_if(|_| self.session.is_return_over(now)) {
-            self.session.join_failed(now, error);
-        }
+        self.token.handle_timeout(now, &mut self.session);
         self.advance(now);
     }
 
@@ -126,7 +118,7 @@ impl DrivenClient for SocialClient {
     }
 
     fn poll(&mut self) -> Option<ClientOutput<SocialOutput>> {
-        if std::mem::take(&mut self.wants_token) {
+        if self.token.take_due() {
             return Some(ClientOutput::Own(SocialOutput::TokenWanted));
         }
         self.session.poll_output().map(ClientOutput::Session)
@@ -144,6 +136,10 @@ impl DrivenClient for SocialClient {
         self.is_behind
     }
 
+    fn join_token(&self) -> &str {
+        self.token.newest()
+    }
+
     fn session(&self) -> &ClientSession {
         &self.session
     }
@@ -151,27 +147,19 @@ impl DrivenClient for SocialClient {
 
 impl SocialClient {
     /// Creates a client and begins to enter at `server`, `host:port`. Check the options before, with
-    /// [`SocialEnter::check`]. `seed` is random and must differ between clients.
-    pub fn new(
-        now: Time,
-        server: &str,
-        options: SocialEnter,
-        patience: Duration,
-        has_token_provider: bool,
-        seed: u64,
-    ) -> Self {
+    /// [`SocialEnter::check`].
+    pub fn new(now: Time, server: &str, mut options: SocialEnter, config: ClientConfig) -> Self {
         let (agent, capabilities) = (options.agent.clone(), Capabilities::default());
-        let purpose = SessionPurpose::Social;
-        let mut session = ClientSession::new(purpose, server, agent, capabilities, patience, seed);
+        let mut session =
+            ClientSession::new(SessionPurpose::Social, server, agent, capabilities, config);
+        let token = std::mem::take(&mut options.token);
         session.start(now);
         Self {
             session,
             status: options.status,
             told_status: options.status.to_wire(),
             options,
-            has_token_provider,
-            waits_for_token: None,
-            has_fresh_token: false,
+            token: JoinToken::new(token, config.has_token_provider),
             entered: None,
             requests: Requests::new(MAX_PENDING),
             watched_users: None,
@@ -182,21 +170,13 @@ impl SocialClient {
             is_behind: false,
             is_leaving: false,
             failure: None,
-            wants_token: false,
         }
     }
 
     /// Takes the token that [`SocialOutput::TokenWanted`] asks for; `None` if there is none now.
     pub fn take_token(&mut self, now: Time, token: Option<String>) {
-        match (self.waits_for_token.take(), token) {
-            (Some(_), Some(token)) => {
-                self.options.token = token;
-                self.has_fresh_token = true;
-                self.session.join_again(now);
-            }
-            (Some(error), None) => self.session.join_failed_for_now(now, error),
-            (None, _) => {}
-        }
+        // Without a return there is no use for it.
+        let _unused = self.token.take_answer(now, &mut self.session, token);
         self.advance(now);
     }
 
@@ -273,7 +253,10 @@ impl SocialClient {
                 Ok(entered) => self.begin(entered),
                 Err(error) => self.session.fail(error.into()),
             },
-            SessionStep::NotJoined(error) => self.not_joined(now, error),
+            SessionStep::NotJoined(error) => {
+                let has_entered = self.entered.is_some();
+                self.token.not_joined(now, &mut self.session, error, has_entered);
+            }
             SessionStep::Received(item) => {
                 if let Err(error) = self.receive(item) {
                     self.session.fail(error);
@@ -283,8 +266,7 @@ impl SocialClient {
             SessionStep::Lost { code, text } => {
                 self.end_requests();
                 if self.events.is_overfull() {
-                    let text = "the application takes no events".to_owned();
-                    return self.session.end(code.unwrap_or(Code::SlowConsumer), text);
+                    return self.session.end_untaken(code);
                 }
                 self.push(SocialEvent::Interrupted { code, text });
             }
@@ -299,24 +281,10 @@ impl SocialClient {
         }
     }
 
-    /// Decides about a join that has failed: the caller may provide another token.
-    fn not_joined(&mut self, now: Time, error: JoinError) {
-        let may_ask = error.is_about_token() && self.has_token_provider && self.entered.is_some();
-        if !may_ask {
-            self.session.join_failed(now, error);
-        } else if std::mem::take(&mut self.has_fresh_token) {
-            // The caller's token is refused too. After a pause the caller is asked again.
-            self.session.join_failed_for_now(now, error);
-        } else {
-            self.waits_for_token = Some(error);
-            self.wants_token = true;
-        }
-    }
-
     fn open(&mut self) {
         self.told_status = self.status.to_wire();
         let enter = encode(&Enter {
-            token: self.options.token.clone().into_bytes(),
+            token: self.token.bytes(),
             name: self.options.name.clone().into_bytes(),
             status: self.told_status,
         });
@@ -326,9 +294,8 @@ impl SocialClient {
     /// Begins a session: asks again for what is watched, and reports the end of a call that no
     /// longer exists.
     fn begin(&mut self, entered: Entered) {
-        let (features, version) = (nucleus_protocol::session::Features::NONE, 0);
-        self.session.begin(features, version, [0; 2], &entered.entries);
-        self.has_fresh_token = false;
+        self.session.begin(Features::NONE, 0, [0; 2], &entered.entries);
+        self.token.joined();
         let ended = self.calls.begin(entered.call);
         if self.entered.replace(entered).is_none() {
             return;

@@ -1,7 +1,9 @@
 //! Tests of what a social client knows of its call and of the watched users.
 
+use std::time::Duration;
+
 use nucleus_protocol::session::{
-    CallReply, CallUpdate, UserList, WatchUsers, call_act, call_update,
+    CallReply, CallUpdate, Code, UserList, WatchUsers, call_act, call_update,
 };
 
 use super::calls::PendingSocialRequest;
@@ -16,7 +18,7 @@ fn client() -> SocialClient {
         status: STATUS,
         agent: "test".to_owned(),
     };
-    SocialClient::new(Time::ZERO, "server", options, Duration::from_secs(1), false, 1)
+    SocialClient::new(Time::ZERO, "server", options, ClientConfig::new(Duration::from_secs(1), 1))
 }
 
 fn update(kind: u8) -> CallUpdate {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use nucleus_client_core::event::RoomEvent;
-use nucleus_client_core::room::{RoomClientConfig, RoomOutput};
+use nucleus_client_core::room::RoomOutput;
 use nucleus_client_core::session::{
-    ConnectionEnd, DrivenClient, JoinError, ReturnTicket, SessionInput,
+    ClientConfig, ConnectionEnd, DrivenClient, JoinError, ReturnTicket, SessionInput,
 };
 use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::ids::PeerId;
@@ -160,7 +160,7 @@ fn a_resume_names_the_last_event() {
 
     // The exported ticket, in another process.
     let options = nucleus_client_core::room::RoomJoin { ticket: Some(exported), ..options() };
-    let config = RoomClientConfig::new(Duration::from_secs(60), 2);
+    let config = ClientConfig::new(Duration::from_secs(60), 2);
     let mut script = Script::with(options, config);
     let join = script.admit(&Joined { resumed: RESUMED, ..answer(&[1]) });
     assert_eq!((&join.ticket[..], join.last_event, join.last_bulk), (&b"ticket"[..], 40, 7));
@@ -168,10 +168,8 @@ fn a_resume_names_the_last_event() {
 }
 
 fn renewed_client(has_token_provider: bool) -> Script {
-    let config = RoomClientConfig {
-        has_token_provider,
-        ..RoomClientConfig::new(Duration::from_secs(3_600), 1)
-    };
+    let config =
+        ClientConfig { has_token_provider, ..ClientConfig::new(Duration::from_secs(3_600), 1) };
     let mut script = Script::with(options(), config);
     let ttl = SessionSetting { key: 28, value: 1_000 };
     let settings = vec![ttl, SessionSetting { key: 7, value: 1_000 }];
@@ -252,6 +250,24 @@ fn a_provider_without_a_good_token_is_asked_until_the_patience_ends() {
         let expected = if tokens.is_some() { 500..900 } else { 1..2 };
         assert!(expected.contains(&asked), "{asked}");
         assert!(matches!(script.events().last(), Some(RoomEvent::Closed { .. })));
+    }
+}
+
+/// An answer that comes too late does not bring a closed client back.
+#[test]
+fn a_token_that_comes_after_the_end_is_not_used() {
+    for token in [None, Some("fresh".to_owned())] {
+        let mut script = renewed_client(true);
+        script.close(Code::Internal);
+        script.run(Duration::from_secs(1));
+        script.accept();
+        script.refuse(Code::TokenExpired, 0);
+        script.client.close(script.now);
+        script.client.take_token(script.now, token);
+        script.run(Duration::from_secs(7_200));
+        assert!(script.client.session().is_closed() && script.connects.is_empty());
+        let closed = |event: &RoomEvent| matches!(event, RoomEvent::Closed { .. });
+        assert_eq!(script.events().into_iter().filter(closed).count(), 1);
     }
 }
 

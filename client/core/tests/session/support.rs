@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nucleus_client_core::event::RoomEvent;
-use nucleus_client_core::room::{RoomClient, RoomClientConfig, RoomJoin, RoomOutput};
+use nucleus_client_core::room::{RoomClient, RoomJoin, RoomOutput};
 use nucleus_client_core::rooms::RoomSelection;
 use nucleus_client_core::session::{
-    Capabilities, ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient, SessionInput,
-    SessionOutput, StreamAction, StreamSource, StreamTarget,
+    Capabilities, ClientConfig, ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient,
+    SessionInput, SessionOutput, StreamAction, StreamSource, StreamTarget,
 };
 use nucleus_protocol::link::Suite;
 use nucleus_protocol::session::{
@@ -68,10 +68,10 @@ pub(crate) fn options() -> RoomJoin {
 impl Script {
     /// A client that wants to connect.
     pub(crate) fn new(patience: Duration) -> Self {
-        Self::with(options(), RoomClientConfig::new(patience, 1))
+        Self::with(options(), ClientConfig::new(patience, 1))
     }
 
-    pub(crate) fn with(options: RoomJoin, config: RoomClientConfig) -> Self {
+    pub(crate) fn with(options: RoomJoin, config: ClientConfig) -> Self {
         let now = Time::from_millis(1_000);
         let mut script = Self {
             client: RoomClient::new(now, "server:5055", options, config),

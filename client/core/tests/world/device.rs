@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nucleus_client_core::room::{RoomClient, RoomClientConfig, RoomJoin, RoomOutput};
+use nucleus_client_core::room::{RoomClient, RoomJoin, RoomOutput};
 use nucleus_client_core::session::{
-    ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient, JoinError, ReturnTicket,
-    SessionInput, SessionOutput, StreamAction,
+    ClientConfig, ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient, JoinError,
+    ReturnTicket, SessionInput, SessionOutput, StreamAction,
 };
 use nucleus_protocol::time::Time;
 
@@ -69,7 +69,7 @@ impl Device {
         network: &mut Network,
         records: &mut Records,
         join: RoomJoin,
-        config: RoomClientConfig,
+        config: ClientConfig,
     ) {
         self.processes += 1;
         let export = self.export.take();

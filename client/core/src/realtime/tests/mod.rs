@@ -11,7 +11,7 @@ use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{ConnectionId, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
-use super::{OutgoingMessage, Realtime, ReceivedMessage};
+use super::{OutgoingMessage, Realtime, ReceivedMessage, SentSequences};
 use crate::roster::{PeerId, Slot};
 
 const ADA: (Slot, PeerId) = (Slot(3), PeerId(30));
@@ -76,7 +76,7 @@ impl Pair {
     /// Returns a pair whose link is established, and whose client knows the server's time.
     fn new() -> Self {
         let now = Time::from_millis(100_000);
-        let client = Realtime::new(link(now, LinkSide::Client));
+        let client = Realtime::new(link(now, LinkSide::Client), &SentSequences::default());
         let mut pair = Self { now, client, server: link(now, LinkSide::Server) };
         for _ in 0..20 {
             pair.exchange();
@@ -366,7 +366,7 @@ fn before_the_first_clock_reply_messages_have_no_capture_time() {
     let now = Time::from_millis(100_000);
     let mut early = Pair {
         now,
-        client: Realtime::new(link(now, LinkSide::Client)),
+        client: Realtime::new(link(now, LinkSide::Client), &SentSequences::default()),
         server: link(now, LinkSide::Server),
     };
     assert_eq!(early.capture_time(), None);
@@ -395,4 +395,26 @@ fn a_message_without_a_capture_time_has_no_age() {
     let untimed = Message { time: None, ..message(0, b"p") };
     let received = pair.deliver(&[untimed]);
     assert_eq!((received[0].age, received[0].captured), (None, None));
+}
+
+/// Otherwise receivers would drop its poses as old.
+#[test]
+fn another_process_continues_the_numbers_of_the_one_before() {
+    let mut before = Pair::new();
+    let number = |pair: &mut Pair| {
+        pair.client.send(pose(b"p"));
+        pair.exchange()[0][0].0
+    };
+    let last = (0..100).map(|_| number(&mut before)).last().unwrap();
+    let mut after = Pair::new();
+    let sent = before.client.sent_sequences();
+    after.client = Realtime::new(link(after.now, LinkSide::Client), &sent);
+    after.server = link(after.now, LinkSide::Server);
+    let first = number(&mut after);
+
+    let mut receiver = Pair::new();
+    receiver.client.add_peer(receiver.now, ADA.0, ADA.1);
+    for number in [last, first] {
+        assert_eq!(sequences(&receiver.deliver(&[message(number, b"p")])), [number]);
+    }
 }

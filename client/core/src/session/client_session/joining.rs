@@ -26,6 +26,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 const LOOKUP_TIMEOUT: Duration = JOIN_TIMEOUT;
 /// Pause before the next attempt if the server still counts the abandoned one.
 const ABANDONED_JOIN_PAUSE: Duration = Duration::from_millis(500);
+
 /// A join at one server, with one or more attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Joining {
@@ -72,16 +73,21 @@ impl ClientSession {
     /// Answers [`SessionStep::NotJoined`]: the join has failed, and a later try may help although the
     /// error says otherwise.
     pub fn join_failed_for_now(&mut self, now: Time, error: JoinError) {
-        self.streams = None;
-        self.tries.failed_for_now(now, error);
-        self.next_try(now);
+        self.after_failure(now, |tries| tries.failed_for_now(now, error));
     }
 
     /// Answers [`SessionStep::NotJoined`]: the join at this server has failed.
     pub fn join_failed(&mut self, now: Time, error: JoinError) {
-        self.streams = None;
-        self.tries.failed(now, error);
-        self.next_try(now);
+        self.after_failure(now, |tries| tries.failed(now, error));
+    }
+
+    fn after_failure(&mut self, now: Time, note: impl FnOnce(&mut Tries)) {
+        // The owner may have closed the session while it waited for a token.
+        if matches!(self.phase, Phase::Joining(_)) {
+            self.streams = None;
+            note(&mut self.tries);
+            self.next_try(now);
+        }
     }
 
     pub(super) fn resolved(&mut self, now: Time, first: SocketAddr, count: usize) {

@@ -19,7 +19,9 @@ use super::incoming::StreamSource;
 use super::opening::{endpoints, hello};
 use super::step::{SessionInput, SessionOutput, SessionPurpose, SessionStep};
 use super::tries::Tries;
-use super::{Capabilities, JoinError, LONGEST_PATIENCE, ProtocolError, may_reconnect};
+use super::{
+    Capabilities, ClientConfig, JoinError, LONGEST_PATIENCE, ProtocolError, may_reconnect,
+};
 use joining::{Attempt, Joining};
 use streams::SessionStreams;
 
@@ -70,22 +72,20 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    /// Creates a client that is at no server yet. `patience` is how long it tries to come back
-    /// after a loss, at most [`LONGEST_PATIENCE`]. `seed` must differ between clients.
+    /// Creates a client that is at no server yet. Its patience is at most [`LONGEST_PATIENCE`].
     pub fn new(
         purpose: SessionPurpose,
         server: &str,
         agent: String,
         capabilities: Capabilities,
-        patience: Duration,
-        seed: u64,
+        config: ClientConfig,
     ) -> Self {
         Self {
             purpose,
             agent,
             capabilities,
-            patience: patience.min(LONGEST_PATIENCE),
-            seed,
+            patience: config.patience.min(LONGEST_PATIENCE),
+            seed: config.seed,
             phase: Phase::Idle,
             tries: Tries::first(server),
             server_address: ([0; 4], 0).into(),
@@ -291,6 +291,13 @@ impl ClientSession {
             self.steps.push_back(SessionStep::Closed { code: Some(code), text });
             self.end_session(Phase::Closed);
         }
+    }
+
+    /// Closes the session for good, because the application does not take its events. `code` is the
+    /// server's reason for the loss before.
+    pub fn end_untaken(&mut self, code: Option<Code>) {
+        let text = "the application takes no events".to_owned();
+        self.end(code.unwrap_or(Code::SlowConsumer), text);
     }
 
     /// Leaves by closing the connection at once, without waiting for an answer.
