@@ -45,8 +45,8 @@ class Adapter:
         while line := await self.next_line():
             try:
                 self.take(json.loads(line))
-            except (ValueError, KeyError, AttributeError) as error:
-                # Without end, such lines would leave no time for anything else.
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                # The next lines are not read: without a limit, they would keep the runner busy.
                 return self.world.fail(f"the adapter wrote {line[:200]!r}: {error!r}")
             self.world.notify()
         self.world.fail("the adapter has ended")
@@ -86,4 +86,6 @@ class Adapter:
             await asyncio.wait_for(self.process.wait(), STOP_S)
         except asyncio.TimeoutError:
             self.process.kill()
+            # A process counts as ended when what it wrote is read.
+            await self.process.stdout.read()
             await self.process.wait()

@@ -244,6 +244,8 @@ class App:
         protocol = lambda: asyncio.StreamReaderProtocol(reader)
         await asyncio.get_running_loop().connect_read_pipe(protocol, sys.stdin)
         print(json.dumps({"can": ["settings"]}), flush=True)
+        while FAULT == "babbles":
+            print("[]")
         running = set()
         while (line := await reader.readline()) and FAULT != "dies":
             arguments = json.loads(line)

@@ -22,6 +22,7 @@ FAULTS = {
     "keeps-stream": ("skew_new", "STOP_SENDING"),
     "no-ping": ("keep_alive", "sent nothing for"),
     "any-pin": ("pin", "sent a message to a server"),
+    "babbles": ("join", "the adapter wrote"),
     "dies": ("join", "the adapter has ended"),
 }
 # The dialogue in which every expectation is changed, one at a time.
