@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use nucleus_client_core::room::{RoomClient, RoomJoin};
-use nucleus_client_core::session::ClientConfig;
+use nucleus_client_core::session::ClientOptions;
 use nucleus_protocol::session::join_mode;
 
 use crate::clock::ClientClock;
@@ -182,10 +182,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Reserves seats in the room for these users, at most 16, for one minute. Each user must still
-    /// join.
+    /// Reserves seats in the room for these users, at most 16 in all calls, for one minute. Each user
+    /// must still join.
     pub fn expect_users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
-        self.selection.expected = users.into_iter().map(Into::into).collect();
+        self.selection.expected.extend(users.into_iter().map(Into::into));
         self
     }
 
@@ -207,8 +207,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets which server certificate to trust. Default: the certificate pins in the newest token,
-    /// which development servers put there; without pins, [`Trust::Public`].
+    /// Sets which server certificate to trust. Default: the certificate pins in the token, which
+    /// development servers put there; without pins, [`Trust::Public`]. The pins of fresh tokens are
+    /// trusted too, those of the newest two. So take tokens only from where you trust: they decide
+    /// which server this client talks to.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.server.trust = Some(trust);
         self
@@ -224,8 +226,8 @@ impl ConnectOptions {
     /// Sets where fresh tokens come from, for example a request to the application's backend. The
     /// client asks before the ticket of its session ends, and when a server refuses a token during
     /// a return; also for the first token, if an empty one was given. `None` means that there is no
-    /// token now: the client asks again after a pause, as long as its patience lasts. Default: the application is asked with
-    /// [`RoomEvent::TokenWanted`](crate::RoomEvent::TokenWanted).
+    /// token now: the client asks again after a pause, during a return as long as its patience lasts.
+    /// Default: the application is asked with [`RoomEvent::TokenWanted`](crate::RoomEvent::TokenWanted).
     pub fn token_provider<F>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Option<String>> + Send + 'static,
@@ -240,8 +242,9 @@ impl ConnectOptions {
     /// [`RoomEvent::Resumed`](crate::RoomEvent::Resumed) tells that the session was resumed.
     ///
     /// A token is still needed. A ticket is as secret as a password: whoever has it resumes the
-    /// session, as the ticket's user. If the earlier process sent poses for more than three minutes
-    /// after the export, the others may see them only five seconds after the return.
+    /// session, as the ticket's user. Use a ticket once: the numbers of this process's messages
+    /// continue those in the ticket, and the others drop messages with numbers that they know for
+    /// up to five seconds. See [`Room::ticket`] for how old a ticket may be.
     pub fn ticket(mut self, ticket: ReturnTicket) -> Self {
         self.ticket = Some(ticket);
         self
@@ -309,13 +312,16 @@ pub async fn connect(mut options: ConnectOptions) -> Result<Room, ConnectError> 
     join.check().map_err(JoinError::Options)?;
     let clock = ClientClock::start();
     let ServerOptions { server, patience, provider, trust, .. } = options.server;
-    let config = ClientConfig {
+    let config = ClientOptions {
         has_token_provider: provider.is_some(),
-        ..ClientConfig::new(patience, fastrand::u64(..))
+        ..ClientOptions::new(patience, fastrand::u64(..))
     };
     let sent = options.ticket.map(|ticket| ticket.sent).unwrap_or_default();
     let client = RoomClient::new(clock.now(), &server, join, config);
-    let driver = SessionDriver::new(clock, client, network).trust_tokens(trust.is_none());
+    let mut driver = SessionDriver::new(clock, client, network);
+    if trust.is_none() {
+        driver = driver.trust_tokens();
+    }
     RoomTask::new(driver, provider, sent).join().await
 }
 

@@ -13,12 +13,14 @@
 //! | [`assembly`] | the messages of the bulk lane |
 //! | [`event`] | the events that a room delivers to the application |
 //! | [`moderation`] | the acts of moderation |
+//! | [`playback`] | which moment of the others an application shows |
 //! | [`rooms`] | how a join selects a room |
 //! | [`token`] | what a client may read from its own join token |
 
 pub mod assembly;
 pub mod event;
 pub mod moderation;
+pub mod playback;
 mod queue;
 pub mod realtime;
 mod requests;

@@ -88,6 +88,8 @@ struct FrameCosts {
     link: StepCost,
     pop: StepCost,
     poses: StepCost,
+    /// The interpolated poses.
+    shown: StepCost,
     messages: u64,
     datagrams: u64,
 }
@@ -218,6 +220,7 @@ impl RoomOfFifty {
         });
         let poses = costs.poses.measure(|| client.poses().map(black_box).count());
         assert_eq!(poses, usize::from(PEERS));
+        costs.shown.measure(|| client.shown_poses(*now).map(black_box).count());
         // The link's own datagrams.
         loop {
             to_server.clear();
@@ -249,9 +252,9 @@ fn a_frame_allocates_nothing() {
         let costs = room.frames(30 * 72);
         let more = if is_busy { 3 * u64::from(BUSY_PEERS) } else { 0 };
         assert_eq!(costs.messages, 30 * 72 * (u64::from(PEERS) + more));
-        let FrameCosts { link, pop, poses, datagrams, .. } = costs;
-        let allocations = [link.allocations, pop.allocations, poses.allocations];
-        assert_eq!(allocations, [0; 3], "link, pop and poses, in {datagrams} datagrams");
+        let FrameCosts { link, pop, poses, shown, datagrams, .. } = costs;
+        let allocations = [link, pop, poses, shown].map(|step| step.allocations);
+        assert_eq!(allocations, [0; 4], "link, pop, poses and shown, in {datagrams} datagrams");
     }
 }
 
@@ -266,12 +269,13 @@ fn what_a_frame_costs() {
         let costs = room.frames(FRAMES);
         let micros = |step: StepCost| step.time.as_secs_f64() * 1e6 / f64::from(FRAMES);
         println!(
-            "a frame with {:.0} messages in {:.1} datagrams: link and delivery {:.2} us, pop {:.2} us, poses {:.2} us",
+            "a frame with {:.0} messages in {:.1} datagrams: link and delivery {:.2} us, pop {:.2} us, poses {:.2} us, interpolated {:.2} us",
             costs.messages as f64 / f64::from(FRAMES),
             costs.datagrams as f64 / f64::from(FRAMES),
             micros(costs.link),
             micros(costs.pop),
             micros(costs.poses),
+            micros(costs.shown),
         );
     }
 }

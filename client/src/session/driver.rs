@@ -1,7 +1,6 @@
 //! [`SessionDriver`]: drives a client with quinn and tokio.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 
 use nucleus_client_core::session::{
     ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient, JoinError, MAX_ADDRESSES,
@@ -39,15 +38,17 @@ pub struct SessionNetwork {
     pub names: ServerNames,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<DialedConnection, JoinError>> + Send>>;
+type Connecting =
+    std::pin::Pin<Box<dyn Future<Output = Result<DialedConnection, JoinError>> + Send>>;
 
 /// Drives a client: connects, reads and writes streams, and waits for its deadlines. The owner calls
 /// [`Self::step`] again and again.
 pub struct SessionDriver<C: DrivenClient> {
     client: ClientHandle<C>,
     network: SessionNetwork,
-    /// Whether the pins of the newest token say which certificates are trusted.
-    trusts_tokens: bool,
+    /// The pins of the newest token and of the one before, if they say which certificates are trusted
+    /// (see [`Trust::Pins`]). Nobody may have checked the newest token, so the one before counts too.
+    token_pins: Option<[Vec<[u8; 32]>; 2]>,
     connecting: Option<Connecting>,
     io: Option<ConnectionIo>,
 }
@@ -56,14 +57,28 @@ impl<C: DrivenClient + Send + 'static> SessionDriver<C> {
     /// Creates the driver of a new client.
     pub fn new(clock: ClientClock, client: C, network: SessionNetwork) -> Self {
         let client = ClientHandle::new(clock, client);
-        Self { client, network, trusts_tokens: false, connecting: None, io: None }
+        Self { client, network, token_pins: None, connecting: None, io: None }
     }
 
-    /// Sets whether each session trusts the certificates that the newest token names. If it names
-    /// none, the trust stays as it is.
-    pub(crate) fn trust_tokens(mut self, trusts_tokens: bool) -> Self {
-        self.trusts_tokens = trusts_tokens;
+    /// Lets each session trust the certificates that its token and the one before name. A token that
+    /// names none changes nothing.
+    pub(crate) fn trust_tokens(mut self) -> Self {
+        let first = token::pins_in(self.client.read().join_token());
+        self.token_pins = Some([first, Vec::new()]);
         self
+    }
+
+    fn follow_token(&mut self) {
+        let Some([newest, before]) = &mut self.token_pins else { return };
+        let pins = token::pins_in(self.client.read().join_token());
+        if pins.is_empty() || pins == *newest {
+            return;
+        }
+        *before = std::mem::replace(newest, pins);
+        // Fails only without pins.
+        if let Ok(trust) = client_config(&Trust::Pins([&newest[..], before].concat())) {
+            self.network.trust = trust;
+        }
     }
 
     /// Returns the client.
@@ -145,12 +160,7 @@ impl<C: DrivenClient + Send + 'static> SessionDriver<C> {
     }
 
     fn connect(&mut self, server: String) -> Connecting {
-        if self.trusts_tokens {
-            let pins = token::pins_in(self.client.read().join_token());
-            if let Ok(trust) = client_config(&Trust::Pins(pins)) {
-                self.network.trust = trust;
-            }
-        }
+        self.follow_token();
         let (network, client) = (self.network.clone(), self.client.clone());
         Box::pin(async move {
             let server = network.names.resolve(&server).await?;

@@ -23,7 +23,7 @@ pub use error::ConnectError;
 pub use handle::ClientHandle;
 pub use nucleus_client_core::room::{RoomClient, RoomJoin, RoomOutput};
 pub use nucleus_client_core::session::{
-    Backoff, Capabilities, ClientConfig, DrivenClient, JoinError, LONGEST_PATIENCE, LinkError,
+    Backoff, Capabilities, ClientOptions, DrivenClient, JoinError, LONGEST_PATIENCE, LinkError,
     ProtocolError, ReturnTicket, SendError, To, may_reconnect,
 };
 pub(crate) use reachable::unspecified;

@@ -3,7 +3,7 @@
 use aws_lc_rs::rand;
 use nucleus_client_core::event::RoomEvent;
 use nucleus_client_core::room::{GrantedLink, RoomClient, RoomJoin, RoomOutput};
-use nucleus_client_core::session::{ClientConfig, JoinError, LinkError};
+use nucleus_client_core::session::{ClientOptions, JoinError, LinkError};
 use nucleus_protocol::link::LinkConfig;
 use nucleus_protocol::session::EXPORTER_LABEL;
 use zeroize::Zeroizing;
@@ -43,7 +43,7 @@ impl RoomSession {
         network: SessionNetwork,
         server: &str,
         options: RoomJoin,
-        config: ClientConfig,
+        config: ClientOptions,
     ) -> Result<Self, JoinError> {
         options.check().map_err(JoinError::Options)?;
         let clock = ClientClock::start();

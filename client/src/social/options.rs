@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use nucleus_client_core::session::{ClientConfig, JoinError};
+use nucleus_client_core::session::{ClientOptions, JoinError};
 use nucleus_client_core::social::{SocialClient, SocialEnter, Status};
 
 use super::Social;
@@ -99,11 +99,14 @@ pub async fn enter(mut options: EnterOptions) -> Result<Social, ConnectError> {
     let enter = SocialEnter { token, name, status, agent };
     enter.check().map_err(JoinError::Options)?;
     let clock = ClientClock::start();
-    let config = ClientConfig {
+    let config = ClientOptions {
         has_token_provider: provider.is_some(),
-        ..ClientConfig::new(patience, fastrand::u64(..))
+        ..ClientOptions::new(patience, fastrand::u64(..))
     };
     let client = SocialClient::new(clock.now(), &server, enter, config);
-    let driver = SessionDriver::new(clock, client, network).trust_tokens(trust.is_none());
+    let mut driver = SessionDriver::new(clock, client, network);
+    if trust.is_none() {
+        driver = driver.trust_tokens();
+    }
     SocialTask { driver, provider, endpoint: None }.enter().await
 }

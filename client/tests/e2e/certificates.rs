@@ -105,6 +105,23 @@ async fn a_client_that_lives_for_weeks_trusts_what_its_fresh_tokens_name() {
     }
 }
 
+/// A fresh token of another server, and one whose pins nobody has, must not end a session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_with_other_pins_keeps_nobody_out() {
+    let mut server = TestServer::at(now_unix()).await;
+    let own_trust = server.trust();
+    let room = connect(server.options(server.token("ada"))).await.unwrap();
+    let trusting = server.options(server.token("grace")).trust(own_trust);
+    let trusting = connect(trusting).await.unwrap();
+    for (room, user) in [(&room, "ada"), (&trusting, "grace")] {
+        room.renew(token_with_pin(&server, user, &URL_SAFE_NO_PAD.encode([7; 32]))).await.unwrap();
+    }
+    server = server.restart().await;
+    rejoined(&room).await;
+    rejoined(&trusting).await;
+    drop(server);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dates_of_a_pinned_certificate_do_not_count() {
     for time in [1_600_000_000, now_unix() + 500 * WEEK.as_secs()] {
@@ -116,16 +133,21 @@ async fn the_dates_of_a_pinned_certificate_do_not_count() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_with_a_single_pin_as_text_is_trusted() {
     let server = TestServer::start().await;
+    let pin = server.data().certificate_pin().to_base64url();
+    join_all(&server, "room", &[token_with_pin(&server, "ada", &pin)]).await;
+}
+
+/// Mints a token that names this pin.
+fn token_with_pin(server: &TestServer, user: &str, pin: &str) -> String {
     let data = server.data();
     let part = |json: String| URL_SAFE_NO_PAD.encode(json);
     let claims = format!(
-        r#"{{"sub":"ada","tenant":"tenant","product":"atom","exp":{},"aud":"{}","pin":"{}"}}"#,
+        r#"{{"sub":"{user}","tenant":"tenant","product":"atom","exp":{},"aud":"{}","pin":"{pin}"}}"#,
         now_unix() + 60,
         data.server_id(),
-        data.certificate_pin().to_base64url(),
     );
     let signed = format!("{}.{}", part(r#"{"alg":"EdDSA"}"#.to_owned()), part(claims));
     let key = Ed25519KeyPair::from_pkcs8(data.development_key().signing_key).unwrap();
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()));
-    join_all(&server, "room", &[format!("{signed}.{signature}")]).await;
+    format!("{signed}.{signature}")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nucleus_client::session::{
-    Capabilities, ClientConfig, ClientHandle, JoinError, ResolvedServer, ReturnTicket, RoomClient,
+    Capabilities, ClientHandle, ClientOptions, JoinError, ResolvedServer, ReturnTicket, RoomClient,
     RoomJoin, RoomSession, RoomSessionStep, SendError, ServerNames, SessionNetwork, SessionSockets,
     To, client_config, offered_suites,
 };
@@ -53,7 +53,7 @@ impl LobbyJoin {
             suites: offered_suites(),
             ticket: self.ticket,
         };
-        let config = ClientConfig::new(self.patience, fastrand::u64(..));
+        let config = ClientOptions::new(self.patience, fastrand::u64(..));
         RoomSession::join(network, &address.to_string(), options, config).await
     }
 

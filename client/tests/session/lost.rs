@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nucleus_client::session::{
-    ClientConfig, JoinError, ResolvedServer, RoomSession, RoomSessionStep, ServerNames,
+    ClientOptions, JoinError, ResolvedServer, RoomSession, RoomSessionStep, ServerNames,
     SessionNetwork, SessionSockets, client_config,
 };
 use nucleus_client::{Code, ConnectOptions, Room, To, Trust, connect};
@@ -106,7 +106,7 @@ async fn a_name_that_moves_is_followed() {
         trust: client_config(&Trust::Pins(vec![pin, other_pin])).unwrap(),
         names: ServerNames::By(Arc::new(lookup)),
     };
-    let config = ClientConfig::new(Duration::from_secs(20), 1);
+    let config = ClientOptions::new(Duration::from_secs(20), 1);
     let joining = RoomSession::join(network, "meeting.example", options(), config);
     let (session, server) = tokio::join!(joining, ScriptedServer::admit(first.clone()));
     let mut session = session.unwrap();

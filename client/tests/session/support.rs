@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, ClientConfig, JoinError, ResolvedServer, RoomJoin, RoomSession, ServerNames,
+    Capabilities, ClientOptions, JoinError, ResolvedServer, RoomJoin, RoomSession, ServerNames,
     SessionNetwork, SessionSockets, Trust, client_config, offered_suites,
 };
 use nucleus_protocol::session::{
@@ -133,7 +133,7 @@ pub(crate) async fn join_at(
         trust: client_config(&Trust::Pins(vec![pin])).unwrap(),
         names: ServerNames::fixed(ResolvedServer { name: "127.0.0.1".to_owned(), addresses }),
     };
-    let config = ClientConfig::new(Duration::ZERO, 1);
+    let config = ClientOptions::new(Duration::ZERO, 1);
     RoomSession::join(network, "server", options(), config).await
 }
 

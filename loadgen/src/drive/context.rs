@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, ClientConfig, JoinError, LONGEST_PATIENCE, ResolvedServer, RoomJoin, RoomSession,
-    ServerNames, SessionNetwork, SessionSockets, offered_suites,
+    Capabilities, ClientOptions, JoinError, LONGEST_PATIENCE, ResolvedServer, RoomJoin,
+    RoomSession, ServerNames, SessionNetwork, SessionSockets, offered_suites,
 };
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
@@ -113,7 +113,7 @@ impl RunContext {
         let source = self.plan.source(headset);
         let keeps_roster = self.plan.has_faults || self.plan.late_joiners > 0;
         let seed = source.mix(Stream::Session, 1);
-        let config = ClientConfig { keeps_roster, ..ClientConfig::new(PATIENCE, seed) };
+        let config = ClientOptions { keeps_roster, ..ClientOptions::new(PATIENCE, seed) };
         let options = self.options(headset, self.plan.room_name(source.room));
         self.join_with(endpoint, options, config).await
     }
@@ -129,7 +129,7 @@ impl RunContext {
         user: u32,
         room: String,
     ) -> Result<RoomSession, JoinError> {
-        let config = ClientConfig::new(Duration::ZERO, u64::from(user));
+        let config = ClientOptions::new(Duration::ZERO, u64::from(user));
         self.join_with(endpoint, self.options(user, room), config).await
     }
 
@@ -137,7 +137,7 @@ impl RunContext {
         &self,
         endpoint: &Endpoint,
         options: RoomJoin,
-        config: ClientConfig,
+        config: ClientOptions,
     ) -> Result<RoomSession, JoinError> {
         let server =
             ResolvedServer { name: self.target.name.clone(), addresses: vec![self.target.address] };

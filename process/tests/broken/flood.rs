@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nucleus_client::session::{
-    Capabilities, ClientConfig, ResolvedServer, RoomJoin, RoomSession, ServerNames, SessionNetwork,
-    SessionSockets, offered_suites,
+    Capabilities, ClientOptions, ResolvedServer, RoomJoin, RoomSession, ServerNames,
+    SessionNetwork, SessionSockets, offered_suites,
 };
 use nucleus_client::{JoinError, RoomSelection};
 use tokio::sync::Semaphore;
@@ -46,7 +46,7 @@ async fn join(clients: &RawClients, n: usize) -> Result<(RoomSession, Duration),
         suites: offered_suites(),
         ticket: None,
     };
-    let config = ClientConfig::new(Duration::ZERO, n as u64);
+    let config = ClientOptions::new(Duration::ZERO, n as u64);
     let start = Instant::now();
     let session = RoomSession::join(network, "localhost", options, config).await?;
     Ok((session, start.elapsed()))

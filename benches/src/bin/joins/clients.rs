@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, ClientConfig, ResolvedServer, RoomJoin, RoomSession, ServerNames, SessionNetwork,
-    SessionSockets, Trust, client_config, offered_suites,
+    Capabilities, ClientOptions, ResolvedServer, RoomJoin, RoomSession, ServerNames,
+    SessionNetwork, SessionSockets, Trust, client_config, offered_suites,
 };
 use nucleus_net::process_cpu_seconds;
 use nucleus_protocol::session::Code;
@@ -257,8 +257,8 @@ impl Clients {
             suites: offered_suites(),
             ticket: None,
         };
-        let config = ClientConfig::new(Duration::ZERO, u64::from(client));
-        let config = ClientConfig { keeps_roster: false, ..config };
+        let config = ClientOptions::new(Duration::ZERO, u64::from(client));
+        let config = ClientOptions { keeps_roster: false, ..config };
         let joined = RoomSession::join(network, HOST, options, config).await;
         joined
             .map(|s| OpenConnection::Session(Box::new(s)))

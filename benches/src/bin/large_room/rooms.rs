@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nucleus_client::session::{
-    Capabilities, ClientConfig, ClientHandle, ResolvedServer, RoomClient, RoomJoin, RoomSession,
+    Capabilities, ClientHandle, ClientOptions, ResolvedServer, RoomClient, RoomJoin, RoomSession,
     RoomSessionStep, SendError, ServerNames, SessionNetwork, SessionSockets, To, Trust,
     TrustConfig, client_config, offered_suites,
 };
@@ -76,8 +76,8 @@ impl Clients {
             suites: offered_suites(),
             ticket: None,
         };
-        let config = ClientConfig::new(Duration::ZERO, self.joins.fetch_add(1, Relaxed));
-        let config = ClientConfig { keeps_roster: false, ..config };
+        let config = ClientOptions::new(Duration::ZERO, self.joins.fetch_add(1, Relaxed));
+        let config = ClientOptions { keeps_roster: false, ..config };
         let joined = RoomSession::join(network, HOST, options, config).await;
         joined.map_err(|error| failed(&error))
     }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, Messages, Path, Route};
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
+use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
@@ -33,9 +34,10 @@ use super::message::{
 use super::quality::{ConnectionFigures, QualityMeter};
 use super::recent::RecentMap;
 use super::reports::{RealtimeReport, RealtimeReports};
-use super::sent::SentSequences;
+use super::sent::{SentSequences, SentStream};
 use super::sequences::SenderHistory;
 use super::speaking::Speaking;
+use crate::playback::{PoseInterpolator, ShownPose, SlewedTime};
 use crate::roster::{PeerId, Slot};
 
 /// Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue
@@ -43,6 +45,12 @@ use crate::roster::{PeerId, Slot};
 const MAX_QUEUED: usize = 256;
 /// Smallest number of keys of this client whose next sequence is kept.
 const OWN_KEYS: usize = 16_384;
+/// How much faster or slower than real time the server's time may go for the application, in parts of
+/// a thousand: it makes up for an estimate that was wrong by 20 ms within a second.
+const CLOCK_SLEW: u32 = 20;
+/// A larger change of the server's time is no error of an estimate: its clock was set, or this device
+/// has slept.
+const LARGEST_SLEW: Duration = Duration::from_secs(1);
 /// Largest age of a message that is handed to the application.
 const OLDEST: Duration = Duration::from_millis(limits::RECEIVED_AGE as u64);
 
@@ -50,10 +58,15 @@ const OLDEST: Duration = Duration::from_millis(limits::RECEIVED_AGE as u64);
 pub struct Realtime {
     link: Link,
     senders: HashMap<Slot, SenderHistory>,
-    sequences: RecentMap<StreamKey, u16>,
+    sent: RecentMap<StreamKey, SentStream>,
+    /// Messages sent so far.
+    sent_count: u64,
     queue: VecDeque<OutgoingMessage>,
     held: VecDeque<HeldMessage>,
     inbox: Inbox,
+    /// `None` until the application asks for interpolated poses.
+    interpolator: Option<PoseInterpolator>,
+    server_time: SlewedTime,
     reports: RealtimeReports,
     quality: QualityMeter,
     /// Whether there is a session. Without one, nothing is known of the realtime port.
@@ -76,17 +89,20 @@ impl Realtime {
     /// Creates the realtime plane over a new link, without any known peers. `sent` is what an earlier
     /// process has sent in this session; otherwise it is empty.
     pub fn new(link: Link, sent: &SentSequences) -> Self {
-        let mut sequences = RecentMap::new(OWN_KEYS);
+        let mut streams = RecentMap::new(OWN_KEYS);
         for (key, next) in sent.continued() {
-            sequences.get_or(key, || next);
+            streams.get_or(key, || SentStream { next, last_use: 0 });
         }
         Self {
             link,
             senders: HashMap::new(),
-            sequences,
+            sent: streams,
+            sent_count: 0,
             queue: VecDeque::new(),
             held: VecDeque::new(),
             inbox: Inbox::default(),
+            interpolator: None,
+            server_time: SlewedTime::new(CLOCK_SLEW, LARGEST_SLEW),
             reports: RealtimeReports::default(),
             quality: QualityMeter::default(),
             is_connected: true,
@@ -111,6 +127,8 @@ impl Realtime {
             self.held.clear();
             self.queue.clear();
             self.inbox.clear();
+            self.interpolator.iter_mut().for_each(PoseInterpolator::clear);
+            self.server_time.restart();
         }
     }
 
@@ -131,8 +149,7 @@ impl Realtime {
         if let Some(earlier) = self.senders.insert(slot, SenderHistory::new(peer))
             && earlier.peer != peer
         {
-            self.inbox.remove_peer(earlier.peer);
-            self.reports.forget(earlier.peer);
+            self.forget_peer(earlier.peer);
         }
         self.drop_overdue(now);
         let (known, rest) = self.held.drain(..).partition(|held| held.slot == slot);
@@ -148,9 +165,14 @@ impl Realtime {
     pub fn remove_peer(&mut self, slot: Slot, peer: PeerId) {
         if self.senders.get(&slot).is_some_and(|sender| sender.peer == peer) {
             self.senders.remove(&slot);
-            self.inbox.remove_peer(peer);
-            self.reports.forget(peer);
+            self.forget_peer(peer);
         }
+    }
+
+    fn forget_peer(&mut self, peer: PeerId) {
+        self.inbox.remove_peer(peer);
+        self.interpolator.iter_mut().for_each(|poses| poses.remove_peer(peer));
+        self.reports.forget(peer);
     }
 
     /// Queues a message for the next datagram. The message takes the position of a queued one that
@@ -289,6 +311,22 @@ impl Realtime {
         self.inbox.poses()
     }
 
+    /// Returns the poses of everybody to show in the frame of this moment, in no particular order:
+    /// interpolated, evenly in time, and a little later than they arrive. They are kept from the
+    /// first call on. Empty until the clocks are synchronized.
+    pub fn shown_poses(&mut self, now: Time) -> impl Iterator<Item = ShownPose> {
+        let frame = self.server_time(now);
+        let poses = self.interpolator.get_or_insert_default();
+        frame.map(|frame| poses.poses_at(now, frame)).into_iter().flatten()
+    }
+
+    /// Returns the server's time for the application: it never goes backwards, and makes up for
+    /// errors of its estimate without jumps. `None` until the clocks are synchronized.
+    pub fn server_time(&mut self, now: Time) -> Option<Time> {
+        let measured = self.link.server_time(now)?;
+        Some(self.server_time.at(now, measured))
+    }
+
     /// Returns the number of messages that wait for [`Realtime::pop`], stale voice included.
     pub fn waiting(&self) -> usize {
         self.inbox.waiting()
@@ -304,7 +342,7 @@ impl Realtime {
 
     /// Returns what another process must know to continue the sequences of sent messages.
     pub fn sent_sequences(&self) -> SentSequences {
-        SentSequences::of(self.sequences.iter().map(|(key, next)| (*key, *next)))
+        SentSequences::of(self.sent.iter().map(|(key, stream)| (*key, *stream)))
     }
 
     /// Returns the link, for its clock, round-trip time and reports.
@@ -332,9 +370,10 @@ impl Realtime {
             if out.len() - body + frame.encoded_len() > self.link.max_body() {
                 break;
             }
-            let next = self.sequences.get_or(message.stream(), || 0);
-            frame.sequence = *next;
-            *next = next.wrapping_add(1);
+            self.sent_count += 1;
+            let stream = self.sent.get_or(message.stream(), SentStream::default);
+            frame.sequence = stream.next;
+            *stream = SentStream { next: stream.next.wrapping_add(1), last_use: self.sent_count };
             frame.encode(out);
             self.queue.pop_front();
         }
@@ -374,6 +413,13 @@ impl Realtime {
         }
         if message.kind == MessageKind::Voice {
             self.reports.on_voice(now, sender.peer, message.payload);
+        }
+        if let (Some(poses), Some(captured), Some(age), MessageKind::Pose, true) =
+            (&mut self.interpolator, message.captured, message.age, message.kind, newest_wins)
+            && let Ok((pose, _)) = Pose::parse(message.payload)
+        {
+            let key = (message.channel, message.key);
+            poses.add(sender.peer, key, captured, captured + age, pose);
         }
         self.inbox.deliver(newest_wins, &MessageView { from: sender.peer, ..message });
     }

@@ -1,5 +1,7 @@
 //! [`SentSequences`]: where another process continues the sequences of this client's messages.
 
+use std::cmp::Reverse;
+
 use nucleus_protocol::realtime::MessageKind;
 
 use super::message::StreamKey;
@@ -7,16 +9,25 @@ use super::sequences::KEYS_PER_SENDER;
 
 /// Bytes of one key on the wire: kind, channel, key and the next sequence.
 const ENTRY: usize = 6;
-/// How many numbers are skipped: those of the messages that were sent after the export, at 72 Hz for
-/// nearly four minutes. It is a quarter of all numbers, so the receivers still count the next one as
-/// newer if nothing was sent.
+/// How many numbers are skipped: those of the messages that were sent after the export, for two
+/// minutes at 120 Hz. A quarter of all numbers: receivers count the next one as newer if at most as
+/// many were sent, and also if none was.
 const SKIPPED: u16 = 1 << 14;
+
+/// The messages of one key that this client has sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SentStream {
+    /// The sequence number of the next message.
+    pub(super) next: u16,
+    /// The number of messages of all keys up to the last one of this key.
+    pub(super) last_use: u64,
+}
 
 /// The next sequence number of each key of this client. Receivers drop a message as old if its
 /// number is smaller than that of an earlier one of its key, so a process that continues the
 /// session of another one must continue its numbers.
 ///
-/// At most as many keys as a receiver remembers; poses and voice are kept first.
+/// The keys that were used last, as many as a receiver remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentSequences(Vec<(StreamKey, u16)>);
 
@@ -24,11 +35,14 @@ impl SentSequences {
     /// Most bytes of [`Self::encode`].
     pub(crate) const MAX_ENCODED: usize = 2 + KEYS_PER_SENDER * ENTRY;
 
-    pub(super) fn of(next: impl Iterator<Item = (StreamKey, u16)>) -> Self {
-        let mut next: Vec<_> = next.collect();
-        next.sort_unstable_by_key(|(key, _)| (key.kind as u8, key.channel, key.key));
-        next.truncate(KEYS_PER_SENDER);
-        Self(next)
+    pub(super) fn of(streams: impl Iterator<Item = (StreamKey, SentStream)>) -> Self {
+        let mut streams: Vec<_> = streams.collect();
+        if streams.len() > KEYS_PER_SENDER {
+            let last_use = |(_, stream): &(StreamKey, SentStream)| Reverse(stream.last_use);
+            streams.select_nth_unstable_by_key(KEYS_PER_SENDER, last_use);
+            streams.truncate(KEYS_PER_SENDER);
+        }
+        Self(streams.into_iter().map(|(key, stream)| (key, stream.next)).collect())
     }
 
     /// Iterates over each key with the number at which the other process begins.
@@ -70,19 +84,19 @@ mod tests {
     }
 
     #[test]
-    fn poses_and_voice_stay_when_there_are_too_many_keys() {
-        let objects = (0..1_000).map(|number| (key(MessageKind::Unreliable, number), number));
-        let own = [(key(MessageKind::Voice, 0), 7), (key(MessageKind::Pose, 0), u16::MAX)];
-        let sent = SentSequences::of(objects.chain(own));
+    fn the_keys_that_were_used_last_stay() {
+        let stream = |number: u16| {
+            let stream = SentStream { next: number, last_use: (number % 500).into() };
+            (key(MessageKind::Unreliable, number), stream)
+        };
+        let sent = SentSequences::of((0..1_000).map(stream));
         assert_eq!(sent.0.len(), KEYS_PER_SENDER);
-        let begin: Vec<_> = sent.continued().take(3).map(|(_, number)| number).collect();
-        assert_eq!(begin, [SKIPPED - 1, SKIPPED + 7, SKIPPED]);
+        assert!(sent.0.iter().all(|(key, next)| key.key % 500 >= 372 && *next == key.key));
         let mut bytes = Vec::new();
         sent.encode(&mut bytes);
-        assert_eq!(
-            SentSequences::decode(&[&bytes[..], b"rest"].concat()),
-            Some((sent, &b"rest"[..]))
-        );
+        assert_eq!(bytes.len(), SentSequences::MAX_ENCODED);
+        let decoded = SentSequences::decode(&[&bytes[..], b"rest"].concat()).map(|(sent, _)| sent);
+        assert_eq!(decoded, Some(sent));
         for len in 0..bytes.len() {
             assert_eq!(SentSequences::decode(&bytes[..len]), None);
         }
@@ -90,5 +104,18 @@ mod tests {
         assert_eq!(SentSequences::decode(&bytes), None, "there is no such kind");
         let too_many = [(KEYS_PER_SENDER as u16 + 1).to_le_bytes().to_vec(), vec![1; 6 * 257]];
         assert_eq!(SentSequences::decode(&too_many.concat()), None);
+    }
+
+    /// A receiver counts the first number of the other process as newer, however many messages were
+    /// sent after the export.
+    #[test]
+    fn the_other_process_is_ahead_of_what_was_sent_after_the_export() {
+        let next = u16::MAX - 7;
+        let sent = SentSequences(vec![(key(MessageKind::Pose, 0), next)]);
+        let (_, first) = sent.continued().next().unwrap();
+        for sent_after in [0, 1, SKIPPED - 1, SKIPPED] {
+            let newest = next.wrapping_add(sent_after).wrapping_sub(1);
+            assert!(first.wrapping_sub(newest) as i16 > 0, "{sent_after}");
+        }
     }
 }

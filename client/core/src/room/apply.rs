@@ -18,6 +18,9 @@ use crate::roster::{PeerId, Roster, RosterChange};
 use crate::session::{ConnectionFacts, ProtocolError, ReceivedItem, ReturnTicket, SessionStep};
 use crate::state::StateChange;
 
+/// How long the client waits before it asks a provider again that had no good token.
+const TOKEN_PAUSE: Duration = Duration::from_secs(60);
+
 /// This client's peer id before and after a resume or rejoin.
 struct OwnPeer {
     before: PeerId,
@@ -84,11 +87,16 @@ impl RoomClient {
     /// Takes the token that [`RoomOutput::TokenWanted`] asks for; `None` if there is none now. A
     /// client that comes back asks again after a pause, as long as its patience lasts.
     pub fn take_token(&mut self, now: Time, token: Option<String>) {
-        // The server's answer says whether the token is good; nobody waits for it.
-        if let Some(token) = self.token.take_answer(now, &mut self.session, token)
-            && let Ok(number) = self.renew(token)
-        {
-            self.forget_renewal(number);
+        let is_renewal = !self.token.is_awaited();
+        match self.token.take_answer(now, &mut self.session, token) {
+            // The server's answer says whether the token is good; nobody waits for it.
+            Some(token) => {
+                if let Ok(number) = self.renew(token) {
+                    self.forget_renewal(number);
+                }
+            }
+            None if is_renewal => self.want_token_later(now),
+            None => {}
         }
         self.advance(now);
     }
@@ -231,6 +239,8 @@ impl RoomClient {
                 if let Some(reply) = self.renewal.on_reply(reply) {
                     self.want_token(now, Duration::from_secs(reply.ticket_ttl_s.into()));
                     self.ticket.ticket = reply.ticket;
+                } else {
+                    self.want_token_later(now);
                 }
             }
             Schema::TokenWanted => {
@@ -262,6 +272,13 @@ impl RoomClient {
     /// instance of the room. Zero: the server names no time.
     fn want_token(&mut self, now: Time, left: Duration) {
         self.token_wanted_at = (!left.is_zero()).then(|| now + left / 4 * 3);
+    }
+
+    /// Asks a provider again after a pause, because it had no good token.
+    fn want_token_later(&mut self, now: Time) {
+        if self.token.has_provider && !self.is_closed() {
+            self.token_wanted_at = Some(now + TOKEN_PAUSE);
+        }
     }
 
     /// Asks for a fresh token. `within` is how long the ticket still admits to another instance of

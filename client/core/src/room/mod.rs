@@ -28,8 +28,8 @@ use crate::roster::{PeerId, Roster, Slot};
 use crate::session::backlog::EventBacklog;
 use crate::session::join_token::JoinToken;
 use crate::session::{
-    ClientConfig, ClientOutput, ClientSession, DrivenClient, JoinError, ReturnTicket, SessionInput,
-    SessionPurpose,
+    ClientOptions, ClientOutput, ClientSession, DrivenClient, JoinError, ReturnTicket,
+    SessionInput, SessionPurpose,
 };
 use crate::state::Replica;
 use desired::Desired;
@@ -193,7 +193,7 @@ impl DrivenClient for RoomClient {
 impl RoomClient {
     /// Creates a client and begins to join at `server`, `host:port`. Check the options before, with
     /// [`RoomJoin::check`].
-    pub fn new(now: Time, server: &str, mut options: RoomJoin, config: ClientConfig) -> Self {
+    pub fn new(now: Time, server: &str, mut options: RoomJoin, config: ClientOptions) -> Self {
         let (agent, capabilities) = (options.agent.clone(), options.capabilities);
         let mut session =
             ClientSession::new(SessionPurpose::Room, server, agent, capabilities, config);

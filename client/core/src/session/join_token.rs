@@ -84,7 +84,9 @@ impl JoinToken {
         error: JoinError,
         has_joined: bool,
     ) {
-        if !error.is_about_token() {
+        // A token also says which certificates are trusted, so a fresh one may help.
+        let is_untrusted = self.has_provider && matches!(error, JoinError::Tls(_));
+        if !error.is_about_token() && !is_untrusted {
             return session.join_failed(now, error);
         }
         if let Some(token) = self.earlier.take() {
@@ -99,6 +101,11 @@ impl JoinToken {
             self.refusal = Some(error);
             self.ask();
         }
+    }
+
+    /// Returns whether a join waits for the caller's answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.refusal.is_some()
     }
 
     /// Takes the caller's answer; `None`: there is no token now. Returns the token if no join waits

@@ -9,7 +9,7 @@ use nucleus_protocol::limits;
 use crate::realtime::SentSequences;
 
 /// The format of [`ReturnTicket::to_text`], for whole and for partial tickets.
-const FORMATS: [u8; 2] = [1, 2];
+const FORMATS: [u8; 2] = [3, 4];
 /// Bytes before the room's name: the format, two sequences, and the length of the name.
 const HEAD: usize = 1 + 2 * 8 + 1;
 /// Most bytes of the sequences of the realtime messages.

@@ -21,7 +21,7 @@ use crate::queue::EventQueue;
 use crate::requests::Requests;
 use crate::session::join_token::JoinToken;
 use crate::session::{
-    Capabilities, ClientConfig, ClientOutput, ClientSession, DrivenClient, JoinError,
+    Capabilities, ClientOptions, ClientOutput, ClientSession, DrivenClient, JoinError,
     ProtocolError, ReceivedItem, SessionInput, SessionPurpose, SessionStep, check_opening,
 };
 use calls::{CallState, PendingSocialRequest};
@@ -148,7 +148,7 @@ impl DrivenClient for SocialClient {
 impl SocialClient {
     /// Creates a client and begins to enter at `server`, `host:port`. Check the options before, with
     /// [`SocialEnter::check`].
-    pub fn new(now: Time, server: &str, mut options: SocialEnter, config: ClientConfig) -> Self {
+    pub fn new(now: Time, server: &str, mut options: SocialEnter, config: ClientOptions) -> Self {
         let (agent, capabilities) = (options.agent.clone(), Capabilities::default());
         let mut session =
             ClientSession::new(SessionPurpose::Social, server, agent, capabilities, config);

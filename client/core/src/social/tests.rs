@@ -18,7 +18,7 @@ fn client() -> SocialClient {
         status: STATUS,
         agent: "test".to_owned(),
     };
-    SocialClient::new(Time::ZERO, "server", options, ClientConfig::new(Duration::from_secs(1), 1))
+    SocialClient::new(Time::ZERO, "server", options, ClientOptions::new(Duration::from_secs(1), 1))
 }
 
 fn update(kind: u8) -> CallUpdate {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nucleus_client_core::event::RoomEvent;
 use nucleus_client_core::room::RoomOutput;
 use nucleus_client_core::session::{
-    ClientConfig, ConnectionEnd, DrivenClient, JoinError, ReturnTicket, SessionInput,
+    ClientOptions, ConnectionEnd, DrivenClient, JoinError, ReturnTicket, SessionInput,
 };
 use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::ids::PeerId;
@@ -160,7 +160,7 @@ fn a_resume_names_the_last_event() {
 
     // The exported ticket, in another process.
     let options = nucleus_client_core::room::RoomJoin { ticket: Some(exported), ..options() };
-    let config = ClientConfig::new(Duration::from_secs(60), 2);
+    let config = ClientOptions::new(Duration::from_secs(60), 2);
     let mut script = Script::with(options, config);
     let join = script.admit(&Joined { resumed: RESUMED, ..answer(&[1]) });
     assert_eq!((&join.ticket[..], join.last_event, join.last_bulk), (&b"ticket"[..], 40, 7));
@@ -169,7 +169,7 @@ fn a_resume_names_the_last_event() {
 
 fn renewed_client(has_token_provider: bool) -> Script {
     let config =
-        ClientConfig { has_token_provider, ..ClientConfig::new(Duration::from_secs(3_600), 1) };
+        ClientOptions { has_token_provider, ..ClientOptions::new(Duration::from_secs(3_600), 1) };
     let mut script = Script::with(options(), config);
     let ttl = SessionSetting { key: 28, value: 1_000 };
     let settings = vec![ttl, SessionSetting { key: 7, value: 1_000 }];
@@ -250,6 +250,42 @@ fn a_provider_without_a_good_token_is_asked_until_the_patience_ends() {
         let expected = if tokens.is_some() { 500..900 } else { 1..2 };
         assert!(expected.contains(&asked), "{asked}");
         assert!(matches!(script.events().last(), Some(RoomEvent::Closed { .. })));
+    }
+}
+
+/// The certificate may have changed since the newest token was made.
+#[test]
+fn a_provider_is_asked_when_the_certificate_is_not_trusted() {
+    let mut script = renewed_client(true);
+    script.close(Code::Internal);
+    script.run(Duration::from_secs(1));
+    script.handle(SessionInput::NotConnected(JoinError::Tls("not trusted".to_owned())));
+    assert!(matches!(script.outputs.pop(), Some(RoomOutput::TokenWanted)));
+    script.client.take_token(script.now, Some("fresh".to_owned()));
+    script.pump();
+    assert_eq!(script.client.join_token(), "fresh");
+    let join = script.admit(&Joined { resumed: RESUMED, ..answer(&[1]) });
+    assert_eq!(join.token, b"fresh");
+}
+
+/// In mid-session, a provider without a token, or whose token is refused, is asked again later.
+#[test]
+fn a_provider_without_a_good_token_is_asked_again_in_mid_session() {
+    let mut script = renewed_client(true);
+    script.run(Duration::from_secs(751));
+    for token in [None, Some("no good".to_owned()), None] {
+        assert!(matches!(script.outputs.pop(), Some(RoomOutput::TokenWanted)));
+        script.client.take_token(script.now, token.clone());
+        script.pump();
+        if token.is_some() {
+            assert_eq!(script.control().0, Schema::Renew);
+            let refused =
+                Renewed { code: Code::TokenExpired as u16, ticket: vec![], ticket_ttl_s: 0 };
+            script.send(&encode(&refused));
+        }
+        script.run(Duration::from_secs(59));
+        assert!(!matches!(script.outputs.last(), Some(RoomOutput::TokenWanted)));
+        script.run(Duration::from_secs(2));
     }
 }
 

@@ -160,7 +160,7 @@ fn a_silent_server_is_given_up() {
 fn an_abandoned_attempt_keeps_nobody_out() {
     let mut options = options();
     options.selection.mode = join_mode::CREATE;
-    let config = nucleus_client_core::session::ClientConfig::new(Duration::from_secs(60), 1);
+    let config = nucleus_client_core::session::ClientOptions::new(Duration::from_secs(60), 1);
     let mut script = Script::with(options, config);
     assert_eq!(script.accept().mode, join_mode::CREATE);
     script.run(Duration::from_secs(4));

@@ -8,7 +8,7 @@ use nucleus_client_core::event::RoomEvent;
 use nucleus_client_core::room::{RoomClient, RoomJoin, RoomOutput};
 use nucleus_client_core::rooms::RoomSelection;
 use nucleus_client_core::session::{
-    Capabilities, ClientConfig, ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient,
+    Capabilities, ClientOptions, ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient,
     SessionInput, SessionOutput, StreamAction, StreamSource, StreamTarget,
 };
 use nucleus_protocol::link::Suite;
@@ -68,10 +68,10 @@ pub(crate) fn options() -> RoomJoin {
 impl Script {
     /// A client that wants to connect.
     pub(crate) fn new(patience: Duration) -> Self {
-        Self::with(options(), ClientConfig::new(patience, 1))
+        Self::with(options(), ClientOptions::new(patience, 1))
     }
 
-    pub(crate) fn with(options: RoomJoin, config: ClientConfig) -> Self {
+    pub(crate) fn with(options: RoomJoin, config: ClientOptions) -> Self {
         let now = Time::from_millis(1_000);
         let mut script = Self {
             client: RoomClient::new(now, "server:5055", options, config),

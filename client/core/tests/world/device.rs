@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nucleus_client_core::room::{RoomClient, RoomJoin, RoomOutput};
 use nucleus_client_core::session::{
-    ClientConfig, ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient, JoinError,
+    ClientOptions, ClientOutput, ConnectionEnd, ConnectionFacts, DrivenClient, JoinError,
     ReturnTicket, SessionInput, SessionOutput, StreamAction,
 };
 use nucleus_protocol::time::Time;
@@ -69,7 +69,7 @@ impl Device {
         network: &mut Network,
         records: &mut Records,
         join: RoomJoin,
-        config: ClientConfig,
+        config: ClientOptions,
     ) {
         self.processes += 1;
         let export = self.export.take();

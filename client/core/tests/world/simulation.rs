@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nucleus_client_core::room::RoomJoin;
 use nucleus_client_core::rooms::RoomSelection;
-use nucleus_client_core::session::ClientConfig;
+use nucleus_client_core::session::ClientOptions;
 use nucleus_client_core::session::{Capabilities, DrivenClient, JoinError};
 use nucleus_core::limits::Limits;
 use nucleus_protocol::link::Suite;
@@ -292,9 +292,9 @@ impl Simulation {
             true => Duration::from_secs(600),
             false => Duration::from_secs(network.rng.u64(5..120)),
         };
-        let config = ClientConfig {
+        let config = ClientOptions {
             has_token_provider: self.troubles.is_calm || network.rng.bool(),
-            ..ClientConfig::new(patience, network.rng.u64(..))
+            ..ClientOptions::new(patience, network.rng.u64(..))
         };
         let is_expired = !network.is_healed && !self.troubles.is_calm && network.chance(4);
         let join = RoomJoin {

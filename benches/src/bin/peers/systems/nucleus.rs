@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{
-    Capabilities, ClientConfig, ResolvedServer, RoomJoin, RoomSession, RoomSessionStep,
+    Capabilities, ClientOptions, ResolvedServer, RoomJoin, RoomSession, RoomSessionStep,
     ServerNames, SessionNetwork, SessionSockets, Trust, TrustConfig, client_config, offered_suites,
 };
 use nucleus_client::token::pins_in;
@@ -117,8 +117,8 @@ impl Joiner {
             }
             let endpoint = self.endpoint(peer)?;
             let (network, options) = (self.network(endpoint), self.options(peer)?);
-            let config = ClientConfig::new(Duration::ZERO, u64::from(peer));
-            let config = ClientConfig { keeps_roster: false, ..config };
+            let config = ClientOptions::new(Duration::ZERO, u64::from(peer));
+            let config = ClientOptions { keeps_roster: false, ..config };
             tasks.spawn(async move {
                 let session = RoomSession::join(network, HOST, options, config).await;
                 NucleusClient::new(session.map_err(StartError::client)?).map(|new| (peer, new))

@@ -2,6 +2,7 @@
 
 mod inbox;
 mod inbox_model;
+mod shown;
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ use super::opening::{endpoints, hello};
 use super::step::{SessionInput, SessionOutput, SessionPurpose, SessionStep};
 use super::tries::Tries;
 use super::{
-    Capabilities, ClientConfig, JoinError, LONGEST_PATIENCE, ProtocolError, may_reconnect,
+    Capabilities, ClientOptions, JoinError, LONGEST_PATIENCE, ProtocolError, may_reconnect,
 };
 use joining::{Attempt, Joining};
 use streams::SessionStreams;
@@ -78,7 +78,7 @@ impl ClientSession {
         server: &str,
         agent: String,
         capabilities: Capabilities,
-        config: ClientConfig,
+        config: ClientOptions,
     ) -> Self {
         Self {
             purpose,

@@ -1,23 +1,23 @@
-//! [`ClientConfig`]: how a client behaves, whatever it joins.
+//! [`ClientOptions`]: how a client behaves, whatever it joins.
 
 use std::time::Duration;
 
-/// What a client needs besides its options.
+/// How a client behaves, whatever it joins.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientConfig {
+pub struct ClientOptions {
     /// How long the client tries to come back after a loss.
     pub patience: Duration,
     /// Whether the caller provides fresh tokens. The application is not asked for them then.
     pub has_token_provider: bool,
-    /// Whether the client of a room keeps the roster. A load generator with thousands of clients in a room
-    /// keeps few; the others then have no host.
+    /// Whether the client of a room keeps the roster. A load generator with thousands of clients in
+    /// a room keeps few; the others then have no host.
     pub keeps_roster: bool,
     /// A random number, which must differ between clients.
     pub seed: u64,
 }
 
-impl ClientConfig {
-    /// Returns the configuration of a client that keeps the roster and provides no fresh tokens.
+impl ClientOptions {
+    /// Returns the options of a client that keeps the roster and provides no fresh tokens.
     pub fn new(patience: Duration, seed: u64) -> Self {
         Self { patience, has_token_provider: false, keeps_roster: true, seed }
     }

@@ -1,0 +1,69 @@
+//! [`Lateness`]: how late the messages of one sender are, and how late nearly all of them are.
+
+use std::time::Duration;
+
+/// Messages that are remembered: those of four seconds at 30 Hz, of two at 72 Hz.
+const REMEMBERED: usize = 128;
+/// Of the remembered messages, this many may be later than [`Lateness::usual`]: 1.6 %.
+const LATER: usize = 2;
+/// After this many messages [`Lateness::usual`] is computed anew.
+const EVERY: usize = 16;
+/// A message that is later than this counts as this late, in ms: nobody wants to see the others so
+/// late.
+const LATEST: u16 = 1_000;
+
+/// How late the newest messages of one sender were.
+#[derive(Clone, Debug)]
+pub(super) struct Lateness {
+    /// In ms, the newest [`REMEMBERED`] in a ring.
+    newest: [u16; REMEMBERED],
+    count: usize,
+    usual: u16,
+}
+
+impl Lateness {
+    pub(super) const fn new() -> Self {
+        Self { newest: [0; REMEMBERED], count: 0, usual: 0 }
+    }
+
+    /// Adds a message that was late by this time.
+    pub(super) fn add(&mut self, late: Duration) {
+        let late = u16::try_from(late.as_millis()).unwrap_or(LATEST).min(LATEST);
+        self.newest[self.count % REMEMBERED] = late;
+        self.count += 1;
+        if self.count < REMEMBERED {
+            // In the beginning each one counts.
+            self.usual = self.usual.max(late);
+        } else if self.count.is_multiple_of(EVERY) {
+            let mut sorted = self.newest;
+            let (_, usual, _) = sorted.select_nth_unstable(REMEMBERED - 1 - LATER);
+            self.usual = *usual;
+        }
+    }
+
+    /// Returns the time that nearly all messages are late at most.
+    pub(super) fn usual(&self) -> Duration {
+        Duration::from_millis(self.usual.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_late_messages_do_not_count_and_the_past_is_forgotten() {
+        let mut lateness = Lateness::new();
+        let ms = |late: u64| Duration::from_millis(late);
+        lateness.add(ms(40));
+        assert_eq!(lateness.usual(), ms(40));
+        for number in 0..10 * REMEMBERED as u64 {
+            lateness.add(ms(if number % 64 == 0 { 900 } else { 20 + number % 30 }));
+        }
+        assert!((ms(45)..ms(50)).contains(&lateness.usual()), "{:?}", lateness.usual());
+        (0..REMEMBERED + EVERY).for_each(|_| lateness.add(ms(5)));
+        assert_eq!(lateness.usual(), ms(5));
+        (0..EVERY).for_each(|_| lateness.add(Duration::MAX));
+        assert_eq!(lateness.usual(), ms(1_000));
+    }
+}
