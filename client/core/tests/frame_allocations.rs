@@ -90,6 +90,8 @@ struct FrameCosts {
     poses: StepCost,
     /// The interpolated poses.
     shown: StepCost,
+    /// The voice to play.
+    voice: StepCost,
     messages: u64,
     datagrams: u64,
 }
@@ -107,6 +109,7 @@ struct RoomOfFifty {
     to_client: Vec<Vec<u8>>,
     to_server: Vec<u8>,
     taken: ReceivedMessage,
+    opus: Vec<u8>,
 }
 
 fn path(port: u16) -> Path {
@@ -154,6 +157,7 @@ impl RoomOfFifty {
             to_client: Vec::new(),
             to_server: Vec::new(),
             taken: ReceivedMessage::default(),
+            opus: Vec::new(),
         }
     }
 
@@ -203,7 +207,7 @@ impl RoomOfFifty {
         self.now += FRAME;
         self.server.handle_timeout(self.now);
         let sealed = self.seal_frame();
-        let Self { now, client, server, to_client, to_server, taken, .. } = self;
+        let Self { now, client, server, to_client, to_server, taken, is_busy, opus, .. } = self;
         costs.link.measure(|| {
             client.handle_timeout(*now);
             for datagram in &mut to_client[..sealed] {
@@ -221,6 +225,12 @@ impl RoomOfFifty {
         let poses = costs.poses.measure(|| client.poses().map(black_box).count());
         assert_eq!(poses, usize::from(PEERS));
         costs.shown.measure(|| client.shown_poses(*now).map(black_box).count());
+        if *is_busy {
+            let speakers = (0..BUSY_PEERS).map(|peer| PeerId(peer.into()));
+            costs.voice.measure(|| {
+                speakers.for_each(|peer| _ = black_box(client.play_voice(*now, peer, opus)));
+            });
+        }
         // The link's own datagrams.
         loop {
             to_server.clear();
@@ -250,11 +260,12 @@ fn a_frame_allocates_nothing() {
         let settling = room.frames(SETTLING);
         assert!(settling.link.allocations > 0, "no allocations are counted");
         let costs = room.frames(30 * 72);
-        let more = if is_busy { 3 * u64::from(BUSY_PEERS) } else { 0 };
+        // Voice is not taken as a message.
+        let more = if is_busy { 2 * u64::from(BUSY_PEERS) } else { 0 };
         assert_eq!(costs.messages, 30 * 72 * (u64::from(PEERS) + more));
-        let FrameCosts { link, pop, poses, shown, datagrams, .. } = costs;
-        let allocations = [link, pop, poses, shown].map(|step| step.allocations);
-        assert_eq!(allocations, [0; 4], "link, pop, poses and shown, in {datagrams} datagrams");
+        let FrameCosts { link, pop, poses, shown, voice, datagrams, .. } = costs;
+        let allocations = [link, pop, poses, shown, voice].map(|step| step.allocations);
+        assert_eq!(allocations, [0; 5], "in {datagrams} datagrams");
     }
 }
 
@@ -269,13 +280,14 @@ fn what_a_frame_costs() {
         let costs = room.frames(FRAMES);
         let micros = |step: StepCost| step.time.as_secs_f64() * 1e6 / f64::from(FRAMES);
         println!(
-            "a frame with {:.0} messages in {:.1} datagrams: link and delivery {:.2} us, pop {:.2} us, poses {:.2} us, interpolated {:.2} us",
+            "a frame with {:.0} messages in {:.1} datagrams: link and delivery {:.2} us, pop {:.2} us, poses {:.2} us, interpolated {:.2} us, voice {:.2} us",
             costs.messages as f64 / f64::from(FRAMES),
             costs.datagrams as f64 / f64::from(FRAMES),
             micros(costs.link),
             micros(costs.pop),
             micros(costs.poses),
             micros(costs.shown),
+            micros(costs.voice),
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use nucleus_client_core::playback::VoiceStep;
 use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::voice::{END_TO_END, LOWEST_LEVEL, SPURT_START, Voice};
 
@@ -40,6 +41,30 @@ impl Room {
         let mut payload = Vec::with_capacity(2 + voice.opus.len());
         voice.encode(&mut payload);
         self.send(MessageKind::Voice, false, &to, ApplicationKey::default(), payload)
+    }
+
+    /// Returns what to play for the next 20 ms of a speaker, and writes the Opus packet to `opus`. Call
+    /// it for each speaker every 20 ms, by the clock of the sound device. Its sender must send packets
+    /// of 20 ms.
+    ///
+    /// A packet is played as late as nearly all packets of its speaker arrive, which is measured. From
+    /// the first call on, voice is kept here, and [`crate::RoomEvent::Voice`] no longer comes. Waits
+    /// for nothing.
+    ///
+    /// ```no_run
+    /// # use nucleus_client::{PeerId, Room, VoiceStep};
+    /// # fn sound(room: &Room, speaker: PeerId, decode: impl Fn(Option<&[u8]>)) {
+    /// let mut opus = Vec::new();
+    /// match room.play_voice(speaker, &mut opus) {
+    ///     VoiceStep::Packet { .. } => decode(Some(&opus)),
+    ///     VoiceStep::Conceal => decode(None),
+    ///     _ => {}
+    /// }
+    /// # }
+    /// ```
+    pub fn play_voice(&self, speaker: PeerId, opus: &mut Vec<u8>) -> VoiceStep {
+        let (now, mut realtime) = (self.realtime.clock.now(), self.realtime.read());
+        realtime.play_voice(now, speaker, opus)
     }
 
     /// Returns the peers that are speaking now, each with its level in -dBov (0 is loudest, 127 is

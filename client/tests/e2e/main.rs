@@ -14,6 +14,7 @@ mod lobby;
 mod moderation;
 mod names;
 mod no_realtime;
+mod playback;
 mod rates;
 mod reconnect;
 mod refusals;

@@ -7,7 +7,11 @@ mod slew;
 #[cfg(test)]
 mod tests;
 mod track;
+mod voice;
+#[cfg(test)]
+mod voice_tests;
 
 pub use interpolation::{PoseInterpolator, ShownPose};
 pub use slew::SlewedTime;
 pub use track::Certainty;
+pub use voice::{VOICE_PACKET, VoicePlayer, VoiceStep};

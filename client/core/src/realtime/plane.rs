@@ -24,6 +24,7 @@ use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, Messages, Path, Route};
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::pose::Pose;
+use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
@@ -37,7 +38,7 @@ use super::reports::{RealtimeReport, RealtimeReports};
 use super::sent::{SentSequences, SentStream};
 use super::sequences::SenderHistory;
 use super::speaking::Speaking;
-use crate::playback::{PoseInterpolator, ShownPose, SlewedTime};
+use crate::playback::{PoseInterpolator, ShownPose, SlewedTime, VoicePlayer, VoiceStep};
 use crate::roster::{PeerId, Slot};
 
 /// Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue
@@ -66,6 +67,8 @@ pub struct Realtime {
     inbox: Inbox,
     /// `None` until the application asks for interpolated poses.
     interpolator: Option<PoseInterpolator>,
+    /// `None` until the application asks for voice to play.
+    voice_player: Option<VoicePlayer>,
     server_time: SlewedTime,
     reports: RealtimeReports,
     quality: QualityMeter,
@@ -102,6 +105,7 @@ impl Realtime {
             held: VecDeque::new(),
             inbox: Inbox::default(),
             interpolator: None,
+            voice_player: None,
             server_time: SlewedTime::new(CLOCK_SLEW, LARGEST_SLEW),
             reports: RealtimeReports::default(),
             quality: QualityMeter::default(),
@@ -128,6 +132,7 @@ impl Realtime {
             self.queue.clear();
             self.inbox.clear();
             self.interpolator.iter_mut().for_each(PoseInterpolator::clear);
+            self.voice_player.iter_mut().for_each(VoicePlayer::clear);
             self.server_time.restart();
         }
     }
@@ -172,6 +177,7 @@ impl Realtime {
     fn forget_peer(&mut self, peer: PeerId) {
         self.inbox.remove_peer(peer);
         self.interpolator.iter_mut().for_each(|poses| poses.remove_peer(peer));
+        self.voice_player.iter_mut().for_each(|player| player.remove_peer(peer));
         self.reports.forget(peer);
     }
 
@@ -320,6 +326,17 @@ impl Realtime {
         frame.map(|frame| poses.poses_at(now, frame)).into_iter().flatten()
     }
 
+    /// Returns what to play for the next [`VOICE_PACKET`] of a speaker, and writes the Opus packet to
+    /// `opus`. From the first call on, voice of channel 0 and key 0 is kept here, and
+    /// [`Realtime::pop`] does not return it. Silence until the clocks are synchronized.
+    ///
+    /// [`VOICE_PACKET`]: crate::playback::VOICE_PACKET
+    pub fn play_voice(&mut self, now: Time, speaker: PeerId, opus: &mut Vec<u8>) -> VoiceStep {
+        let frame = self.server_time(now);
+        let player = self.voice_player.get_or_insert_default();
+        frame.map_or(VoiceStep::Silence, |frame| player.play(speaker, frame, opus))
+    }
+
     /// Returns the server's time for the application: it never goes backwards, and makes up for
     /// errors of its estimate without jumps. `None` until the clocks are synchronized.
     pub fn server_time(&mut self, now: Time) -> Option<Time> {
@@ -411,17 +428,26 @@ impl Realtime {
             self.counters.superseded += 1;
             return;
         }
-        if message.kind == MessageKind::Voice {
-            self.reports.on_voice(now, sender.peer, message.payload);
+        let (peer, sequence, key) = (sender.peer, message.sequence, (message.channel, message.key));
+        let times = message.captured.zip(message.age);
+        let times = times.map(|(captured, age)| (captured, captured + age));
+        if message.kind == MessageKind::Voice
+            && let Some(voice) = Voice::parse(message.payload)
+        {
+            self.reports.on_voice(now, peer, &voice);
+            if let (Some(player), Some((captured, arrived)), (0, 0)) =
+                (&mut self.voice_player, times, key)
+            {
+                return player.add(peer, sequence, captured, arrived, &voice);
+            }
         }
-        if let (Some(poses), Some(captured), Some(age), MessageKind::Pose, true) =
-            (&mut self.interpolator, message.captured, message.age, message.kind, newest_wins)
+        if let (Some(poses), Some((captured, arrived)), MessageKind::Pose, true) =
+            (&mut self.interpolator, times, message.kind, newest_wins)
             && let Ok((pose, _)) = Pose::parse(message.payload)
         {
-            let key = (message.channel, message.key);
-            poses.add(sender.peer, key, captured, captured + age, pose);
+            poses.add(peer, key, captured, arrived, pose);
         }
-        self.inbox.deliver(newest_wins, &MessageView { from: sender.peer, ..message });
+        self.inbox.deliver(newest_wins, &MessageView { from: peer, ..message });
     }
 
     fn drop_overdue(&mut self, now: Time) {

@@ -46,10 +46,9 @@ impl RealtimeReports {
         self.on_fallback
     }
 
-    /// Handles the payload of a voice packet.
-    pub(super) fn on_voice(&mut self, now: Time, from: PeerId, payload: &[u8]) {
-        let Some(Voice { level, speaking, .. }) = Voice::parse(payload) else { return };
-        if let Some(change) = self.speaking.on_voice(now, from, level, speaking) {
+    /// Handles a voice packet.
+    pub(super) fn on_voice(&mut self, now: Time, from: PeerId, voice: &Voice<'_>) {
+        if let Some(change) = self.speaking.on_voice(now, from, voice.level, voice.speaking) {
             self.push(change);
         }
     }

@@ -1,14 +1,15 @@
-//! The poses that the realtime plane shows in each frame.
+//! What the realtime plane shows and plays in each frame.
 
 use std::time::Duration;
 
 use nucleus_protocol::link::LinkSide;
-use nucleus_protocol::realtime::Message;
 use nucleus_protocol::realtime::pose::{Pose, Transform};
+use nucleus_protocol::realtime::voice::Voice;
+use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
 use super::{ADA, MS, Pair, link, message};
-use crate::playback::{Certainty, ShownPose};
+use crate::playback::{Certainty, ShownPose, VoiceStep};
 
 /// Where Ada's head is: she moves at 1 m/s.
 fn position(at: Time) -> f32 {
@@ -62,4 +63,34 @@ fn poses_are_shown_evenly_until_the_peer_leaves() {
     assert_eq!(pair.client.shown_poses(pair.now).count(), 1);
     pair.client.relink(link(pair.now, LinkSide::Client), false);
     assert_eq!(pair.client.shown_poses(pair.now).count(), 0);
+}
+
+#[test]
+fn voice_is_played_in_order_once_the_application_asks_for_it() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let (mut opus, mut played) = (Vec::new(), Vec::new());
+    for number in 0..100u16 {
+        let mut payload = Vec::new();
+        let packet = Voice { level: 30, speaking: true, flags: 0, opus: &number.to_le_bytes() };
+        packet.encode(&mut payload);
+        let time = Some(pair.now.as_wire_millis());
+        let message =
+            Message { kind: MessageKind::Voice, flags: 0, time, ..message(number, &payload) };
+        // Before, voice is a message as all others.
+        let expected = usize::from(number < 50);
+        assert_eq!(pair.deliver(&[message]).len(), expected, "{number}");
+        if number >= 49 {
+            let step = pair.client.play_voice(pair.now, ADA.1, &mut opus);
+            let is_packet = matches!(step, VoiceStep::Packet { is_encrypted: false });
+            played.extend(is_packet.then(|| u16::from_le_bytes(opus[..].try_into().unwrap())));
+        }
+        pair.exchange();
+        pair.advance(20 * MS);
+    }
+    assert_eq!(played, (50..100).collect::<Vec<u16>>());
+    // Voice of another key is none of this stream.
+    let other = Message { kind: MessageKind::Voice, flags: 0, key: 1, ..message(0, &[0x9e, 0, 7]) };
+    assert_eq!(pair.deliver(&[other]).len(), 1);
+    assert_eq!(pair.client.speaking().speakers().count(), 1);
 }

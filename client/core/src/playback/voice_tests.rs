@@ -1,0 +1,117 @@
+//! What a listener hears on bad networks.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use nucleus_netsim::{Conditions, Loss, Pipe};
+use nucleus_protocol::realtime::voice::Voice;
+use nucleus_protocol::time::Time;
+
+use super::{VOICE_PACKET, VoicePlayer, VoiceStep};
+use crate::roster::PeerId;
+
+const MS: Duration = Duration::from_millis(1);
+const START: Time = Time::from_millis(100_000);
+const SPEAKER: PeerId = PeerId(1);
+
+/// What happened in a minute.
+#[derive(Default)]
+struct Heard {
+    sent: u32,
+    lost: u32,
+    played: u32,
+    /// Times from the capture to the begin of the packet's 20 ms, in ms.
+    delays: Vec<u32>,
+    /// Changes between sound and silence.
+    changes: u32,
+}
+
+/// Returns what a listener hears of a speaker whose speech lasts 3 s and who then pauses for 1 s. The
+/// listener's sound device is slower by `drift` parts in a million. If it `hangs`, it plays nothing for
+/// two seconds.
+fn listen(seed: u64, conditions: &Conditions, drift: u32, hangs: bool) -> Heard {
+    let mut pipes = [0, 1].map(|way| Pipe::new(2 * seed + way, conditions.clone()));
+    let (mut player, mut heard) = (VoicePlayer::default(), Heard::default());
+    let (mut next, mut sequence) = (START, 65_000u16);
+    let mut next_frame = START;
+    let (mut last, mut opus, mut was_silent) = (None, Vec::new(), true);
+    let mut captures = VecDeque::new();
+    for ms in 0..60_000u32 {
+        let now = START + ms * MS;
+        if next <= now {
+            if ms % 4_000 < 3_000 {
+                pipes[0].handle_input(now, 100, (sequence, now));
+                captures.push_back((sequence, now));
+                heard.sent += 1;
+                sequence = sequence.wrapping_add(1);
+            }
+            next += VOICE_PACKET;
+        }
+        while let Some(packet) = pipes[0].poll_output(now) {
+            pipes[1].handle_input(now, 100, packet);
+        }
+        while let Some((sequence, captured)) = pipes[1].poll_output(now) {
+            let opus = &sequence.to_le_bytes();
+            let voice = Voice { level: 30, speaking: true, flags: 0, opus };
+            player.add(SPEAKER, sequence, captured, now, &voice);
+        }
+        // The application hangs for two seconds.
+        if next_frame > now || (20_500..22_500).contains(&ms) && hangs {
+            continue;
+        }
+        next_frame = next_frame.max(now - VOICE_PACKET);
+        next_frame += VOICE_PACKET + VOICE_PACKET * drift / 1_000_000;
+        let step = player.play(SPEAKER, now, &mut opus);
+        heard.changes += u32::from((step == VoiceStep::Silence) != was_silent);
+        was_silent = step == VoiceStep::Silence;
+        if !matches!(step, VoiceStep::Packet { is_encrypted: false }) {
+            assert!(opus.is_empty());
+            continue;
+        }
+        let played = u16::from_le_bytes(opus[..].try_into().unwrap());
+        if let Some(last) = last.replace(played) {
+            assert!((played.wrapping_sub(last) as i16) > 0, "{seed}: {played} after {last}");
+        }
+        while captures.pop_front_if(|(sequence, _)| *sequence != played).is_some() {}
+        let (_, captured) = captures.pop_front().unwrap();
+        heard.delays.push(now.since(captured).as_millis() as u32);
+        heard.played += 1;
+    }
+    heard.lost = pipes.iter().map(|pipe| pipe.counters().lost as u32).sum();
+    heard.delays.sort_unstable();
+    heard
+}
+
+#[test]
+fn on_wifi_nearly_everything_that_arrives_is_played_and_not_late() {
+    let wifi = Conditions::preset("wifi").unwrap();
+    for seed in 0..100 {
+        let Heard { sent, lost, played, delays, changes } = listen(seed, &wifi, 100, false);
+        let too_late = f64::from(sent - lost - played) / f64::from(sent);
+        assert!(too_late <= 0.01, "seed {seed}: {too_late} of the packets came too late");
+        let delay = delays[delays.len() / 2];
+        assert!(delay <= 100, "seed {seed}: {delay} ms; the network takes 10 to 60 ms");
+        // Fifteen pauses, and losses of more than 100 ms.
+        assert!(changes <= 2 * 15 + 20, "seed {seed}: the voice was cut {changes} times");
+    }
+}
+
+#[test]
+fn on_a_good_network_everything_is_played_although_the_clocks_differ() {
+    let clean = Conditions::delayed(10, 12, Loss::NONE);
+    for drift in [0, 50, 500] {
+        let Heard { sent, played, delays, changes, .. } = listen(1, &clean, drift, false);
+        // A slow sound device plays less.
+        assert!(played + sent * drift / 1_000_000 + 16 >= sent, "{played} of {sent}");
+        assert!(delays.iter().all(|delay| *delay <= 90), "{:?}", delays.last());
+        assert!(changes <= 30, "{changes}");
+    }
+}
+
+#[test]
+fn after_a_hitch_nobody_hears_the_past() {
+    let clean = Conditions::delayed(10, 12, Loss::NONE);
+    let Heard { sent, played, delays, .. } = listen(1, &clean, 0, true);
+    assert!(delays.iter().all(|delay| *delay <= 60), "{:?}", delays.last());
+    assert!((90..130).contains(&(sent - played)), "{played} of {sent}");
+}
