@@ -44,6 +44,13 @@ impl SlewedTime {
         at
     }
 
+    /// Returns the time at the local time `now`, for which nothing was measured; `None` if nothing was
+    /// measured before.
+    pub fn go_on(&mut self, now: Time) -> Option<Time> {
+        let (before, shown) = self.newest?;
+        Some(self.at(now, shown + now.since(before)))
+    }
+
     /// Forgets the measured time, because another clock is measured from now on.
     pub fn restart(&mut self) {
         self.newest = None;
@@ -90,7 +97,9 @@ mod tests {
         assert_eq!(slewed.at(start + MS, start + 700 * MS), start + 700 * MS);
         assert_eq!(slewed.at(start + 2 * MS, start + 2 * MS), start + 700 * MS);
         assert_eq!(slewed.at(start, start), start + 700 * MS, "the local time went backwards");
+        assert_eq!(slewed.go_on(start + 5 * MS), Some(start + 703 * MS));
         slewed.restart();
+        assert_eq!(slewed.go_on(start), None);
         assert_eq!(slewed.at(start, Time::ZERO), Time::ZERO);
     }
 }

@@ -340,8 +340,11 @@ impl Realtime {
     /// Returns the server's time for the application: it never goes backwards, and makes up for
     /// errors of its estimate without jumps. `None` until the clocks are synchronized.
     pub fn server_time(&mut self, now: Time) -> Option<Time> {
-        let measured = self.link.server_time(now)?;
-        Some(self.server_time.at(now, measured))
+        match self.link.server_time(now) {
+            Some(measured) => Some(self.server_time.at(now, measured)),
+            // A new link to the same server has measured nothing yet.
+            None => self.server_time.go_on(now),
+        }
     }
 
     /// Returns the number of messages that wait for [`Realtime::pop`], stale voice included.

@@ -61,6 +61,8 @@ fn poses_are_shown_evenly_until_the_peer_leaves() {
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     pair.watch_ada(Duration::from_secs(1));
     assert_eq!(pair.client.shown_poses(pair.now).count(), 1);
+    pair.client.relink(link(pair.now, LinkSide::Client), true);
+    assert_eq!(pair.client.shown_poses(pair.now).count(), 1, "a resume hides nobody");
     pair.client.relink(link(pair.now, LinkSide::Client), false);
     assert_eq!(pair.client.shown_poses(pair.now).count(), 0);
 }
