@@ -35,6 +35,11 @@ fn at_most(name: &'static str, figure: impl Into<Option<f64>>, limit: f64) -> Fi
     Figure { name, figure, limit, reached: figure.is_some_and(|figure| figure <= limit) }
 }
 
+/// Returns a figure that must be 0.
+fn none(name: &'static str, figure: impl Into<Option<f64>>) -> Figure {
+    at_most(name, figure, 0.0)
+}
+
 /// The result of a scenario.
 #[derive(Debug, Serialize)]
 pub(crate) struct ScenarioResult {
@@ -190,7 +195,7 @@ impl ScenarioResult {
 fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
     let seed = args.seed.to_string();
     let line = ["loadgen", "run", "--embedded", "--seed", &seed].into_iter();
-    let mut run = match Cli::parse_from(line.chain(scenario.run.iter().copied())).command {
+    let mut run = match Cli::parse_from(line.chain(scenario.run.split_whitespace())).command {
         Command::Run(run) => *run,
         Command::Chaos(_) => unreachable!("the command line says `run`"),
     };

@@ -47,6 +47,11 @@ pub(crate) struct FaultPlan {
 }
 
 impl FaultPlan {
+    /// Returns the plan with this script.
+    pub(crate) fn new(script: Vec<(Duration, Fault)>) -> Self {
+        FaultPlan { script, ..FaultPlan::default() }
+    }
+
     /// Returns whether any fault is one that headsets have to recover from.
     pub(crate) fn breaks(&self) -> bool {
         use Fault::{BlockRealtime, Move, Outage, PauseServer, RestartServer};
@@ -169,9 +174,7 @@ mod tests {
             assert_eq!(state.last_fault_end(), None, "{:?}", fault(true));
             state.apply(2, fault(false));
             assert_eq!(state.last_fault_end(), Some(2), "{:?}", fault(false));
-            let plan =
-                FaultPlan { script: vec![(Duration::ZERO, fault(true))], ..FaultPlan::default() };
-            assert!(plan.breaks());
+            assert!(FaultPlan::new(vec![(Duration::ZERO, fault(true))]).breaks());
         }
     }
 }
