@@ -49,12 +49,12 @@ pub(super) const PAUSE_40: Scenario = pause_scenario::<40, 70>(
 const fn pause_scenario<const STOP: u64, const UNDELIVERED: u32>(
     name: &'static str,
     about: &'static str,
-    run: &'static str,
+    options: &'static str,
 ) -> Scenario {
     Scenario {
         name,
         about,
-        run,
+        options,
         fault_plan: |_| pause(seconds(STOP)),
         judge: |r, _| {
             let mut figures = Vec::new();

@@ -8,11 +8,11 @@ use crate::report::channels::{ChannelReport, Channels};
 use crate::report::{Recovery, Report};
 
 /// A scenario.
-pub(super) struct Scenario {
+pub(crate) struct Scenario {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     /// The options of the scenario's run, as on the command line of `loadgen run`.
-    pub(super) run: &'static str,
+    pub(super) options: &'static str,
     /// Returns the faults of a run. A comparison also needs runs without the fault; in these,
     /// `faulty` is false.
     pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,

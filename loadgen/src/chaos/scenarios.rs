@@ -49,7 +49,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "blocked-realtime",
         about: "UDP 5056 is blocked for ten seconds in mid-session, then opened again",
-        run: "--headsets 200 --room-size 10 --duration 25s",
+        options: "--headsets 200 --room-size 10 --duration 25s",
         fault_plan: |_| FaultPlan {
             fault_share: 1.0,
             ..FaultPlan::new(vec![
@@ -71,7 +71,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "fallback-tenth",
         about: "a tenth of the headsets is always on the fallback; the pose p99 of the others",
-        run: "--headsets 500 --room-size 10 --duration 15s",
+        options: "--headsets 500 --room-size 10 --duration 15s",
         fault_plan: |blocked| FaultPlan {
             fault_share: 0.1,
             realtime_blocked: blocked,
@@ -92,7 +92,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "roaming",
         about: "everybody's addresses change every five seconds",
-        run: "--headsets 200 --room-size 10 --duration 60s --network roaming",
+        options: "--headsets 200 --room-size 10 --duration 60s --network roaming",
         fault_plan: |_| FaultPlan::default(),
         judge: |r, _| {
             let figures = vec![
@@ -106,7 +106,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "sleep",
         about: "everybody has an outage of ten seconds; every second headset returns as a new process",
-        run: "--headsets 200 --room-size 10 --duration 25s",
+        options: "--headsets 200 --room-size 10 --duration 25s",
         fault_plan: |_| FaultPlan {
             fault_share: 1.0,
             ..FaultPlan::new(vec![
@@ -130,7 +130,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "training",
         about: "a training on a lossy network; a tenth has two outages, restarts and new addresses",
-        run: "--profile training --network lossy --headsets 100 --room-size 10 --duration 45s",
+        options: "--profile training --network lossy --headsets 100 --room-size 10 --duration 45s",
         fault_plan: |_| FaultPlan {
             fault_share: SLEEPERS,
             ..FaultPlan::new(vec![
@@ -162,7 +162,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "late-join",
         about: "late joiners on Wi-Fi join a training of 20 with 1,000 objects; the voice p99 of the 20",
-        run: "--profile training --network wifi --headsets 20 --room-size 20 --duration 10s",
+        options: "--profile training --network wifi --headsets 20 --room-size 20 --duration 10s",
         fault_plan: |late| {
             let furnish = (Duration::ZERO, Fault::AddObjects(OBJECTS));
             let come = (seconds(4), Fault::LateJoiners(LATE, seconds(5)));
@@ -194,7 +194,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
         name: "crowd",
         about: "1,000 late joiners join a room of 20 within 10 s; rosters 2 s later, pose p99 meanwhile",
         // The adaptive tick is none for 20 headsets and the largest for a thousand.
-        run: "--headsets 20 --room-size 20 --duration 14s --ramp 2s --tick 10ms",
+        options: "--headsets 20 --room-size 20 --duration 14s --ramp 2s --tick 10ms",
         fault_plan: |with_crowd| {
             let script = vec![
                 (Duration::ZERO, Fault::LateJoiners(CROWD, CROWD_SPAN)),
@@ -228,7 +228,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "match",
         about: "300 users look for a room of 10 at once, or create one; rooms must be full",
-        run: "--headsets 50 --room-size 10 --duration 10s --ramp 1s",
+        options: "--headsets 50 --room-size 10 --duration 10s --ramp 1s",
         fault_plan: |_| FaultPlan::new(vec![(seconds(1), Fault::Match(SEEKERS))]),
         judge: |r, _| {
             let calls = r.calls.clone().unwrap_or_default();
@@ -246,7 +246,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "calls",
         about: "100 pairs call each other at once, every fourth from both sides",
-        run: "--headsets 50 --room-size 10 --duration 10s --ramp 1s",
+        options: "--headsets 50 --room-size 10 --duration 10s --ramp 1s",
         fault_plan: |_| FaultPlan::new(vec![(seconds(1), Fault::Calls(PAIRS))]),
         judge: |r, _| {
             let calls = r.calls.clone().unwrap_or_default();
@@ -265,7 +265,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "restart",
         about: "the server is killed with SIGKILL and started again",
-        run: "--headsets 2000 --room-size 10 --duration 25s --ramp 10s --pose-hz 5",
+        options: "--headsets 2000 --room-size 10 --duration 25s --ramp 10s --pose-hz 5",
         fault_plan: |_| FaultPlan::new(vec![(KILLED, Fault::RestartServer)]),
         judge: |r, _| {
             let recovery = recovery(r);
@@ -286,7 +286,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "join-storm",
         about: "500 other clients join at once, five times in 5 s; the pose p99 of those in rooms",
-        run: "--headsets 500 --room-size 10 --duration 5s --ramp 2s",
+        options: "--headsets 500 --room-size 10 --duration 5s --ramp 2s",
         fault_plan: |with_storms| {
             let storm = |at| (Duration::from_millis(at), Fault::JoinStorm(STORM_JOINS));
             let script = if with_storms { STORMS.map(storm).to_vec() } else { Vec::new() };
@@ -311,7 +311,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "awful",
         about: "a network that loses a tenth in bursts and delays by 150 ms +- 50 ms each way",
-        run: "--headsets 50 --room-size 10 --duration 60s --network awful",
+        options: "--headsets 50 --room-size 10 --duration 60s --network awful",
         fault_plan: |_| FaultPlan::default(),
         judge: |r, _| basic_figures(r, 0.4),
         ratio: None,
