@@ -45,7 +45,7 @@ impl EventLedger {
             sent: (0..plan.headsets).map(|_| Mutex::default()).collect(),
             schedules: Mutex::default(),
             peers: (0..plan.rooms()).map(|_| Mutex::default()).collect(),
-            tally: Mutex::new(Tally::new()),
+            tally: Mutex::default(),
             arrivals: Mutex::default(),
         }
     }
@@ -106,11 +106,7 @@ impl EventLedger {
             Ok(sent) => sent,
             Err(mismatch) => {
                 if counts_now {
-                    let mut tally = lock(&self.tally);
-                    match mismatch {
-                        Mismatch::Misrouted => tally.misrouted += 1,
-                        Mismatch::Corrupt => tally.corrupt += 1,
-                    }
+                    lock(&self.tally).count_mismatch(mismatch);
                 }
                 return false;
             }
@@ -128,7 +124,7 @@ impl EventLedger {
         tally.reordered += u64::from(!in_order || novelty == Novelty::Reordered);
         if is_new {
             tally.delivered += 1;
-            tally.record_latency(now.saturating_sub(scheduled));
+            tally.latency.record(now.saturating_sub(scheduled));
         }
         is_new
     }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nucleus_client::{
     ConnectOptions, EnterOptions, Query, Room, RoomOptions, Social, SocialEvent, connect, enter,
 };
@@ -17,7 +16,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 use super::context::RunContext;
-use crate::check::times;
+use crate::check::times::Times;
 use crate::report;
 use crate::report::channels::Latency;
 use crate::shared::lock;
@@ -47,7 +46,7 @@ pub(crate) struct CallLoad {
 /// The users who have reached a room so far.
 struct CallResults {
     /// The time each user took to reach its room, from the moment at which all users began, µs.
-    joined: Histogram<u64>,
+    joined: Times,
     /// How many users reached each room, by the room's name.
     rooms: BTreeMap<String, u32>,
     /// The joined rooms. They are kept so that no user leaves before all users have joined.
@@ -72,7 +71,7 @@ impl CallLoad {
             .enable_all()
             .build()?;
         let results = CallResults {
-            joined: times::histogram(),
+            joined: Times::default(),
             rooms: BTreeMap::new(),
             joined_rooms: Vec::new(),
         };
@@ -149,7 +148,7 @@ impl CallLoad {
 
 impl CallResults {
     fn record(&mut self, took: u64, room: Room) {
-        self.joined.saturating_record(took);
+        self.joined.record(took);
         *self.rooms.entry(room.name().to_owned()).or_default() += 1;
         self.joined_rooms.push(room);
     }

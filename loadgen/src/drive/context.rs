@@ -71,9 +71,7 @@ pub(crate) async fn open(context: &RunContext, headset: u32) -> std::io::Result<
         return Endpoint::new(config, None, socket, runtime);
     };
     let source = context.plan.source(headset);
-    let address_changes = conditions
-        .new_address_every
-        .map(|every| context.plan.address_schedule(source, context.shared.clock.now(), every));
+    let address_changes = context.plan.address_schedule(source, context.shared.clock.now());
     let socket = SimSocketConfig {
         ip,
         seed: source.mix(Stream::Session, 0),
@@ -111,7 +109,7 @@ impl RunContext {
         headset: u32,
     ) -> Result<RoomSession, JoinError> {
         let source = self.plan.source(headset);
-        let keeps_roster = self.plan.has_faults || self.plan.late_joiners > 0;
+        let keeps_roster = self.plan.faults.breaks() || self.plan.faults.late_joiners() > 0;
         let seed = source.mix(Stream::Session, 1);
         let config = RoomClientConfig { keeps_roster, ..RoomClientConfig::new(PATIENCE, seed) };
         let options = self.options(headset, self.plan.room_name(source.room));
@@ -156,7 +154,8 @@ impl RunContext {
             room,
             name: String::new(),
             selection: RoomSelection::capacity(
-                u16::try_from(self.plan.room_size + self.plan.late_joiners).unwrap_or(u16::MAX),
+                u16::try_from(self.plan.room_size + self.plan.faults.late_joiners())
+                    .unwrap_or(u16::MAX),
             ),
             agent: AGENT.to_owned(),
             capabilities: Capabilities::default(),

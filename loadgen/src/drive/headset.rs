@@ -13,6 +13,7 @@ use nucleus_protocol::time::Time;
 
 use super::sim_network::{PathDatagram, SimNetwork};
 use crate::check::ledger::Ledger;
+use crate::check::outcome::SocketCounts;
 use crate::check::withheld::WithheldCounts;
 use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::Source;
@@ -41,11 +42,7 @@ pub(crate) struct Wire {
     output: SendBatch,
     plain: Vec<u8>,
     payload: Vec<u8>,
-    pub(crate) datagrams_in: u64,
-    /// Datagrams that our own kernel did not accept.
-    pub(crate) unsent: u64,
-    /// Received datagrams that are malformed or not from our server.
-    pub(crate) rejected: u64,
+    pub(crate) counts: SocketCounts,
 }
 
 impl Wire {
@@ -54,9 +51,7 @@ impl Wire {
             output: SendBatch::new(64 << 10, RECV_MESSAGES),
             plain: Vec::new(),
             payload: Vec::new(),
-            datagrams_in: 0,
-            unsent: 0,
-            rejected: 0,
+            counts: SocketCounts::default(),
         }
     }
 }
@@ -221,7 +216,7 @@ impl Headset {
                 ledger.prefetch(self.member);
             }
             for datagram in input.iter_mut() {
-                wire.datagrams_in += 1;
+                wire.counts.datagrams_in += 1;
                 let path = Path { remote: datagram.remote, local: None };
                 let arrival = Time::from_micros(datagram.received);
                 match &mut self.network {
@@ -326,7 +321,7 @@ impl Headset {
             let route = self.link.route().map_or(Route::Realtime(self.path), |(route, _)| route);
             match self.link.finish(time, &mut wire.plain, start) {
                 Ok(()) => self.send(time, route, wire),
-                Err(_) => wire.unsent += 1,
+                Err(_) => wire.counts.unsent += 1,
             }
         }
     }
@@ -368,7 +363,7 @@ impl Headset {
                     path.remote,
                     bytes,
                     &mut wire.output,
-                    &mut wire.unsent,
+                    &mut wire.counts.unsent,
                 );
             }
         }
@@ -387,7 +382,13 @@ impl Headset {
         }
         while let Some(datagram) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
             let PathDatagram { path, data } = datagram;
-            send_datagram(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
+            send_datagram(
+                &mut self.socket,
+                path.remote,
+                &data,
+                &mut wire.output,
+                &mut wire.counts.unsent,
+            );
         }
         while let Some((arrival, PathDatagram { path, mut data })) =
             self.network.as_mut().and_then(|network| network.arrived(now))
@@ -431,7 +432,7 @@ fn record_messages(
         }
         // The network duplicated the datagram, or it was meant for an earlier link.
         Err(Rejected::Replayed | Rejected::ConnectionId) => {}
-        Err(_) => wire.rejected += 1,
+        Err(_) => wire.counts.rejected += 1,
     }
 }
 

@@ -97,7 +97,7 @@ impl HeadsetSession {
         };
         let datagrams = context.start_link(&session, headset)?;
         let received = context.events.admit(context.plan.source(headset), peer.0);
-        let outages_seen = context.shared.faults.outages.load(Relaxed);
+        let outages_seen = *context.process_kills.borrow();
         let state = StateLoad::new(&context, headset);
         Ok(HeadsetSession {
             context,
@@ -230,7 +230,7 @@ impl HeadsetSession {
     /// Kills the process, and starts it again after the outage, with a new socket. Returns `None`
     /// if the run ends.
     async fn restart_process(&mut self) -> Option<()> {
-        self.outages_seen = self.context.shared.faults.outages.load(Relaxed);
+        self.outages_seen = *self.context.process_kills.borrow();
         self.datagrams.abort();
         let command = WorkerCommand::Died(self.headset);
         self.context.worker(self.headset)?.try_send(command).ok()?;
@@ -314,7 +314,7 @@ impl HeadsetSession {
     /// Checks that the roster has every member of the room once and present, and nobody else.
     fn check_roster(&self) {
         let plan = &self.context.plan;
-        if !plan.has_faults {
+        if !plan.faults.breaks() {
             return;
         }
         let client = self.session.client().read();

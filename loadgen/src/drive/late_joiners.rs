@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nucleus_client::roster::{PeerId, Roster};
 use nucleus_client::session::{ClientHandle, RoomClient, RoomSession, RoomSessionStep};
 use nucleus_client::state::{Batch, ObjectId, ObjectMode};
@@ -19,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::context::{RunContext, open};
 use super::late_joiner_links::{LateJoinerLinks, LinkFigures};
 use crate::check::recompute::SenderSlots;
-use crate::check::times;
+use crate::check::times::Times;
 use crate::load::payload::Source;
 use crate::report;
 use crate::report::channels::Latency;
@@ -60,7 +59,7 @@ pub(crate) struct LateJoiners {
 /// The times of the late joiners' joins.
 struct JoinTimes {
     /// The time from when the join was due to the complete roster and state, µs.
-    complete: Histogram<u64>,
+    complete: Times,
 }
 
 impl LateJoiners {
@@ -90,7 +89,7 @@ impl LateJoiners {
             started: 0,
             object_creators: 0,
             objects: 0,
-            arrivals: Arc::new(Mutex::new(JoinTimes { complete: times::histogram() })),
+            arrivals: Arc::new(Mutex::new(JoinTimes { complete: Times::default() })),
             tasks: Vec::new(),
         })
     }
@@ -226,7 +225,7 @@ impl LateJoiner {
                 {
                     is_complete = true;
                     let took = self.context.shared.clock.now().saturating_sub(due);
-                    lock(&self.arrivals).complete.saturating_record(took);
+                    lock(&self.arrivals).complete.record(took);
                 }
                 replica.version()
             };

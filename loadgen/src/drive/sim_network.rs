@@ -31,9 +31,7 @@ impl SimNetwork {
         plan.network.as_ref().map(|conditions| SimNetwork {
             up: Pipe::new(source.mix(Stream::Up, 0), conditions.clone()),
             down: Pipe::new(source.mix(Stream::Down, 0), conditions.clone()),
-            roaming: conditions
-                .new_address_every
-                .map(|every| plan.address_schedule(source, now, every)),
+            roaming: plan.address_schedule(source, now),
             faults_followed: shared.faults.address_changes(),
         })
     }

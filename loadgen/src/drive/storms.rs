@@ -7,14 +7,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nucleus_client::session::RoomSession;
 use nucleus_protocol::session::Code;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
 use super::context::{RunContext, open};
-use crate::check::times;
+use crate::check::times::Times;
 use crate::report;
 use crate::shared::lock;
 
@@ -42,7 +41,7 @@ pub(crate) struct Storms {
 /// The joins of all storms so far.
 struct StormTally {
     /// How long each join took, from the start of its storm, µs.
-    joins: Histogram<u64>,
+    joins: Times,
     /// The sessions, which are kept until the run ends.
     sessions: Vec<RoomSession>,
 }
@@ -64,7 +63,7 @@ impl Storms {
             })
             .enable_all()
             .build()?;
-        let tally = StormTally { joins: times::histogram(), sessions: Vec::new() };
+        let tally = StormTally { joins: Times::default(), sessions: Vec::new() };
         Ok(Storms { runtime, context, attempted: 0, tally: Arc::new(Mutex::new(tally)) })
     }
 
@@ -119,6 +118,6 @@ async fn join(
     };
     let took = context.shared.clock.now().saturating_sub(due);
     let mut tally = lock(&tally);
-    tally.joins.saturating_record(took);
+    tally.joins.record(took);
     tally.sessions.push(session);
 }

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use hdrhistogram::Histogram;
 use nucleus_net::RecvBatch;
 
 use super::headset::{Headset, HeadsetStart, Wire};
 use crate::check::ledger::Ledger;
 use crate::check::outcome::WorkerOutcome;
-use crate::check::times;
+use crate::check::times::Times;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::RunShared;
@@ -80,7 +79,7 @@ pub(crate) struct Worker {
     on_fallback: Option<u64>,
     /// The round-trip times of the headsets, µs, and the end of the fault after which they were
     /// recorded; `None` until they are.
-    round_trips: Option<(u64, Histogram<u64>)>,
+    round_trips: Option<(u64, Times)>,
 }
 
 impl Worker {
@@ -255,10 +254,10 @@ impl Worker {
         if is_recorded || now < fault_end + ROUND_TRIP_WAIT {
             return;
         }
-        let mut round_trips = times::histogram();
+        let mut round_trips = Times::default();
         let known = |headset: &Headset| headset.round_trip_since(fault_end);
         for round_trip in self.headsets.iter().filter_map(known) {
-            round_trips.saturating_record(round_trip.as_micros() as u64);
+            round_trips.record(round_trip.as_micros() as u64);
         }
         self.round_trips = Some((fault_end, round_trips));
     }
@@ -270,48 +269,35 @@ impl Worker {
     }
 
     fn outcome(mut self) -> WorkerOutcome {
-        self.ledger.window = self.shared.window();
-        let gaps = self.ledger.close();
-        for channel in Channel::ALL {
-            let tally = &mut self.ledger.channels[channel as usize];
-            for headset in &self.headsets {
-                let withheld = headset.withheld.since_start(channel);
-                tally.superseded += withheld.superseded;
-                tally.suppressed += withheld.suppressed;
-            }
-        }
-        let mut realtime_back = times::histogram();
-        let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
-        for headset in &self.headsets {
-            if let Some(at) = headset.realtime_back_at.filter(|at| *at >= fault_end) {
-                realtime_back.saturating_record(at - fault_end);
-            }
-        }
+        let window = self.shared.window();
+        self.ledger.window = window;
         let now = self.shared.clock.now();
-        let mut scheduled = [0; Channel::COUNT];
-        for headset in &self.headsets {
-            let counts = scheduled.iter_mut().zip(headset.scheduled(self.ledger.window));
-            counts.for_each(|(total, count)| *total += count);
-        }
-        WorkerOutcome {
-            scheduled,
-            realtime_back,
-            round_trips: self.round_trips.take().map_or_else(times::histogram, |(_, found)| found),
+        let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
+        let mut outcome = WorkerOutcome {
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),
-            fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
-            fell_back: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
-            moved: self.headsets.iter().filter(|h| h.moved).count() as u64,
-            arrivals: self.ledger.arrivals,
-            gaps,
-            near_poses: self.ledger.near_poses,
-            unaffected_latency: self.ledger.unaffected_latency,
-            channels: self.ledger.channels,
-            send_lag: self.ledger.send_lag,
-            datagrams_in: self.wire.datagrams_in,
-            unsent: self.wire.unsent,
-            rejected: self.wire.rejected,
+            round_trips: self.round_trips.map(|(_, found)| found).unwrap_or_default(),
             kernel_drops: self.headsets.iter().map(Headset::kernel_drops).sum(),
             open_failures: self.open_failures,
+            sockets: self.wire.counts,
+            messages: self.ledger.close(),
+            ..WorkerOutcome::default()
+        };
+        for headset in &self.headsets {
+            if let Some(at) = headset.realtime_back_at.filter(|at| *at >= fault_end) {
+                outcome.realtime_back.record(at - fault_end);
+            }
+            let scheduled = headset.scheduled(window);
+            for channel in Channel::ALL {
+                let withheld = headset.withheld.since_start(channel);
+                let tally = &mut outcome.messages.channels[channel as usize];
+                tally.superseded += withheld.superseded;
+                tally.suppressed += withheld.suppressed;
+                outcome.scheduled[channel as usize] += scheduled[channel as usize];
+            }
+            outcome.fallbacks += headset.fallbacks();
+            outcome.fell_back += u64::from(headset.fallbacks() > 0);
+            outcome.moved += u64::from(headset.moved);
         }
+        outcome
     }
 }
