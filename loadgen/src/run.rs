@@ -22,6 +22,7 @@ use crate::drive::late_joiners::LateJoiners;
 use crate::drive::server_target::{ServerTarget, TargetError};
 use crate::drive::sessions;
 use crate::drive::storms::Storms;
+use crate::drive::tasks::join_all;
 use crate::drive::worker::{COMMAND_QUEUE, Worker, WorkerCommand};
 use crate::faults::{Fault, FaultPlan};
 use crate::load::plan::Plan;
@@ -342,13 +343,7 @@ impl Run {
         self.context.asks_before_leave.store(!self.interrupted(), Relaxed);
         self.context.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
-        self.runtime.block_on(async {
-            let deadline = tokio::time::Instant::now() + LEAVE_TIME;
-            for session in sessions {
-                // A task that failed has logged its problem. A task that hangs is aborted later.
-                let _ = tokio::time::timeout_at(deadline, session).await;
-            }
-        });
+        self.runtime.block_on(join_all(sessions, LEAVE_TIME));
         self.look_at_server();
     }
 

@@ -1,8 +1,7 @@
 //! Calls and matches during a run: users who call each other, and users who look for a room at the
 //! same moment.
 //!
-//! The users use the client's public API, as an application does. Their thread has a low priority,
-//! as the threads of the storms do.
+//! The users use the client's public API, as an application does. Their thread has a low priority.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,18 +10,17 @@ use std::time::Duration;
 use nucleus_client::{
     ConnectOptions, EnterOptions, Query, Room, RoomOptions, Social, SocialEvent, connect, enter,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 use super::context::RunContext;
+use super::tasks::low_priority_runtime;
 use crate::check::times::Times;
 use crate::report;
 use crate::report::channels::Latency;
 use crate::shared::lock;
 
-/// The nice value of the thread, the same as in `storms.rs`.
-const THREAD_NICE: i32 = 10;
 /// The number of the first user. No other user of a run has so high a number.
 const FIRST_USER: u32 = 1 << 26;
 /// The capacity of the rooms that matching fills.
@@ -44,6 +42,7 @@ pub(crate) struct CallLoad {
 }
 
 /// The users who have reached a room so far.
+#[derive(Default)]
 struct CallResults {
     /// The time each user took to reach its room, from the moment at which all users began, µs.
     joined: Times,
@@ -60,23 +59,13 @@ impl CallLoad {
     ///
     /// If the system cannot start a thread.
     pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("calls")
-            .on_thread_start(|| {
-                // Ignore an error: with normal priority, the thread only takes more CPU time from
-                // the generator.
-                let _ = nucleus_net::set_thread_nice(THREAD_NICE);
-            })
-            .enable_all()
-            .build()?;
-        let results = CallResults {
-            joined: Times::default(),
-            rooms: BTreeMap::new(),
-            joined_rooms: Vec::new(),
-        };
-        let results = Arc::new(Mutex::new(results));
-        Ok(CallLoad { runtime, context, expected: 0, results, tasks: Vec::new() })
+        Ok(CallLoad {
+            runtime: low_priority_runtime("calls")?,
+            context,
+            expected: 0,
+            results: Arc::default(),
+            tasks: Vec::new(),
+        })
     }
 
     /// Lets `count` users look for a room at the same time. Each creates one if none matches.

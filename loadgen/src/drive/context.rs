@@ -1,6 +1,5 @@
 //! The context that all session tasks of a run share, and how a task joins a room.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -10,11 +9,10 @@ use nucleus_client::session::{
     Capabilities, JoinError, LONGEST_PATIENCE, ResolvedServer, RoomClientConfig, RoomJoin,
     RoomSession, ServerNames, SessionNetwork, SessionSockets, offered_suites,
 };
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::Endpoint;
 use tokio::sync::watch;
 
 use super::server_target::ServerTarget;
-use super::sim_socket::{SimSocket, SimSocketConfig};
 use super::worker::WorkerCommand;
 use crate::check::events::EventLedger;
 use crate::check::rosters::RosterLedger;
@@ -50,39 +48,6 @@ pub(crate) struct RunContext {
     pub(crate) roster_requests: watch::Sender<u32>,
     /// The rosters that headsets handed in.
     pub(crate) rosters: RosterLedger,
-}
-
-/// Opens a QUIC endpoint for a headset, or for several headsets. If a network is simulated, the
-/// endpoint uses the network of `headset`.
-///
-/// # Errors
-///
-/// If no socket can be opened.
-pub(crate) async fn open(context: &RunContext, headset: u32) -> std::io::Result<Endpoint> {
-    let ip = match context.target.address {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let mut config = EndpointConfig::default();
-    config.grease_quic_bit(false);
-    let runtime = Arc::new(TokioRuntime);
-    let Some(conditions) = &context.plan.network else {
-        let socket = std::net::UdpSocket::bind((ip, 0))?;
-        return Endpoint::new(config, None, socket, runtime);
-    };
-    let source = context.plan.source(headset);
-    let address_changes = context.plan.address_schedule(source, context.shared.clock.now());
-    let socket = SimSocketConfig {
-        ip,
-        seed: source.mix(Stream::Session, 0),
-        conditions: conditions.clone(),
-        address_changes,
-        run: context.shared.clone(),
-        is_affected: context.plan.is_affected(headset),
-    };
-    let socket = SimSocket::bind(socket).await?;
-    let socket = Arc::new(socket);
-    Endpoint::new_with_abstract_socket(config, None, socket, runtime)
 }
 
 impl RunContext {

@@ -358,13 +358,8 @@ impl Headset {
                 network.up.handle_input(now, bytes.len(), datagram);
             }
             (Route::Realtime(path), None) => {
-                send_datagram(
-                    &mut self.socket,
-                    path.remote,
-                    bytes,
-                    &mut wire.output,
-                    &mut wire.counts.unsent,
-                );
+                wire.counts.unsent +=
+                    send_datagram(&mut self.socket, path.remote, bytes, &mut wire.output);
             }
         }
     }
@@ -382,13 +377,8 @@ impl Headset {
         }
         while let Some(datagram) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
             let PathDatagram { path, data } = datagram;
-            send_datagram(
-                &mut self.socket,
-                path.remote,
-                &data,
-                &mut wire.output,
-                &mut wire.counts.unsent,
-            );
+            wire.counts.unsent +=
+                send_datagram(&mut self.socket, path.remote, &data, &mut wire.output);
         }
         while let Some((arrival, PathDatagram { path, mut data })) =
             self.network.as_mut().and_then(|network| network.arrived(now))
@@ -468,16 +458,15 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// Sends one datagram. Counts it in `unsent` if the kernel does not accept it.
+/// Sends one datagram. Returns how many datagrams the kernel did not accept: 0 or 1.
 pub(crate) fn send_datagram(
     socket: &mut UdpSocket,
     remote: SocketAddr,
     datagram: &[u8],
     batch: &mut SendBatch,
-    unsent: &mut u64,
-) {
+) -> u64 {
     batch.clear();
     batch.push(remote, None, 0, datagram);
     let report = socket.send(batch);
-    *unsent += report.dropped + report.failed;
+    report.dropped + report.failed
 }

@@ -16,9 +16,11 @@ use nucleus_protocol::session::{Code, EventDown};
 use quinn::Endpoint;
 use tokio::task::JoinHandle;
 
-use super::context::{RunContext, open};
+use super::context::RunContext;
+use super::endpoints::open;
 use super::headset::HeadsetStart;
 use super::state_load::StateLoad;
+use super::tasks::pass_datagrams;
 use super::worker::WorkerCommand;
 use crate::check::events::ReceivedEvents;
 use crate::load::schedule::EventSchedule;
@@ -382,20 +384,9 @@ impl RunContext {
         worker
             .try_send(WorkerCommand::Start(Box::new(start)))
             .map_err(|_| "the headset's realtime thread is behind")?;
-        let shared = self.shared.clone();
-        Ok(tokio::spawn(async move {
-            while let Ok(bytes) = connection.read_datagram().await {
-                let command =
-                    WorkerCommand::Datagram { headset, arrival: shared.clock.now(), bytes };
-                match worker.try_send(command) {
-                    Ok(()) => {}
-                    Err(mpsc::TrySendError::Full(_)) => {
-                        shared.progress.overflow.fetch_add(1, Relaxed);
-                    }
-                    Err(mpsc::TrySendError::Disconnected(_)) => return,
-                }
-            }
-        }))
+        let clock = self.shared.clock;
+        let command = move |bytes| WorkerCommand::Datagram { headset, arrival: clock.now(), bytes };
+        Ok(tokio::spawn(pass_datagrams(connection, self.shared.clone(), worker, command)))
     }
 
     /// Returns the command queue of a headset's realtime thread.

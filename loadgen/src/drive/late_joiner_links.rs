@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -14,6 +13,7 @@ use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
 use super::headset::{bind, path_of, send_datagram};
+use super::tasks::pass_datagrams;
 use crate::check::arrivals::Arrivals;
 use crate::check::recompute::{MessageVerdict, Recomputer, SenderSlots};
 use crate::check::sequence::{Novelty, SequenceWindow};
@@ -132,19 +132,10 @@ impl LateJoinerLinks {
         self.commands
             .try_send(open)
             .map_err(|_| "the late joiners' thread is behind".to_owned())?;
+        let id = connection.stable_id();
+        let command = move |bytes| LinksCommand::Datagram(id, bytes);
         let (commands, shared) = (self.commands.clone(), self.shared.clone());
-        tokio::spawn(async move {
-            while let Ok(bytes) = connection.read_datagram().await {
-                let command = LinksCommand::Datagram(connection.stable_id(), bytes);
-                match commands.try_send(command) {
-                    Ok(()) => {}
-                    Err(mpsc::TrySendError::Full(_)) => {
-                        shared.progress.overflow.fetch_add(1, Relaxed);
-                    }
-                    Err(mpsc::TrySendError::Disconnected(_)) => return,
-                }
-            }
-        });
+        tokio::spawn(pass_datagrams(connection, shared, commands, command));
         Ok(())
     }
 }
@@ -283,7 +274,7 @@ impl LateJoinerLink {
                     let _ = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
                 }
                 Route::Realtime(path) => {
-                    send_datagram(&mut self.socket, path.remote, bytes, output, unsent);
+                    *unsent += send_datagram(&mut self.socket, path.remote, bytes, output);
                 }
             }
             datagram.clear();

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use crate::load::plan::AddressSchedule;
-use crate::shared::RunShared;
+use crate::load::payload::Stream;
+use crate::load::plan::{AddressSchedule, Plan};
+use crate::shared::{RunShared, lock};
 
 /// Datagrams that may wait for quinn to read them, as in a small socket buffer.
 const MAX_ARRIVED: usize = 1_024;
@@ -33,20 +34,6 @@ struct SocketDatagram {
     data: Vec<u8>,
 }
 
-/// How a [`SimSocket`] behaves.
-pub(crate) struct SimSocketConfig {
-    /// The address to bind.
-    pub(crate) ip: IpAddr,
-    /// The seed of the simulated network.
-    pub(crate) seed: u64,
-    pub(crate) conditions: Conditions,
-    /// When the source port changes; `None` if the network does not roam.
-    pub(crate) address_changes: Option<AddressSchedule>,
-    pub(crate) run: Arc<RunShared>,
-    /// Whether the run's faults affect the headset of this socket.
-    pub(crate) is_affected: bool,
-}
-
 /// The socket that quinn uses. A separate task moves the datagrams.
 pub(crate) struct SimSocket {
     shared: Arc<SimSocketShared>,
@@ -54,9 +41,8 @@ pub(crate) struct SimSocket {
 }
 
 /// The datagrams between the socket and its task.
-#[derive(Default)]
 struct SimSocketState {
-    up: Option<Pipe<SocketDatagram>>,
+    up: Pipe<SocketDatagram>,
     arrived: VecDeque<SocketDatagram>,
     reader: Option<Waker>,
     closed: bool,
@@ -73,7 +59,7 @@ struct SimSocketShared {
 
 impl SimSocketShared {
     fn state(&self) -> MutexGuard<'_, SimSocketState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn in_outage(&self) -> bool {
@@ -86,27 +72,43 @@ impl SimSocketShared {
 }
 
 impl SimSocket {
-    /// Binds a free port and starts the task on the current runtime.
+    /// Binds a free port of `ip`, for a headset of the plan, and starts the task on the current
+    /// runtime.
     ///
     /// # Errors
     ///
     /// If no socket can be bound.
-    pub(crate) async fn bind(config: SimSocketConfig) -> io::Result<Self> {
-        let SimSocketConfig { ip, seed, conditions, address_changes, run, is_affected } = config;
+    pub(crate) async fn bind(
+        ip: IpAddr,
+        conditions: &Conditions,
+        plan: &Plan,
+        run: &Arc<RunShared>,
+        headset: u32,
+    ) -> io::Result<Self> {
         let socket = UdpSocket::bind((ip, 0)).await?;
         let local = socket.local_addr()?;
+        let source = plan.source(headset);
+        let seed = source.mix(Stream::Session, 0);
+        let state = SimSocketState {
+            up: Pipe::new(seed, conditions.clone()),
+            arrived: VecDeque::new(),
+            reader: None,
+            closed: false,
+        };
         let shared = Arc::new(SimSocketShared {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Notify::new(),
-            run,
-            is_affected,
+            run: run.clone(),
+            is_affected: plan.is_affected(headset),
         });
-        shared.state().up = Some(Pipe::new(seed, conditions.clone()));
-        let down = Pipe::new(!seed, conditions.clone());
-        let faults_followed = shared.address_changes();
-        let pump =
-            Pump { shared: shared.clone(), socket, down, clock: Clock::new(), faults_followed };
-        tokio::spawn(pump.run(address_changes));
+        let pump = Pump {
+            socket,
+            down: Pipe::new(!seed, conditions.clone()),
+            clock: Clock::new(),
+            faults_followed: shared.address_changes(),
+            shared: shared.clone(),
+        };
+        tokio::spawn(pump.run(plan.address_schedule(source, run.clock.now())));
         Ok(SimSocket { shared, local })
     }
 }
@@ -129,12 +131,9 @@ impl AsyncUdpSocket for SimSocket {
         if self.shared.in_outage() {
             return Ok(());
         }
-        if let Some(up) = &mut self.shared.state().up {
-            for datagram in transmit.contents.chunks(segment) {
-                let datagram =
-                    SocketDatagram { remote: transmit.destination, data: datagram.to_vec() };
-                up.handle_input(now, datagram.data.len(), datagram);
-            }
+        for datagram in transmit.contents.chunks(segment) {
+            let datagram = SocketDatagram { remote: transmit.destination, data: datagram.to_vec() };
+            self.shared.state().up.handle_input(now, datagram.data.len(), datagram);
         }
         self.shared.changed.notify_one();
         Ok(())
@@ -246,7 +245,7 @@ impl Pump {
         if state.closed {
             return None;
         }
-        while let Some(datagram) = state.up.as_mut().and_then(|up| up.poll_output(now)) {
+        while let Some(datagram) = state.up.poll_output(now) {
             // A full send buffer loses the datagram, as with a real socket.
             let _ = self.socket.try_send_to(&datagram.data, datagram.remote);
         }
@@ -257,8 +256,8 @@ impl Pump {
             }
             woken = true;
         }
-        let up_due = state.up.as_ref().and_then(Pipe::deadline);
-        let due = [up_due, self.down.deadline(), next_address].into_iter().flatten().min();
+        let due =
+            [state.up.deadline(), self.down.deadline(), next_address].into_iter().flatten().min();
         let reader = if woken { state.reader.take() } else { None };
         drop(state);
         if let Some(reader) = reader {
