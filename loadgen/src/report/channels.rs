@@ -80,28 +80,21 @@ pub(crate) struct Latency {
 impl Channels {
     /// Returns empty figures of the channels that a run of this traffic has.
     pub(crate) fn of(traffic: &Traffic) -> Self {
-        let optional = |channel| traffic.has(channel).then(|| ChannelReport::empty(channel));
-        let channels = Channels::default();
-        Channels {
-            pose: PoseChannel {
-                channel: ChannelReport::empty(Channel::Pose),
-                ..PoseChannel::default()
-            },
-            object: optional(Channel::Object),
-            pointer: optional(Channel::Pointer),
-            ..channels
-        }
+        Self::with(|channel| traffic.has(channel))
     }
 
     /// Returns empty figures of every channel that a report can have.
     pub(crate) fn full() -> Self {
+        Self::with(|_| true)
+    }
+
+    /// Returns empty figures, which have those optional channels for which `has` is true.
+    fn with(has: impl Fn(Channel) -> bool) -> Self {
+        let optional = |channel| has(channel).then(|| ChannelReport::empty(channel));
         Channels {
-            pose: PoseChannel {
-                channel: ChannelReport::empty(Channel::Pose),
-                ..PoseChannel::default()
-            },
-            object: Some(ChannelReport::empty(Channel::Object)),
-            pointer: Some(ChannelReport::empty(Channel::Pointer)),
+            pose: PoseChannel::new(ChannelReport::empty(Channel::Pose), Gaps::default()),
+            object: optional(Channel::Object),
+            pointer: optional(Channel::Pointer),
             ..Channels::default()
         }
     }

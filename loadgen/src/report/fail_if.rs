@@ -100,16 +100,11 @@ enum FigureValue {
 /// for `channels.pose.latency_ms.p99`, and `pose.age_p99_ms` for `channels.pose.age_ms.p99`.
 /// Whether a run has the figure depends on its profile.
 fn full_path(name: &str) -> Option<String> {
-    let quantile = name.split_once('.').and_then(|(channel, figure)| {
-        let quantile = figure.strip_suffix("_ms")?;
-        Some(match quantile.strip_prefix("age_") {
-            Some(quantile) => format!("channels.{channel}.age_ms.{quantile}"),
-            None => format!("channels.{channel}.latency_ms.{quantile}"),
-        })
-    });
-    let spelled = [Some(name.to_owned()), Some(format!("channels.{name}")), quantile];
-    let full = Report::full();
-    spelled.into_iter().flatten().find(|path| figure(&full, path).is_some())
+    let is_meant = |path: &String| {
+        let inside_channels = path.strip_prefix("channels.");
+        path == name || inside_channels == Some(name) || short_name(path) == name
+    };
+    known_paths().into_iter().find(is_meant)
 }
 
 /// Returns a figure of a report; `None` if the report has no figure of that path. True is 1, false
@@ -124,22 +119,28 @@ fn figure(report: &Report, path: &str) -> Option<FigureValue> {
 }
 
 fn known_figures() -> String {
-    let mut names = Vec::new();
-    if let Ok(json) = serde_json::to_value(Report::full()) {
-        leaves(&json, "", &mut names);
-    }
+    let names: Vec<_> = known_paths().iter().map(|path| short_name(path)).collect();
     format!("there are: {}", names.join(", "))
 }
 
-fn leaves(value: &Value, path: &str, names: &mut Vec<String>) {
+/// Returns the paths of all figures that a report can have.
+fn known_paths() -> Vec<String> {
+    let mut paths = Vec::new();
+    if let Ok(json) = serde_json::to_value(Report::full()) {
+        leaves(&json, "", &mut paths);
+    }
+    paths
+}
+
+fn leaves(value: &Value, path: &str, paths: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                leaves(value, &path, names);
+                leaves(value, &path, paths);
             }
         }
-        Value::Number(_) | Value::Null | Value::Bool(_) => names.push(short_name(path)),
+        Value::Number(_) | Value::Null | Value::Bool(_) => paths.push(path.to_owned()),
         _ => {}
     }
 }

@@ -104,15 +104,15 @@ impl ServerWatch {
             (false, true) => "metrics",
             (false, false) => "none",
         };
-        let counters = counters.unwrap_or_default();
+        let [datagrams_out, messages_out, kernel_drops, too_old] = counters.unwrap_or_default().0;
         let server = ServerFigures {
             source,
             cpu_s,
             rss_bytes: self.after.rss,
-            datagrams_out: counters.datagrams_out,
-            messages_out: counters.messages_out,
-            kernel_drops: counters.kernel_drops,
-            too_old: counters.too_old,
+            datagrams_out,
+            messages_out,
+            kernel_drops,
+            too_old,
             ..ServerFigures::default()
         };
         server.finish()
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn counters(datagrams_out: Option<u64>, messages_out: Option<u64>) -> Option<Counters> {
-        Some(Counters { datagrams_out, messages_out, ..Counters::default() })
+        Some(Counters([datagrams_out, messages_out, None, None]))
     }
 
     fn watch(before: ServerSample, after: ServerSample) -> ServerWatch {
