@@ -115,7 +115,7 @@ impl EventLedger {
         received.last = received.last.max(Some(event.sequence));
         let Some(seen) = received.seen.get_mut(sender as usize) else { return false };
         let novelty = seen.record(number.into());
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let is_new = novelty.is_new();
         if !window.contains(scheduled) {
             return false;
         }

@@ -57,6 +57,17 @@ struct LedgerRoom {
     members: u64,
 }
 
+impl LedgerRoom {
+    /// Puts a member into a slot.
+    fn seat(&mut self, slot: u16, member: u32) {
+        let slot = usize::from(slot);
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, None);
+        }
+        self.slots[slot] = Some(member);
+    }
+}
+
 /// Counts the realtime messages of the rooms that one thread drives.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -123,11 +134,7 @@ impl Ledger {
             other.near_receivers += u64::from(member.is_near(other.source.sender));
             member.near_receivers += u64::from(other.is_near(source.sender));
         }
-        let slot = usize::from(slot);
-        if entry.slots.len() <= slot {
-            entry.slots.resize(slot + 1, None);
-        }
-        entry.slots[slot] = Some(number);
+        entry.seat(slot, number);
         entry.members += 1;
         self.members.push(member);
         number
@@ -139,11 +146,7 @@ impl Ledger {
         for entry in room.slots.iter_mut().filter(|entry| **entry == Some(member)) {
             *entry = None;
         }
-        let slot = usize::from(slot);
-        if room.slots.len() <= slot {
-            room.slots.resize(slot + 1, None);
-        }
-        room.slots[slot] = Some(member);
+        room.seat(slot, member);
     }
 
     /// Records a message that a member sends at `now` (µs).
@@ -239,7 +242,7 @@ impl Ledger {
         let (hz, gaps) = (self.plan.traffic.hz(due.channel), &mut self.counts.gaps);
         let recorder = PairRecorder::new(due.channel, pair, self.window, hz, &mut tally.ages, gaps);
         let novelty = received.record(due, arrival, recorder);
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let is_new = novelty.is_new();
         self.delivered += u64::from(is_new);
         if !in_window {
             return;

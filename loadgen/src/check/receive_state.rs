@@ -44,7 +44,7 @@ impl ReceiveState {
     ) -> Novelty {
         let newest = self.seen.newest();
         let novelty = self.seen.record(due.number);
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let is_new = novelty.is_new();
         if is_new && due.channel.has_age() && self.last_arrival != CLOSED {
             let newest = newest.map(|newest| recorder.due_of(due, newest));
             self.arrived(arrival, newest, recorder);

@@ -16,7 +16,7 @@ use super::headset::{bind, path_of, send_datagram};
 use super::tasks::pass_datagrams;
 use crate::check::arrivals::Arrivals;
 use crate::check::recompute::{MessageVerdict, Recomputer, SenderSlots};
-use crate::check::sequence::{Novelty, SequenceWindow};
+use crate::check::sequence::SequenceWindow;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::{RunShared, Window};
@@ -214,7 +214,7 @@ impl PoseCount {
     /// Counts a genuine pose that arrived at `arrival` (µs), unless it arrived before.
     fn record(&mut self, slot: u16, sequence: u16, arrival: u64, window: Window) {
         let novelty = self.received.entry(slot).or_default().record(sequence.into());
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let is_new = novelty.is_new();
         let counts = (self.settled..window.end).contains(&arrival);
         self.poses += u64::from(is_new && counts);
     }

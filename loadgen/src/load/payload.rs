@@ -123,6 +123,12 @@ impl Source {
         [self.sender % ROW, self.sender / ROW]
     }
 
+    /// Returns a position around the headset's seat, at this height (m).
+    fn near_seat(self, height: f32, bits: u64) -> [f32; 3] {
+        let [x, z] = self.seat();
+        [sway(bits) + x as f32, sway(bits >> 8) + height, sway(bits >> 16) + z as f32]
+    }
+
     /// Returns the number, inside the room, of the object that this headset shares.
     pub(crate) fn object(self) -> u32 {
         self.sender / HEADSETS_PER_OBJECT
@@ -132,9 +138,7 @@ impl Source {
     pub(crate) fn pose(self, sequence: u64, out: &mut Vec<u8>) {
         let a = self.mix(Stream::Pose, sequence);
         let b = splitmix(a);
-        let [x, z] = self.seat();
-        let seat = [x as f32, 1.6, z as f32];
-        let head = [sway(a) + seat[0], sway(a >> 8) + seat[1], sway(a >> 16) + seat[2]];
+        let head = self.near_seat(1.6, a);
         let hand = |x: f32, bits: u64| Transform {
             position: [
                 head[0] + x + sway(bits),
@@ -165,11 +169,7 @@ impl Source {
     /// rotation as floats, and the number.
     pub(crate) fn object_pose(self, sequence: u64, out: &mut Vec<u8>) {
         let bits = self.mix(Stream::Object, sequence);
-        let [x, z] = self.seat();
-        put_floats(
-            &[sway(bits) + x as f32, sway(bits >> 8) + 1.2, sway(bits >> 16) + z as f32],
-            out,
-        );
+        put_floats(&self.near_seat(1.2, bits), out);
         put_floats(&turn(bits >> 24), out);
         out.extend_from_slice(&(sequence as u32).to_le_bytes());
     }
@@ -177,11 +177,7 @@ impl Source {
     /// Appends pointer number `sequence`, 24 bytes: a ray's origin and direction as floats.
     pub(crate) fn pointer(self, sequence: u64, out: &mut Vec<u8>) {
         let bits = self.mix(Stream::Pointer, sequence);
-        let [x, z] = self.seat();
-        put_floats(
-            &[sway(bits) + x as f32, sway(bits >> 8) + 1.2, sway(bits >> 16) + z as f32],
-            out,
-        );
+        put_floats(&self.near_seat(1.2, bits), out);
         put_floats(&[sway(bits >> 24), sway(bits >> 32), sway(bits >> 40) - 1.0], out);
     }
 
