@@ -11,14 +11,10 @@ use crate::drive::calls::MATCHED;
 use crate::faults::{Fault, FaultPlan};
 use crate::report::{LateJoinersReport, Report};
 
-/// When the realtime port is blocked, and when it is opened again.
-const BLOCK_START: Duration = seconds(5);
-const BLOCK_END: Duration = seconds(15);
-/// When the outage starts and ends.
-const OUTAGE_START: Duration = seconds(5);
-const OUTAGE_END: Duration = seconds(15);
-/// When the server is killed.
-const KILLED: Duration = seconds(5);
+/// When the realtime port is blocked, an outage starts or the server is killed, and when the block
+/// or the outage ends.
+const FAULT_START: Duration = seconds(5);
+const FAULT_END: Duration = seconds(15);
 /// When the join storms start, ms, and how many clients join in each.
 const STORMS: [u64; 5] = [500, 1_400, 2_300, 3_200, 4_100];
 const STORM_JOINS: u32 = 500;
@@ -53,8 +49,8 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
         fault_plan: |_| FaultPlan {
             fault_share: 1.0,
             ..FaultPlan::new(vec![
-                (BLOCK_START, Fault::BlockRealtime(true)),
-                (BLOCK_END, Fault::BlockRealtime(false)),
+                (FAULT_START, Fault::BlockRealtime(true)),
+                (FAULT_END, Fault::BlockRealtime(false)),
             ])
         },
         judge: |r, _| {
@@ -110,8 +106,8 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
         fault_plan: |_| FaultPlan {
             fault_share: 1.0,
             ..FaultPlan::new(vec![
-                (OUTAGE_START, Fault::Outage(true)),
-                (OUTAGE_END, Fault::Outage(false)),
+                (FAULT_START, Fault::Outage(true)),
+                (FAULT_END, Fault::Outage(false)),
             ])
         },
         judge: |r, _| {
@@ -266,7 +262,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
         name: "restart",
         about: "the server is killed with SIGKILL and started again",
         options: "--headsets 2000 --room-size 10 --duration 25s --ramp 10s --pose-hz 5",
-        fault_plan: |_| FaultPlan::new(vec![(KILLED, Fault::RestartServer)]),
+        fault_plan: |_| FaultPlan::new(vec![(FAULT_START, Fault::RestartServer)]),
         judge: |r, _| {
             let recovery = recovery(r);
             let figures = vec![
