@@ -1,7 +1,8 @@
 //! One run, from the first join to the report.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::drive::server_target::{ServerTarget, TargetError};
 use crate::drive::sessions;
 use crate::drive::storms::Storms;
 use crate::drive::tasks::join_all;
-use crate::drive::worker::{COMMAND_QUEUE, Worker, WorkerCommand};
+use crate::drive::worker::Worker;
 use crate::faults::{Fault, FaultPlan};
 use crate::load::plan::Plan;
 use crate::report::Report;
@@ -139,7 +140,8 @@ impl Run {
         signals: Arc<Signals>,
     ) -> Result<Self, RunError> {
         let shared = Arc::new(RunShared::new(plan.faults.realtime_blocked));
-        let workers = start_workers(&plan, &shared)?;
+        let start_worker = |number| Worker::start(number, &plan, &shared);
+        let (commands, workers) = (0..plan.workers).map(start_worker).collect::<io::Result<_>>()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads((cores / 2).clamp(1, 4))
@@ -153,7 +155,7 @@ impl Run {
             plan: plan.clone(),
             shared: shared.clone(),
             target,
-            workers: workers.commands,
+            workers: commands,
             log: SessionLog::default(),
             asks_before_leave: AtomicBool::new(true),
             leave: watch::Sender::new(false),
@@ -174,7 +176,7 @@ impl Run {
             context,
             runtime,
             sessions,
-            workers: workers.handles,
+            workers,
             signals,
             watch,
             findings: Findings::default(),
@@ -310,7 +312,7 @@ impl Run {
         self.findings.scheduled_events = self.context.events.scheduled(window);
         self.findings.arrivals.merge(self.context.events.arrivals());
         let mut report = Report {
-            profile: args.profile.name().into(),
+            profile: args.profile.name(),
             network: args.network.name.clone(),
             storm: self.storms.take().map(Storms::end),
             ..Report::of(&self.plan.traffic)
@@ -377,26 +379,6 @@ impl Run {
     fn now(&self) -> u64 {
         self.shared.clock.now()
     }
-}
-
-/// The realtime threads.
-struct Workers {
-    commands: Vec<mpsc::SyncSender<WorkerCommand>>,
-    handles: Vec<JoinHandle<WorkerOutcome>>,
-}
-
-fn start_workers(plan: &Arc<Plan>, shared: &Arc<RunShared>) -> Result<Workers, RunError> {
-    let (mut senders, mut handles) = (Vec::new(), Vec::new());
-    for number in 0..plan.workers {
-        let (sender, commands) = mpsc::sync_channel(COMMAND_QUEUE);
-        let (plan, shared) = (plan.clone(), shared.clone());
-        let name = format!("realtime-{number}");
-        let work = move || Worker::new(plan, shared, commands).run();
-        let handle = std::thread::Builder::new().name(name).spawn(work);
-        senders.push(sender);
-        handles.push(handle?);
-    }
-    Ok(Workers { commands: senders, handles })
 }
 
 /// Returns the CPU time that this process has used, s; `None` if the system does not tell.

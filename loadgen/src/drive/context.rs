@@ -77,8 +77,7 @@ impl RunContext {
         let keeps_roster = self.plan.faults.breaks() || self.plan.faults.late_joiners() > 0;
         let seed = source.mix(Stream::Session, 1);
         let config = RoomClientConfig { keeps_roster, ..RoomClientConfig::new(PATIENCE, seed) };
-        let options = self.options(headset, self.plan.room_name(source.room));
-        self.join_with(endpoint, options, config).await
+        self.join_with(endpoint, headset, self.plan.room_name(source.room), config).await
     }
 
     /// Joins a room with the token of `user`. The session does not come back after a loss.
@@ -93,13 +92,14 @@ impl RunContext {
         room: String,
     ) -> Result<RoomSession, JoinError> {
         let config = RoomClientConfig::new(Duration::ZERO, u64::from(user));
-        self.join_with(endpoint, self.options(user, room), config).await
+        self.join_with(endpoint, user, room, config).await
     }
 
     async fn join_with(
         &self,
         endpoint: &Endpoint,
-        options: RoomJoin,
+        user: u32,
+        room: String,
         config: RoomClientConfig,
     ) -> Result<RoomSession, JoinError> {
         let server =
@@ -109,11 +109,7 @@ impl RunContext {
             trust: self.target.config.clone(),
             names: ServerNames::fixed(server),
         };
-        RoomSession::join(network, &self.target.name, options, config).await
-    }
-
-    fn options(&self, user: u32, room: String) -> RoomJoin {
-        RoomJoin {
+        let options = RoomJoin {
             // If no token can be minted, the server refuses the empty token.
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
@@ -126,6 +122,7 @@ impl RunContext {
             capabilities: Capabilities::default(),
             suites: offered_suites(),
             ticket: None,
-        }
+        };
+        RoomSession::join(network, &self.target.name, options, config).await
     }
 }

@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use nucleus_net::RecvBatch;
@@ -52,7 +54,7 @@ pub(crate) enum WorkerCommand {
 
 /// Commands that may wait for the thread. Further datagrams are dropped, as in a full socket
 /// buffer.
-pub(crate) const COMMAND_QUEUE: usize = 1 << 16;
+const COMMAND_QUEUE: usize = 1 << 16;
 
 /// The state of a realtime thread: its headsets, and the ledger of their messages.
 pub(crate) struct Worker {
@@ -83,25 +85,41 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(
+    /// Starts the thread with this number, which runs until the run is finished. Returns its command
+    /// queue and its handle.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
+    pub(crate) fn start(
+        number: u32,
+        plan: &Arc<Plan>,
+        shared: &Arc<RunShared>,
+    ) -> io::Result<(mpsc::SyncSender<WorkerCommand>, JoinHandle<WorkerOutcome>)> {
+        let (sender, commands) = mpsc::sync_channel(COMMAND_QUEUE);
+        let (plan, shared) = (plan.clone(), shared.clone());
+        let work = move || Worker::new(plan, shared, commands).run();
+        let thread = thread::Builder::new().name(format!("realtime-{number}")).spawn(work)?;
+        Ok((sender, thread))
+    }
+
+    fn new(
         plan: Arc<Plan>,
         shared: Arc<RunShared>,
         commands: mpsc::Receiver<WorkerCommand>,
     ) -> Self {
-        let ledger = Ledger::new(shared.window(), plan.clone());
-        let credited_at = shared.clock.now();
         Worker {
+            ledger: Ledger::new(shared.window(), plan.clone()),
+            credited_at: shared.clock.now(),
             plan,
             shared,
             commands,
             headsets: Vec::new(),
             indices: HashMap::new(),
-            ledger,
             wire: Wire::new(),
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,
-            credited_at,
             credit: 0,
             open_failures: BTreeMap::new(),
             on_fallback: None,
@@ -110,7 +128,7 @@ impl Worker {
     }
 
     /// Runs until the run is finished, and returns the measurements.
-    pub(crate) fn run(mut self) -> WorkerOutcome {
+    fn run(mut self) -> WorkerOutcome {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
             self.ledger.window = self.shared.window();
@@ -148,7 +166,7 @@ impl Worker {
                         &mut self.ledger,
                         &mut self.wire,
                     );
-                    self.requeue(index);
+                    self.requeue(index, 0);
                 }
             }
         }
@@ -169,7 +187,7 @@ impl Worker {
             })
         };
         match opened {
-            Ok(index) => self.requeue(index),
+            Ok(index) => self.requeue(index, 0),
             Err(error) => *self.open_failures.entry(error.to_string()).or_default() += 1,
         }
     }
@@ -189,7 +207,8 @@ impl Worker {
             let now = self.shared.clock.now();
             headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
-            self.requeue_after(now, index);
+            // Wait at least 1 µs, so that a timer that stays due cannot block the loop.
+            self.requeue(index, now + 1);
         }
     }
 
@@ -212,7 +231,7 @@ impl Worker {
             self.cursor = (self.cursor + 1) % self.headsets.len();
             let headset = &mut self.headsets[self.cursor];
             headset.receive(at, &mut self.ledger, &mut self.wire, &mut self.input);
-            self.requeue(self.cursor as u32);
+            self.requeue(self.cursor as u32, 0);
         }
     }
 
@@ -221,22 +240,12 @@ impl Worker {
         self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
     }
 
-    /// Queues a headset again if it is due sooner than its entry in the queue says.
-    fn requeue(&mut self, index: u32) {
+    /// Queues a headset again if it is due sooner than its entry in the queue says, for `earliest`
+    /// (µs) at the earliest.
+    fn requeue(&mut self, index: u32, earliest: u64) {
         let headset = &mut self.headsets[index as usize];
-        let due = headset.next_due(self.ledger.window.end);
+        let due = headset.next_due(self.ledger.window.end).max(earliest);
         if due < headset.wake {
-            headset.wake = due;
-            self.queue.push(Reverse((due, index)));
-        }
-    }
-
-    /// Queues a headset again after its turn. It waits at least 1 µs, so that a timer that stays
-    /// due cannot block the loop.
-    fn requeue_after(&mut self, now: u64, index: u32) {
-        let headset = &mut self.headsets[index as usize];
-        let due = headset.next_due(self.ledger.window.end).max(now + 1);
-        if due < u64::MAX {
             headset.wake = due;
             self.queue.push(Reverse((due, index)));
         }
