@@ -65,9 +65,15 @@ pub(crate) struct LinkFigures {
 struct LinksThread {
     shared: Arc<RunShared>,
     links: Vec<LateJoinerLink>,
-    recomputer: Recomputer,
     /// Poses that each late joiner should receive a second.
     poses_per_s: f64,
+    check: LinkCheck,
+}
+
+/// Verifies and counts the messages of all late joiners.
+struct LinkCheck {
+    recomputer: Recomputer,
+    window: Window,
     figures: LinkFigures,
 }
 
@@ -106,9 +112,12 @@ impl LateJoinerLinks {
         let thread = LinksThread {
             shared: shared.clone(),
             links: Vec::new(),
-            recomputer: Recomputer::new(plan.seed, 0),
             poses_per_s: plan.traffic.hz(Channel::Pose) * f64::from(plan.members(0)),
-            figures: LinkFigures::default(),
+            check: LinkCheck {
+                recomputer: Recomputer::new(plan.seed, 0),
+                window: shared.window(),
+                figures: LinkFigures::default(),
+            },
         };
         let work = move || thread.run(&received);
         let handle = std::thread::Builder::new().name("late-join-links".into()).spawn(work)?;
@@ -147,25 +156,24 @@ impl LinksThread {
             (RecvBatch::new(true), SendBatch::new(64 << 10, RECV_MESSAGES));
         while !self.shared.finished() {
             let round = self.shared.clock.now();
-            let window = self.shared.window();
+            self.check.window = self.shared.window();
             while let Ok(command) = commands.try_recv() {
-                self.carry_out(command, round, window);
+                self.carry_out(command, round);
             }
             for link in &mut self.links {
-                link.receive(&mut input, window, &mut self.recomputer, &mut self.figures);
+                link.receive(&mut input, &mut self.check);
                 let now = Time::from_micros(self.shared.clock.now());
-                link.transmit(now, &mut output, &mut self.figures.unsent);
+                self.check.figures.unsent += link.transmit(now, &mut output);
             }
             nucleus_net::sleep_until(round + POLL_INTERVAL);
         }
         let end = self.shared.window().end;
         let shares = self.links.iter().filter_map(|link| link.poses.share(end, self.poses_per_s));
-        self.figures.least_pose_share = shares.min_by(f64::total_cmp);
-        self.figures.links = self.links.len() as u64;
-        self.figures
+        let (links, least_pose_share) = (self.links.len() as u64, shares.min_by(f64::total_cmp));
+        LinkFigures { links, least_pose_share, ..self.check.figures }
     }
 
-    fn carry_out(&mut self, command: LinksCommand, now: u64, window: Window) {
+    fn carry_out(&mut self, command: LinksCommand, now: u64) {
         match command {
             // A late joiner without a socket counts as one without a link.
             LinksCommand::Open(config, connection, senders) => {
@@ -175,32 +183,31 @@ impl LinksThread {
                 let link = self.links.iter_mut().find(|link| link.connection.stable_id() == id);
                 let Some(LateJoinerLink { link, poses, .. }) = link else { return };
                 let messages = link.handle_session_input(Time::from_micros(now), &bytes);
-                self.figures.record(messages, now, window, poses, &mut self.recomputer);
+                self.check.record(messages, now, poses);
             }
         }
     }
 }
 
-impl LinkFigures {
+impl LinkCheck {
     /// Verifies and counts the messages of a datagram that arrived at `arrival` (µs).
     fn record(
         &mut self,
         messages: Result<Messages<'_>, Rejected>,
         arrival: u64,
-        window: Window,
         poses: &mut PoseCount,
-        recomputer: &mut Recomputer,
     ) {
+        let figures = &mut self.figures;
         for message in messages.into_iter().flatten() {
-            let verdict = recomputer.verify(&poses.senders, &message);
-            self.arrivals.count(verdict != MessageVerdict::Misrouted);
+            let verdict = self.recomputer.verify(&poses.senders, &message);
+            figures.arrivals.count(verdict != MessageVerdict::Misrouted);
             match verdict {
                 MessageVerdict::Genuine(Channel::Pose) => {
-                    poses.record(message.peer, message.sequence, arrival, window);
+                    poses.record(message.peer, message.sequence, arrival, self.window);
                 }
                 MessageVerdict::Genuine(_) => {}
-                MessageVerdict::Corrupt => self.corrupt += 1,
-                MessageVerdict::Misrouted => self.misrouted += 1,
+                MessageVerdict::Corrupt => figures.corrupt += 1,
+                MessageVerdict::Misrouted => figures.misrouted += 1,
             }
         }
     }
@@ -241,19 +248,13 @@ impl LateJoinerLink {
     }
 
     /// Handles the datagrams that wait at the socket.
-    fn receive(
-        &mut self,
-        input: &mut RecvBatch,
-        window: Window,
-        recomputer: &mut Recomputer,
-        figures: &mut LinkFigures,
-    ) {
+    fn receive(&mut self, input: &mut RecvBatch, check: &mut LinkCheck) {
         while let Ok(count) = self.socket.recv(input) {
             for datagram in input.iter_mut() {
                 let path = Path { remote: datagram.remote, local: None };
                 let arrival = Time::from_micros(datagram.received);
                 let messages = self.link.handle_input(arrival, path, datagram.ecn, datagram.data);
-                figures.record(messages, datagram.received, window, &mut self.poses, recomputer);
+                check.record(messages, datagram.received, &mut self.poses);
             }
             if count < RECV_MESSAGES {
                 break;
@@ -261,9 +262,10 @@ impl LateJoinerLink {
         }
     }
 
-    /// Sends the datagrams that the link wants to send. Counts in `unsent` those that our own kernel
-    /// does not accept.
-    fn transmit(&mut self, now: Time, output: &mut SendBatch, unsent: &mut u64) {
+    /// Sends the datagrams that the link wants to send. Returns how many of them our own kernel did
+    /// not accept.
+    fn transmit(&mut self, now: Time, output: &mut SendBatch) -> u64 {
+        let mut unsent = 0;
         self.link.handle_timeout(now);
         let mut datagram = Vec::new();
         while let Some(route) = self.link.poll_output(now, &mut datagram) {
@@ -274,11 +276,12 @@ impl LateJoinerLink {
                     let _ = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
                 }
                 Route::Realtime(path) => {
-                    *unsent += send_datagram(&mut self.socket, path.remote, bytes, output);
+                    unsent += send_datagram(&mut self.socket, path.remote, bytes, output);
                 }
             }
             datagram.clear();
         }
+        unsent
     }
 }
 
