@@ -93,10 +93,7 @@ enum HeadsetEnd {
 
 impl HeadsetSession {
     fn new(context: Arc<RunContext>, headset: u32, session: RoomSession) -> Result<Self, String> {
-        let (peer, room) = {
-            let client = session.client().read();
-            (client.me(), client.instance())
-        };
+        let (peer, room) = identity(&session);
         let datagrams = context.start_link(&session, headset)?;
         let received = context.events.admit(context.plan.source(headset), peer.0);
         let outages_seen = *context.process_kills.borrow();
@@ -216,8 +213,9 @@ impl HeadsetSession {
                     shared.progress.events_delivered.fetch_add(1, Relaxed);
                 }
             }
-            RoomEvent::Interrupted { code, text } => self.interrupted(code, &text),
-            RoomEvent::Closed { code, text } => self.interrupted(code, &text),
+            RoomEvent::Interrupted { code, text } | RoomEvent::Closed { code, text } => {
+                self.interrupted(code, &text);
+            }
             _ => {}
         }
     }
@@ -261,10 +259,7 @@ impl HeadsetSession {
             context.log.rejoined(now.saturating_sub(fault_end));
             self.last_fault_end = Some(fault_end);
         }
-        let (peer, room) = {
-            let client = self.session.client().read();
-            (client.me(), client.instance())
-        };
+        let (peer, room) = identity(&self.session);
         if room == self.room && peer == self.peer {
             progress.resumed.fetch_add(1, Relaxed);
         } else {
@@ -338,6 +333,12 @@ impl HeadsetSession {
             ));
         }
     }
+}
+
+/// Returns the peer that a session is, and the instance of its room.
+fn identity(session: &RoomSession) -> (PeerId, Option<RoomInstanceId>) {
+    let client = session.client().read();
+    (client.me(), client.instance())
 }
 
 /// Sends events by their schedule until the window ends.

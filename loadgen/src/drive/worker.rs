@@ -64,7 +64,6 @@ pub(crate) struct Worker {
     headsets: Vec<Headset>,
     /// The index in `headsets`, by the headset's number.
     indices: HashMap<u32, u32>,
-    ledger: Ledger,
     wire: Wire,
     input: RecvBatch,
     /// The times at which headsets are due, µs, each with the headset's index. An entry whose time
@@ -109,14 +108,13 @@ impl Worker {
         commands: mpsc::Receiver<WorkerCommand>,
     ) -> Self {
         Worker {
-            ledger: Ledger::new(shared.window(), plan.clone()),
+            wire: Wire::new(Ledger::new(shared.window(), plan.clone())),
             credited_at: shared.clock.now(),
             plan,
             shared,
             commands,
             headsets: Vec::new(),
             indices: HashMap::new(),
-            wire: Wire::new(),
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,
@@ -131,12 +129,12 @@ impl Worker {
     fn run(mut self) -> WorkerOutcome {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
-            self.ledger.window = self.shared.window();
+            self.wire.ledger.window = self.shared.window();
             self.handle_commands(now);
             self.send_due(now);
             self.receive_due(now);
             self.publish();
-            if now >= self.ledger.window.end && self.on_fallback.is_none() {
+            if now >= self.wire.ledger.window.end && self.on_fallback.is_none() {
                 self.on_fallback = Some(self.count_fallback(now));
             }
             self.record_round_trips(now);
@@ -160,12 +158,7 @@ impl Worker {
                 WorkerCommand::Datagram { headset, arrival, bytes } => {
                     let Some(index) = self.indices.get(&headset).copied() else { continue };
                     let headset = &mut self.headsets[index as usize];
-                    headset.handle_session_datagram(
-                        arrival,
-                        &bytes,
-                        &mut self.ledger,
-                        &mut self.wire,
-                    );
+                    headset.handle_session_datagram(arrival, &bytes, &mut self.wire);
                     self.requeue(index, 0);
                 }
             }
@@ -175,12 +168,12 @@ impl Worker {
     fn admit(&mut self, start: HeadsetStart, now: u64) {
         let (number, slot) = (start.headset, start.slot);
         let opened = if let Some(index) = self.indices.get(&number).copied() {
-            self.ledger.readmit(index, slot);
+            self.wire.ledger.readmit(index, slot);
             self.headsets[index as usize].replace_link(start, now).map(|()| index)
         } else {
             let index = self.headsets.len() as u32;
             Headset::open(&self.plan, self.shared.clone(), start, index, now).map(|headset| {
-                self.ledger.admit(self.plan.source(number), slot, now);
+                self.wire.ledger.admit(self.plan.source(number), slot, now);
                 self.headsets.push(headset);
                 self.indices.insert(number, index);
                 index
@@ -205,7 +198,7 @@ impl Worker {
             // Read the clock for each headset, because a turn of a thousand headsets takes
             // milliseconds.
             let now = self.shared.clock.now();
-            headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
+            headset.run_due(now, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
             // Wait at least 1 µs, so that a timer that stays due cannot block the loop.
             self.requeue(index, now + 1);
@@ -230,7 +223,7 @@ impl Worker {
             self.credit -= interval;
             self.cursor = (self.cursor + 1) % self.headsets.len();
             let headset = &mut self.headsets[self.cursor];
-            headset.receive(at, &mut self.ledger, &mut self.wire, &mut self.input);
+            headset.receive(at, &mut self.wire, &mut self.input);
             self.requeue(self.cursor as u32, 0);
         }
     }
@@ -244,7 +237,7 @@ impl Worker {
     /// (µs) at the earliest.
     fn requeue(&mut self, index: u32, earliest: u64) {
         let headset = &mut self.headsets[index as usize];
-        let due = headset.next_due(self.ledger.window.end).max(earliest);
+        let due = headset.next_due(self.wire.ledger.window.end).max(earliest);
         if due < headset.wake {
             headset.wake = due;
             self.queue.push(Reverse((due, index)));
@@ -273,13 +266,13 @@ impl Worker {
 
     fn publish(&mut self) {
         let progress = &self.shared.progress;
-        progress.sent.fetch_add(std::mem::take(&mut self.ledger.sent), Relaxed);
-        progress.delivered.fetch_add(std::mem::take(&mut self.ledger.delivered), Relaxed);
+        progress.sent.fetch_add(std::mem::take(&mut self.wire.ledger.sent), Relaxed);
+        progress.delivered.fetch_add(std::mem::take(&mut self.wire.ledger.delivered), Relaxed);
     }
 
     fn outcome(mut self) -> WorkerOutcome {
         let window = self.shared.window();
-        self.ledger.window = window;
+        self.wire.ledger.window = window;
         let now = self.shared.clock.now();
         let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
         let mut outcome = WorkerOutcome {
@@ -288,7 +281,7 @@ impl Worker {
             kernel_drops: self.headsets.iter().map(Headset::kernel_drops).sum(),
             open_failures: self.open_failures,
             sockets: self.wire.counts,
-            messages: self.ledger.close(),
+            messages: self.wire.ledger.close(),
             ..WorkerOutcome::default()
         };
         for headset in &self.headsets {
