@@ -88,45 +88,49 @@ impl EventLedger {
         }
     }
 
-    /// Checks and counts an event that arrived at `now` (µs). Returns whether the event counts as
-    /// delivered.
+    /// Checks and counts an event that arrived at `now` (µs).
     pub(crate) fn record_received(
         &self,
         received: &mut ReceivedEvents,
         now: u64,
         window: Window,
         event: &EventDown,
-    ) -> bool {
+    ) {
         let counts_now = (window.start..window.end.saturating_add(EVENT_WAIT)).contains(&now);
         if counts_now {
             let can_be_compared = event_claim(&event.payload).is_some();
             lock(&self.arrivals).count(can_be_compared);
         }
-        let SentEvent { number, scheduled, sender } = match self.check(received, event) {
-            Ok(sent) => sent,
-            Err(mismatch) => {
-                if counts_now {
-                    lock(&self.tally).count_mismatch(mismatch);
-                }
-                return false;
-            }
-        };
-        let in_order = received.last.is_none_or(|last| event.sequence > last);
-        received.last = received.last.max(Some(event.sequence));
-        let Some(seen) = received.seen.get_mut(sender as usize) else { return false };
+        match self.check(received, event) {
+            Ok(sent) => self.count_genuine(received, now, window, event.sequence, sent),
+            Err(mismatch) if counts_now => lock(&self.tally).count_mismatch(mismatch),
+            Err(_) => {}
+        }
+    }
+
+    /// Counts an event that is exactly as its sender sent it.
+    fn count_genuine(
+        &self,
+        received: &mut ReceivedEvents,
+        now: u64,
+        window: Window,
+        sequence: u64,
+        SentEvent { number, scheduled, sender }: SentEvent,
+    ) {
+        let in_order = received.last.is_none_or(|last| sequence > last);
+        received.last = received.last.max(Some(sequence));
+        let Some(seen) = received.seen.get_mut(sender as usize) else { return };
         let novelty = seen.record(number.into());
-        let is_new = novelty.is_new();
         if !window.contains(scheduled) {
-            return false;
+            return;
         }
         let mut tally = lock(&self.tally);
-        tally.duplicated += u64::from(!is_new);
+        tally.duplicated += u64::from(!novelty.is_new());
         tally.reordered += u64::from(!in_order || novelty == Novelty::Reordered);
-        if is_new {
+        if novelty.is_new() {
             tally.delivered += 1;
             tally.latency.record(now.saturating_sub(scheduled));
         }
-        is_new
     }
 
     /// Returns the counts so far.
@@ -210,7 +214,9 @@ mod tests {
             ledger.record_sent(plan.source(0), number as u32, at, WINDOW);
         }
         let record_received = |received: &mut ReceivedEvents, event: &EventDown| {
-            ledger.record_received(received, 150, WINDOW, event)
+            let before = ledger.tally().delivered;
+            ledger.record_received(received, 150, WINDOW, event);
+            ledger.tally().delivered > before
         };
         assert!(!ledger.complete());
         let is_new: Vec<_> = (0..4)

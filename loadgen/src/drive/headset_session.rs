@@ -1,6 +1,7 @@
 //! One headset on the session plane: it joins, hands its link to its realtime thread, sends and
 //! checks events, reconnects when its session is lost, and leaves.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
@@ -198,20 +199,12 @@ impl HeadsetSession {
 
     fn take(&mut self, event: RoomEvent) {
         match event {
-            RoomEvent::Event { sequence, from, channel, payload } => {
-                let event = EventDown {
-                    peer: from.0,
-                    roster_version: 0,
-                    sequence,
-                    channel,
-                    piece: 0,
-                    payload,
-                };
+            RoomEvent::Event { sequence, from: PeerId(peer), channel, payload } => {
+                let event =
+                    EventDown { peer, roster_version: 0, sequence, channel, piece: 0, payload };
                 let shared = &self.context.shared;
                 let (now, window) = (shared.clock.now(), shared.window());
-                if self.context.events.record_received(&mut self.received, now, window, &event) {
-                    shared.progress.events_delivered.fetch_add(1, Relaxed);
-                }
+                self.context.events.record_received(&mut self.received, now, window, &event);
             }
             RoomEvent::Interrupted { code, text } | RoomEvent::Closed { code, text } => {
                 self.interrupted(code, &text);
@@ -317,9 +310,7 @@ impl HeadsetSession {
         let client = self.session.client().read();
         let roster = client.roster();
         let source = plan.source(self.headset);
-        let mut users: Vec<&str> = roster.iter().map(|peer| peer.user.as_str()).collect();
-        users.sort_unstable();
-        users.dedup();
+        let users: HashSet<&str> = roster.iter().map(|peer| peer.user.as_str()).collect();
         let members = plan.members(source.room) as usize;
         let count = roster.iter().count();
         let away = roster.iter().filter(|peer| peer.presence == Presence::Away).count();
