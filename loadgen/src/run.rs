@@ -27,12 +27,12 @@ use crate::drive::tasks::join_all;
 use crate::drive::worker::Worker;
 use crate::faults::{Fault, FaultPlan};
 use crate::load::plan::Plan;
-use crate::report::Report;
 use crate::report::figures::figures;
 use crate::report::measurements::Findings;
 use crate::report::progress::Ticker;
 use crate::report::server::ServerWatch;
 use crate::report::validity;
+use crate::report::{Report, Sessions};
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
 use crate::signals::Signals;
 
@@ -306,14 +306,18 @@ impl Run {
         // Count the lost sessions before the headsets leave.
         let lost_with = |server_has_ended| progress.lost_sessions(server_has_ended);
         let (lost_with_server, lost) = (lost_with(true), lost_with(false));
-        self.findings.resumed = progress.resumed.load(Relaxed);
-        self.findings.rejoined = progress.rejoined.load(Relaxed);
+        let sessions = Sessions {
+            resumed: progress.resumed.load(Relaxed),
+            rejoined: progress.rejoined.load(Relaxed),
+            ..Sessions::default()
+        };
         self.findings.events = self.context.events.tally();
         self.findings.scheduled_events = self.context.events.scheduled(window);
         self.findings.arrivals.merge(self.context.events.arrivals());
         let mut report = Report {
             profile: args.profile.name(),
             network: args.network.name.clone(),
+            sessions,
             storm: self.storms.take().map(Storms::end),
             ..Report::of(&self.plan.traffic)
         };
@@ -323,7 +327,7 @@ impl Run {
         self.findings.answered = progress.answered.load(Relaxed);
         self.findings.overflow = progress.overflow.load(Relaxed);
         let is_gone = self.findings.server_is_gone();
-        self.findings.lost_sessions = if is_gone { lost_with_server } else { lost };
+        report.sessions.lost = if is_gone { lost_with_server } else { lost };
         self.ticker.end();
         if let Some(late_joiners) = self.late_joiners.take() {
             let (late_joiners, links) = late_joiners.end(self.plan.members(0));

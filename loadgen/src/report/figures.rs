@@ -6,7 +6,7 @@ use super::channels::{ChannelReport, Latency, PoseChannel};
 use super::measurements::Findings;
 use super::server::ServerWatch;
 use super::validity;
-use super::{GeneratorFigures, Interest, Joins, Others, Recovery, Report, Sessions};
+use super::{GeneratorFigures, Interest, Joins, Others, Recovery, Report};
 use crate::check::outcome::{MessageCounts, WorkerOutcome};
 use crate::check::tally::Tally;
 use crate::load::channel::Channel;
@@ -15,8 +15,8 @@ use crate::load::plan::Plan;
 /// Largest number of different problems that the report lists.
 pub(crate) const NAMED_PROBLEMS: usize = 5;
 
-/// Completes `report`, which already has the run's profile and network, and the figures of what is
-/// beside the headsets' messages.
+/// Completes `report`, which already has the run's profile and network, the sessions that were lost
+/// and came back, and the figures of what is beside the headsets' messages.
 pub(crate) fn figures(
     mut report: Report,
     plan: &Plan,
@@ -38,15 +38,10 @@ pub(crate) fn figures(
         failed: attempted.saturating_sub(findings.joined),
         ..Joins::new(attempted, &findings.sessions.joins)
     };
-    report.sessions = Sessions {
-        lost: findings.lost_sessions,
-        resumed: findings.resumed,
-        rejoined: findings.rejoined,
-        on_fallback: total.on_fallback,
-        fallbacks: total.fallbacks,
-        fell: total.fell_back,
-        moved: total.moved,
-    };
+    report.sessions.on_fallback = total.on_fallback;
+    report.sessions.fallbacks = total.fallbacks;
+    report.sessions.fell = total.fell_back;
+    report.sessions.moved = total.moved;
     report.recovery = plan.faults.breaks().then(|| recovery(&findings, &total));
     report.others = (plan.faults.fault_share > 0.0).then(|| Others {
         share: plan.faults.fault_share,

@@ -10,11 +10,8 @@ use crate::check::tally::Tally;
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) joined: u64,
-    pub(crate) lost_sessions: u64,
     /// Session datagrams that were dropped because a realtime thread's queue was full.
     pub(crate) overflow: u64,
-    pub(crate) resumed: u64,
-    pub(crate) rejoined: u64,
     /// The times of the joins, the rosters at the end, and the problems.
     pub(crate) sessions: SessionFigures,
     pub(crate) duration_s: f64,
