@@ -96,33 +96,25 @@ impl Worker {
         shared: &Arc<RunShared>,
     ) -> io::Result<(mpsc::SyncSender<WorkerCommand>, JoinHandle<WorkerOutcome>)> {
         let (sender, commands) = mpsc::sync_channel(COMMAND_QUEUE);
-        let (plan, shared) = (plan.clone(), shared.clone());
-        let work = move || Worker::new(plan, shared, commands).run();
-        let thread = thread::Builder::new().name(format!("realtime-{number}")).spawn(work)?;
-        Ok((sender, thread))
-    }
-
-    fn new(
-        plan: Arc<Plan>,
-        shared: Arc<RunShared>,
-        commands: mpsc::Receiver<WorkerCommand>,
-    ) -> Self {
-        Worker {
-            wire: Wire::new(Ledger::new(shared.window(), plan.clone())),
-            credited_at: shared.clock.now(),
-            plan,
-            shared,
+        let worker = Worker {
+            plan: plan.clone(),
+            shared: shared.clone(),
             commands,
             headsets: Vec::new(),
             indices: HashMap::new(),
+            wire: Wire::new(Ledger::new(shared.window(), plan.clone())),
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,
+            credited_at: shared.clock.now(),
             credit: 0,
             open_failures: BTreeMap::new(),
             on_fallback: None,
             round_trips: None,
-        }
+        };
+        let name = format!("realtime-{number}");
+        let thread = thread::Builder::new().name(name).spawn(move || worker.run())?;
+        Ok((sender, thread))
     }
 
     /// Runs until the run is finished, and returns the measurements.
