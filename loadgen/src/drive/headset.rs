@@ -361,10 +361,8 @@ impl Headset {
     }
 
     fn run_network(&mut self, now: Time, wire: &mut Wire) {
-        let faults = &self.shared.faults;
-        let address_changes = if self.is_affected { faults.address_changes() } else { 0 };
         let Some(network) = &mut self.network else { return };
-        if network.needs_new_address(now, address_changes) {
+        if network.address_changes.take(now) {
             self.moved = true;
             self.change_address();
         }

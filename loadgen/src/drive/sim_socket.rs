@@ -18,8 +18,9 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
+use super::sim_network::AddressChanges;
 use crate::load::payload::Stream;
-use crate::load::plan::{AddressSchedule, Plan};
+use crate::load::plan::Plan;
 use crate::shared::{RunShared, lock};
 
 /// Datagrams that may wait for quinn to read them, as in a small socket buffer.
@@ -65,10 +66,6 @@ impl SimSocketShared {
     fn in_outage(&self) -> bool {
         self.is_affected && self.run.faults.in_outage()
     }
-
-    fn address_changes(&self) -> u32 {
-        if self.is_affected { self.run.faults.address_changes() } else { 0 }
-    }
 }
 
 impl SimSocket {
@@ -105,10 +102,10 @@ impl SimSocket {
             socket,
             down: Pipe::new(!seed, conditions.clone()),
             clock: Clock::new(),
-            faults_followed: shared.address_changes(),
+            address_changes: AddressChanges::new(plan, run, source, run.clock.now()),
             shared: shared.clone(),
         };
-        tokio::spawn(pump.run(plan.address_schedule(source, run.clock.now())));
+        tokio::spawn(pump.run());
         Ok(SimSocket { shared, local })
     }
 }
@@ -189,24 +186,19 @@ struct Pump {
     socket: UdpSocket,
     down: Pipe<SocketDatagram>,
     clock: Clock,
-    /// Number of address changes of the run's faults that this socket has carried out.
-    faults_followed: u32,
+    address_changes: AddressChanges,
 }
 
 impl Pump {
     /// Runs until quinn drops the socket.
-    async fn run(mut self, mut roaming: Option<AddressSchedule>) {
+    async fn run(mut self) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
             let now = self.now();
-            if roaming.as_mut().is_some_and(|roaming| roaming.take(now)) {
+            if self.address_changes.take(now) {
                 self.change_address().await;
             }
-            if self.shared.address_changes() > self.faults_followed {
-                self.faults_followed = self.shared.address_changes();
-                self.change_address().await;
-            }
-            let Some(wait) = self.deliver(roaming.map(|roaming| roaming.next)) else { return };
+            let Some(wait) = self.deliver() else { return };
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
                     // Ignore an error: it is an ICMP answer to an earlier datagram, and the next
@@ -239,7 +231,7 @@ impl Pump {
 
     /// Moves the datagrams that are due. Returns the time until the next are due, or `None` once
     /// quinn has dropped the socket.
-    fn deliver(&mut self, next_address: Option<Time>) -> Option<Duration> {
+    fn deliver(&mut self) -> Option<Duration> {
         let now = self.now();
         let mut state = self.shared.state();
         if state.closed {
@@ -256,8 +248,10 @@ impl Pump {
             }
             woken = true;
         }
-        let due =
-            [state.up.deadline(), self.down.deadline(), next_address].into_iter().flatten().min();
+        let due = [state.up.deadline(), self.down.deadline(), self.address_changes.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         let reader = if woken { state.reader.take() } else { None };
         drop(state);
         if let Some(reader) = reader {
