@@ -8,31 +8,19 @@ use serde_json::Value;
 use super::Report;
 
 /// A condition under which a completed run exits with 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct FailIf {
     text: String,
     path: String,
-    operator: Operator,
+    holds: Comparison,
     limit: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
-    Greater,
-    GreaterOrEqual,
-    Less,
-    LessOrEqual,
-    Equal,
-}
+type Comparison = fn(&f64, &f64) -> bool;
 
 /// The longest operators come first, so that `>=` is not read as `>`.
-const OPERATORS: [(&str, Operator); 5] = [
-    (">=", Operator::GreaterOrEqual),
-    ("<=", Operator::LessOrEqual),
-    ("==", Operator::Equal),
-    (">", Operator::Greater),
-    ("<", Operator::Less),
-];
+const OPERATORS: [(&str, Comparison); 5] =
+    [(">=", f64::ge), ("<=", f64::le), ("==", f64::eq), (">", f64::gt), ("<", f64::lt)];
 
 impl FailIf {
     /// Returns whether `shape`, an empty report with the parts that the run will fill, contains the
@@ -47,14 +35,7 @@ impl FailIf {
         let Some(FigureValue::Known(value)) = figure(report, &self.path) else {
             return Some(format!("{}: it is unknown", self.text));
         };
-        let held = match self.operator {
-            Operator::Greater => value > self.limit,
-            Operator::GreaterOrEqual => value >= self.limit,
-            Operator::Less => value < self.limit,
-            Operator::LessOrEqual => value <= self.limit,
-            Operator::Equal => value == self.limit,
-        };
-        held.then(|| format!("{}: it is {value}", self.text))
+        (self.holds)(&value, &self.limit).then(|| format!("{}: it is {value}", self.text))
     }
 }
 
@@ -70,10 +51,10 @@ impl FromStr for FailIf {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = OPERATORS
             .iter()
-            .filter_map(|(sign, operator)| text.find(sign).map(|at| (at, *sign, *operator)));
+            .filter_map(|(sign, holds)| text.find(sign).map(|at| (at, *sign, *holds)));
         // Take the operator that comes first in the text. Of two at the same position, take the
         // longer one, which comes first in the list.
-        let (at, sign, operator) = found
+        let (at, sign, holds) = found
             .reduce(|best, next| if next.0 < best.0 { next } else { best })
             .ok_or("write FIGURE > NUMBER (or >=, <, <=, ==)")?;
         let name = text[..at].trim();
@@ -84,7 +65,7 @@ impl FromStr for FailIf {
         }
         let path = full_path(name)
             .ok_or_else(|| format!("the report has no figure `{name}`; {}", known_figures()))?;
-        Ok(FailIf { text: text.trim().to_owned(), path, operator, limit })
+        Ok(FailIf { text: text.trim().to_owned(), path, holds, limit })
     }
 }
 
