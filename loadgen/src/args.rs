@@ -217,19 +217,12 @@ impl RunArgs {
     }
 }
 
-impl ChaosArgs {
-    /// Checks rules that concern several options or the file system.
-    ///
-    /// # Errors
-    ///
-    /// A usage error, as one line.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        check_json(self.json.as_deref())
-    }
-}
-
 /// Checks the directory of `--json` before a run of minutes, not after it.
-fn check_json(path: Option<&Path>) -> Result<(), String> {
+///
+/// # Errors
+///
+/// A usage error, as one line.
+pub(crate) fn check_json(path: Option<&Path>) -> Result<(), String> {
     if let Some(dir) = path.filter(|path| path.is_dir()) {
         return Err(format!("--json: {} is a directory", dir.display()));
     }

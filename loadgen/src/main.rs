@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{ChaosArgs, Cli, Command, RunArgs};
+use args::{ChaosArgs, Cli, Command, RunArgs, check_json};
 use exit::Verdict;
 use faults::FaultPlan;
 use json_file::JsonFile;
@@ -82,7 +82,7 @@ fn measure(args: &RunArgs) -> Result<Verdict, String> {
 ///
 /// If there is no result, or it cannot be written, as one line.
 fn run_chaos(args: &ChaosArgs) -> Result<Verdict, String> {
-    args.check().unwrap_or_else(|mistake| refuse(mistake));
+    check_json(args.json.as_deref()).unwrap_or_else(|mistake| refuse(mistake));
     let scenario = chaos::find(args).unwrap_or_else(|| {
         refuse(format!("there is no such scenario; choose one of\n{}", chaos::list()))
     });

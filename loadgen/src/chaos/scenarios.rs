@@ -162,12 +162,10 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
         fault_plan: |late| {
             let furnish = (Duration::ZERO, Fault::AddObjects(OBJECTS));
             let come = (seconds(4), Fault::LateJoiners(LATE, seconds(5)));
-            let script = if late { vec![furnish, come] } else { vec![furnish] };
-            FaultPlan::new(script)
+            FaultPlan::new(if late { vec![furnish, come] } else { vec![furnish] })
         },
         judge: |r, with_late_joiners| {
             let (state, late) = (r.state.clone().unwrap_or_default(), late_joiners(r));
-            let wrong_messages = late.messages_corrupt + late.messages_misrouted;
             let slowest = if with_late_joiners { late.whole_ms.max } else { Some(0.0) };
             let figures = vec![
                 at_most("complete state, slowest late joiner, ms", slowest, 1_000.0),
@@ -176,7 +174,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
                 // Each headset of a training has a tablet beside the objects.
                 none("objects missing", missing(u64::from(OBJECTS) + r.headsets, state.objects)),
                 none("rooms that diverged", state.rooms_diverged as f64),
-                none("wrong messages at late joiners", wrong_messages as f64),
+                none("wrong messages at late joiners", wrong_messages(&late)),
             ];
             [figures, basic_figures(r, 0.1)].concat()
         },
@@ -196,22 +194,18 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
                 (Duration::ZERO, Fault::LateJoiners(CROWD, CROWD_SPAN)),
                 (CROWD_ROSTERS, Fault::CollectRosters),
             ];
-            FaultPlan {
-                script: if with_crowd { script } else { Vec::new() },
-                ..FaultPlan::default()
-            }
+            FaultPlan::new(if with_crowd { script } else { Vec::new() })
         },
         judge: |r, with_crowd| {
             let late = late_joiners(r);
             let members = if with_crowd { r.headsets + u64::from(CROWD) } else { 0 };
             let wrong = members as f64 - late.rosters_right as f64;
-            let wrong_messages = late.messages_corrupt + late.messages_misrouted;
             let missed = if with_crowd { missed_poses(&late) } else { Some(0.0) };
             let figures = vec![
                 none("late joiners without complete roster", missing(late.invited, late.whole)),
                 none("rosters not complete and equal 2 s later", wrong),
                 at_most(MISSED_POSES, missed, MISSED_BY_LATE),
-                none("wrong messages at late joiners", wrong_messages as f64),
+                none("wrong messages at late joiners", wrong_messages(&late)),
             ];
             [figures, basic_figures(r, 0.05)].concat()
         },
@@ -285,8 +279,7 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
         options: "--headsets 500 --room-size 10 --duration 5s --ramp 2s",
         fault_plan: |with_storms| {
             let storm = |at| (Duration::from_millis(at), Fault::JoinStorm(STORM_JOINS));
-            let script = if with_storms { STORMS.map(storm).to_vec() } else { Vec::new() };
-            FaultPlan::new(script)
+            FaultPlan::new(if with_storms { STORMS.map(storm).to_vec() } else { Vec::new() })
         },
         judge: |r, with_storms| {
             let storm = r.storm.clone().unwrap_or_default();
@@ -322,6 +315,11 @@ fn missing(all: u64, there: u64) -> f64 {
 /// Returns the share of the poses that the late joiner with the fewest poses missed.
 fn missed_poses(late: &LateJoinersReport) -> Option<f64> {
     late.least_pose_share.map(|share| 1.0 - share)
+}
+
+/// Returns how many messages late joiners received that were not as they were sent to them.
+fn wrong_messages(late: &LateJoinersReport) -> f64 {
+    (late.messages_corrupt + late.messages_misrouted) as f64
 }
 
 fn late_joiners(r: &Report) -> LateJoinersReport {
