@@ -33,7 +33,7 @@ use crate::report::progress::Ticker;
 use crate::report::server::ServerWatch;
 use crate::report::validity;
 use crate::report::{Report, Sessions};
-use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
+use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunProgress, RunShared, Window};
 use crate::signals::Signals;
 
 /// The time between the last join and the window, µs.
@@ -195,7 +195,10 @@ impl Run {
     fn ramp(&mut self, ramp: Duration) -> Result<(), RunError> {
         let deadline = self.now() + ramp.as_micros() as u64 + JOIN_WAIT;
         let all = u64::from(self.plan.headsets);
-        self.wait("joining", deadline, |run| run.settled() >= all);
+        let settled = |progress: &RunProgress| {
+            progress.joined.load(Relaxed) + progress.failed.load(Relaxed) >= all
+        };
+        self.wait("joining", deadline, |run| settled(&run.shared.progress));
         let joined = self.shared.progress.joined.load(Relaxed);
         self.findings.joined = joined;
         if joined == 0 && !self.interrupted() {
@@ -205,11 +208,6 @@ impl Run {
             return Err(RunError::NobodyJoined(why));
         }
         Ok(())
-    }
-
-    fn settled(&self) -> u64 {
-        let progress = &self.shared.progress;
-        progress.joined.load(Relaxed) + progress.failed.load(Relaxed)
     }
 
     /// Measures over the window.
@@ -330,7 +328,7 @@ impl Run {
         report.sessions.lost = if is_gone { lost_with_server } else { lost };
         self.ticker.end();
         if let Some(late_joiners) = self.late_joiners.take() {
-            let (late_joiners, links) = late_joiners.end(self.plan.members(0));
+            let (late_joiners, links) = late_joiners.end();
             report.late_joiners = Some(late_joiners);
             self.findings.late_unsent = links.unsent;
             self.findings.arrivals.merge(links.arrivals);

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use super::context::RunContext;
 use super::endpoints::SharedEndpoints;
 use super::late_joiner_links::{LateJoinerLinks, LinkFigures};
+use super::state_load::hand_in;
 use super::tasks::{join_all, low_priority_runtime};
 use crate::check::recompute::SenderSlots;
 use crate::check::times::Times;
@@ -112,14 +113,13 @@ impl LateJoiners {
         self.started += count;
     }
 
-    /// Waits until everybody has left, and returns the figures. `members` is the size of the room
-    /// before the first late joiner. Also returns what the links counted. Call this after the run
-    /// is finished.
-    pub(crate) fn end(self, members: u32) -> (report::LateJoinersReport, LinkFigures) {
+    /// Waits until everybody has left, and returns the figures. Also returns what the links counted.
+    /// Call this after the run is finished.
+    pub(crate) fn end(self) -> (report::LateJoinersReport, LinkFigures) {
         // A late joiner that has not left by then does not count as complete.
         self.runtime.block_on(join_all(self.tasks, LEAVE_TIME));
         self.runtime.shutdown_background();
-        let everybody = (members + self.started) as usize;
+        let everybody = (self.context.plan.members(0) + self.started) as usize;
         let rosters = self.context.rosters.figures(everybody);
         let complete = lock(&self.complete);
         // Of a thread that failed nothing is known, which counts as nothing received.
@@ -157,21 +157,17 @@ impl LateJoiner {
     async fn live(self, endpoint: Endpoint, at: u64) {
         self.context.sleep_until(at).await;
         let room = self.context.plan.room_name(0);
+        let log = &self.context.log;
         let session = match self.context.join_room(&endpoint, self.number, room).await {
             Ok(session) => session,
-            Err(error) => {
-                return self
-                    .context
-                    .log
-                    .join_failed(format!("a late joiner could not join: {error}"));
-            }
+            Err(error) => return log.join_failed(format!("a late joiner could not join: {error}")),
         };
         let senders = {
             let client = session.client().read();
             senders_of(client.roster(), self.context.plan.members(0))
         };
         if let Err(error) = self.links.add_session(&session, senders) {
-            return self.context.log.problem(error);
+            return log.problem(error);
         }
         if self.creates_objects {
             let (context, client) = (self.context.clone(), session.client().clone());
@@ -219,11 +215,7 @@ impl LateJoiner {
                 },
             }
         }
-        let (digest, objects) = {
-            let client = client.read();
-            (client.replica().digest(), client.replica().objects().len() as u64)
-        };
-        self.context.states.hand_in(source, digest, objects);
+        hand_in(&self.context, source, &client);
         session.leave().await;
     }
 }
