@@ -126,7 +126,8 @@ impl Ledger {
             received: Channel::ALL.map(|channel| vec![ReceiveState::default(); senders(channel)]),
             nearest: traffic.interest.then(|| Nearest::of(source, members)),
             near_receivers: 0,
-            unaffected: !self.plan.is_affected(self.plan.headset(source)),
+            unaffected: self.plan.faults.fault_share > 0.0
+                && !self.plan.is_affected(self.plan.headset(source)),
         };
         let entry = &mut self.rooms[room];
         for other in entry.slots.iter().flatten() {
@@ -190,15 +191,12 @@ impl Ledger {
     /// Checks and counts a message. Returns whether the message was compared with what its sender
     /// sent.
     fn check(&mut self, receiver: u32, arrival: u64, message: &Message<'_>) -> bool {
-        let Some(channel) = Channel::of(message.kind) else {
-            self.count_mismatch(Channel::Pose, arrival, Mismatch::Misrouted);
-            return false;
-        };
         let room = self.members[receiver as usize].room;
         let sender_index = self.rooms[room].slots.get(usize::from(message.peer)).copied().flatten();
-        let Some(sender_index) = sender_index.filter(|sender_index| *sender_index != receiver)
-        else {
-            self.count_mismatch(channel, arrival, Mismatch::Misrouted);
+        let sender_index = sender_index.filter(|sender_index| *sender_index != receiver);
+        let channel = Channel::of(message.kind);
+        let (Some(channel), Some(sender_index)) = (channel, sender_index) else {
+            self.count_mismatch(channel.unwrap_or(Channel::Pose), arrival, Mismatch::Misrouted);
             return false;
         };
         match self.find_sent(sender_index, channel, message) {
@@ -250,14 +248,11 @@ impl Ledger {
         if is_new {
             tally.delivered += 1;
             tally.latency.record(arrival.saturating_sub(due.scheduled));
-            let near = due.channel == Channel::Pose && receiver.is_near(number);
-            self.counts.near_poses.delivered += u64::from(near);
-            let unaffected_latency = sender_unaffected && receiver.unaffected;
-            if unaffected_latency
-                && self.plan.faults.fault_share > 0.0
-                && due.channel == Channel::Pose
-            {
-                self.counts.unaffected_latency.record(arrival.saturating_sub(due.scheduled));
+            if due.channel == Channel::Pose {
+                self.counts.near_poses.delivered += u64::from(receiver.is_near(number));
+                if sender_unaffected && receiver.unaffected {
+                    self.counts.unaffected_latency.record(arrival.saturating_sub(due.scheduled));
+                }
             }
         }
         tally.reordered += u64::from(novelty == Novelty::Reordered);
