@@ -11,7 +11,7 @@ use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
-use super::sim_network::{PathDatagram, SimNetwork};
+use super::sim_network::{SimDatagram, SimNetwork};
 use crate::check::ledger::Ledger;
 use crate::check::outcome::SocketCounts;
 use crate::check::withheld::WithheldCounts;
@@ -227,15 +227,17 @@ impl Headset {
             }
             for datagram in input.iter_mut() {
                 wire.counts.datagrams_in += 1;
-                let path = Path { remote: datagram.remote, local: None };
+                let remote = datagram.remote;
                 let arrival = Time::from_micros(datagram.received);
                 match &mut self.network {
                     Some(network) => {
                         let len = datagram.data.len();
-                        let datagram = PathDatagram { path, data: datagram.data.to_vec() };
+                        let datagram = SimDatagram { remote, data: datagram.data.to_vec() };
                         network.down.handle_input(arrival, len, datagram);
                     }
-                    None => self.handle_datagram(arrival, path, datagram.ecn, datagram.data, wire),
+                    None => {
+                        self.handle_datagram(arrival, remote, datagram.ecn, datagram.data, wire)
+                    }
                 }
             }
             if count < RECV_MESSAGES {
@@ -259,7 +261,7 @@ impl Headset {
     fn handle_datagram(
         &mut self,
         arrival: Time,
-        path: Path,
+        remote: SocketAddr,
         ecn: u8,
         data: &mut [u8],
         wire: &mut Wire,
@@ -267,6 +269,7 @@ impl Headset {
         if self.is_cut_off() {
             return;
         }
+        let path = Path { remote, local: None };
         let messages = self.link.handle_input(arrival, path, ecn, data);
         wire.record_messages(messages, self.member, arrival);
         self.record_return(arrival);
@@ -350,7 +353,7 @@ impl Headset {
             }
             _ if cut_off => {}
             (Route::Realtime(path), Some(network)) => {
-                let datagram = PathDatagram { path, data: bytes.to_vec() };
+                let datagram = SimDatagram { remote: path.remote, data: bytes.to_vec() };
                 network.up.handle_input(now, bytes.len(), datagram);
             }
             (Route::Realtime(path), None) => {
@@ -366,15 +369,15 @@ impl Headset {
             self.moved = true;
             self.change_address();
         }
-        while let Some(datagram) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
-            let PathDatagram { path, data } = datagram;
-            wire.counts.unsent +=
-                send_datagram(&mut self.socket, path.remote, &data, &mut wire.output);
+        while let Some(SimDatagram { remote, data }) =
+            self.network.as_mut().and_then(|network| network.up.poll_output(now))
+        {
+            wire.counts.unsent += send_datagram(&mut self.socket, remote, &data, &mut wire.output);
         }
-        while let Some((arrival, PathDatagram { path, mut data })) =
+        while let Some((arrival, SimDatagram { remote, mut data })) =
             self.network.as_mut().and_then(|network| network.arrived(now))
         {
-            self.handle_datagram(arrival, path, 0, &mut data, wire);
+            self.handle_datagram(arrival, remote, 0, &mut data, wire);
         }
     }
 

@@ -1,19 +1,19 @@
 //! The simulated network between a headset's realtime link and its socket.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nucleus_netsim::Pipe;
-use nucleus_protocol::link::Path;
 use nucleus_protocol::time::Time;
 
 use crate::load::payload::{Source, Stream};
 use crate::load::plan::{AddressSchedule, Plan};
 use crate::shared::RunShared;
 
-/// A datagram on the simulated network, with its path.
+/// A datagram on a simulated network, and the address that it comes from or goes to.
 #[derive(Clone)]
-pub(super) struct PathDatagram {
-    pub(super) path: Path,
+pub(super) struct SimDatagram {
+    pub(super) remote: SocketAddr,
     pub(super) data: Vec<u8>,
 }
 
@@ -58,8 +58,8 @@ impl AddressChanges {
 
 /// The simulated network between the link and the socket.
 pub(super) struct SimNetwork {
-    pub(super) up: Pipe<PathDatagram>,
-    pub(super) down: Pipe<PathDatagram>,
+    pub(super) up: Pipe<SimDatagram>,
+    pub(super) down: Pipe<SimDatagram>,
     pub(super) address_changes: AddressChanges,
 }
 
@@ -80,7 +80,7 @@ impl SimNetwork {
     }
 
     /// Returns the next datagram that has arrived by `now`, and when it arrived.
-    pub(super) fn arrived(&mut self, now: Time) -> Option<(Time, PathDatagram)> {
+    pub(super) fn arrived(&mut self, now: Time) -> Option<(Time, SimDatagram)> {
         let due = self.down.deadline().filter(|due| *due <= now)?;
         Some((due, self.down.poll_output(due)?))
     }

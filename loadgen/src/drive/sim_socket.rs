@@ -18,7 +18,7 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use super::sim_network::AddressChanges;
+use super::sim_network::{AddressChanges, SimDatagram};
 use crate::load::payload::Stream;
 use crate::load::plan::Plan;
 use crate::shared::{RunShared, lock};
@@ -28,13 +28,6 @@ const MAX_ARRIVED: usize = 1_024;
 /// The largest datagram that is read, bytes.
 const MAX_DATAGRAM: usize = 2_048;
 
-/// A datagram, and the address that it comes from or goes to.
-#[derive(Clone)]
-struct SocketDatagram {
-    remote: SocketAddr,
-    data: Vec<u8>,
-}
-
 /// The socket that quinn uses. A separate task moves the datagrams.
 pub(crate) struct SimSocket {
     shared: Arc<SimSocketShared>,
@@ -43,8 +36,8 @@ pub(crate) struct SimSocket {
 
 /// The datagrams between the socket and its task.
 struct SimSocketState {
-    up: Pipe<SocketDatagram>,
-    arrived: VecDeque<SocketDatagram>,
+    up: Pipe<SimDatagram>,
+    arrived: VecDeque<SimDatagram>,
     reader: Option<Waker>,
     closed: bool,
 }
@@ -129,7 +122,7 @@ impl AsyncUdpSocket for SimSocket {
             return Ok(());
         }
         for datagram in transmit.contents.chunks(segment) {
-            let datagram = SocketDatagram { remote: transmit.destination, data: datagram.to_vec() };
+            let datagram = SimDatagram { remote: transmit.destination, data: datagram.to_vec() };
             self.shared.state().up.handle_input(now, datagram.data.len(), datagram);
         }
         self.shared.changed.notify_one();
@@ -145,7 +138,7 @@ impl AsyncUdpSocket for SimSocket {
         let mut state = self.shared.state();
         let mut count = 0;
         for (buf, meta) in bufs.iter_mut().zip(meta) {
-            let Some(SocketDatagram { remote, data }) = state.arrived.pop_front() else { break };
+            let Some(SimDatagram { remote, data }) = state.arrived.pop_front() else { break };
             let len = data.len().min(buf.len());
             buf[..len].copy_from_slice(&data[..len]);
             *meta = RecvMeta { addr: remote, len, stride: len, ecn: None, dst_ip: None };
@@ -184,7 +177,7 @@ impl UdpPoller for AlwaysWritable {
 struct Pump {
     shared: Arc<SimSocketShared>,
     socket: UdpSocket,
-    down: Pipe<SocketDatagram>,
+    down: Pipe<SimDatagram>,
     clock: Clock,
     address_changes: AddressChanges,
 }
@@ -206,7 +199,7 @@ impl Pump {
                     if let Ok((len, from)) = received && !self.shared.in_outage() {
                         let now = self.now();
                         let datagram =
-                            SocketDatagram { remote: from, data: buffer[..len].to_vec() };
+                            SimDatagram { remote: from, data: buffer[..len].to_vec() };
                         self.down.handle_input(now, len, datagram);
                     }
                 }
