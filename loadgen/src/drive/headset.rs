@@ -127,13 +127,7 @@ impl Headset {
         let source = plan.source(start.headset);
         let path = path_of(&start.link)?;
         let network = SimNetwork::new(plan, &shared, source, now);
-        let schedule = Schedule::new(
-            source,
-            &plan.traffic,
-            plan.members(source.room),
-            plan.schedule_epoch,
-            now,
-        );
+        let schedule = Schedule::new(plan, source, now);
         Ok(Headset {
             source,
             member,

@@ -34,11 +34,11 @@ impl StateLoad {
     pub(crate) fn new(context: &RunContext, headset: u32) -> Self {
         let plan = &context.plan;
         let source = plan.source(headset);
-        let (members, now) = (plan.members(source.room), context.shared.clock.now());
+        let now = context.shared.clock.now();
         context.states.note(source, 0);
         StateLoad {
             source,
-            schedule: StateSchedule::new(source, &plan.traffic, members, plan.schedule_epoch, now),
+            schedule: StateSchedule::new(plan, source, now),
             requests: 0,
             tablet_due: plan.traffic.has(Channel::Object).then_some(now),
             pending: Vec::new(),
