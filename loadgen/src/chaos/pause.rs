@@ -55,28 +55,20 @@ const fn pause_scenario<const STOP: u64, const UNDELIVERED: u32>(
         name,
         about,
         options,
-        fault_plan: |_| pause(seconds(STOP)),
+        fault_plan: |_| {
+            FaultPlan::new(vec![
+                (PAUSE_START, Fault::PauseServer(true)),
+                (PAUSE_START + seconds(STOP), Fault::PauseServer(false)),
+            ])
+        },
         judge: |r, _| {
-            let mut figures = Vec::new();
-            if seconds(STOP) > SESSION_IDLE {
-                let not_resumed = missing_from(r, r.sessions.resumed);
-                figures.push(none(NOT_RESUMED, not_resumed));
-            }
-            let undelivered = f64::from(UNDELIVERED) / 100.0;
-            figures.extend(pause_figures(r, seconds(STOP), undelivered));
-            figures
+            let not_resumed = none(NOT_RESUMED, missing_from(r, r.sessions.resumed));
+            let not_resumed = (seconds(STOP) > SESSION_IDLE).then_some(not_resumed);
+            let figures = pause_figures(r, seconds(STOP), f64::from(UNDELIVERED) / 100.0);
+            not_resumed.into_iter().chain(figures).collect()
         },
         ratio: None,
     }
-}
-
-/// Returns the faults of a run whose server stands still for this time.
-fn pause(time: Duration) -> FaultPlan {
-    let script = vec![
-        (PAUSE_START, Fault::PauseServer(true)),
-        (PAUSE_START + time, Fault::PauseServer(false)),
-    ];
-    FaultPlan::new(script)
 }
 
 /// Returns the figures of a run whose server stood still for this time. At most the share
