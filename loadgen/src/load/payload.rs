@@ -1,13 +1,15 @@
 //! The payloads that headsets send. Every payload is a pure function of its sender and its number,
 //! so that a receiver can compute it again and compare every byte.
 
+use std::ops::RangeInclusive;
+
 use nucleus_protocol::realtime::pose::{Pose, Transform};
 use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
 
 /// Bytes of a voice payload: 20 ms of Opus at 24 kHz and 30 kbit/s.
 pub(crate) const VOICE_BYTES: usize = 75;
-/// The least and the largest length of a property's value, bytes.
-const PROPERTY_BYTES: (usize, usize) = (60, 400);
+/// The length of a property's value, bytes.
+const PROPERTY_BYTES: RangeInclusive<usize> = 60..=400;
 /// Size of the head of an event's payload, bytes: room, sender and number. Random bytes follow.
 const EVENT_HEAD: usize = 12;
 /// Seats in one row of a room. Seats and rows are 1 m apart.
@@ -89,11 +91,11 @@ impl EventKind {
         EventKind::ALL.into_iter().find(|kind| kind.channel() == channel)
     }
 
-    /// Returns the least and the largest payload, bytes.
-    fn bytes(self) -> (usize, usize) {
+    /// Returns the length of the payload, bytes.
+    fn bytes(self) -> RangeInclusive<usize> {
         match self {
-            EventKind::Notice => (60, 400),
-            EventKind::Stroke => (100, 100),
+            EventKind::Notice => 60..=400,
+            EventKind::Stroke => 100..=100,
         }
     }
 
@@ -192,16 +194,17 @@ impl Source {
         self.numbered(Stream::Property, PROPERTY_BYTES, sequence, out);
     }
 
-    /// Appends a payload: room, sender and number, followed by random bytes.
+    /// Appends a payload of this length: room, sender and number, followed by random bytes.
     fn numbered(
         self,
         stream: Stream,
-        (least, most): (usize, usize),
+        bytes: RangeInclusive<usize>,
         sequence: u32,
         out: &mut Vec<u8>,
     ) {
         let start = self.mix(stream, sequence.into());
-        let len = least + (start % (most - least + 1) as u64) as usize;
+        let lengths = (bytes.end() - bytes.start() + 1) as u64;
+        let len = bytes.start() + (start % lengths) as usize;
         let begin = out.len();
         for word in [self.room, self.sender, sequence] {
             out.extend_from_slice(&word.to_le_bytes());
@@ -305,8 +308,7 @@ mod tests {
             assert_eq!((pose.len(), voice.len()), (33, VOICE_BYTES));
             assert_eq!((payloads[2].len(), payloads[3].len()), (32, 24));
             for (kind, event) in EventKind::ALL.into_iter().zip(&payloads[4..]) {
-                let (least, most) = kind.bytes();
-                assert!((least..=most).contains(&event.len()));
+                assert!(kind.bytes().contains(&event.len()));
                 assert_eq!(
                     event_claim(event),
                     Some(EventClaim { room: 2, sender: 3, number: sequence })

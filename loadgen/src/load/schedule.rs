@@ -17,8 +17,8 @@ const SILENCE_MEAN: f64 = 3_000_000.0;
 /// The shortest and the longest time that an object is held, µs.
 const HOLD: (f64, f64) = (2_000_000.0, 5_000_000.0);
 /// The shortest and the longest time of a stroke, and of the pause after it, µs.
-const STROKE: (f64, f64) = (1_000_000.0, 3_000_000.0);
-const STROKE_PAUSE: (f64, f64) = (2_000_000.0, 6_000_000.0);
+const STROKE: TurnLength = TurnLength::Uniform(1_000_000.0, 3_000_000.0);
+const STROKE_PAUSE: TurnLength = TurnLength::Uniform(2_000_000.0, 6_000_000.0);
 
 /// How often per second a held object's position is written to the room's state. Late joiners need
 /// the position in the state; the other peers receive the movements on the realtime plane. The rate
@@ -117,9 +117,7 @@ impl EventSchedule {
     /// Creates the schedule from `start` (µs) on.
     pub(crate) fn new(source: Source, traffic: &Traffic, start: u64) -> Self {
         let poisson = |stream, per_s| Poisson::new(source.rng(stream), per_s, start);
-        let length = TurnLength::Uniform(STROKE.0, STROKE.1);
-        let pause = TurnLength::Uniform(STROKE_PAUSE.0, STROKE_PAUSE.1);
-        let turns = Turns::new(source.rng(Stream::Draw), length, pause, start);
+        let turns = Turns::new(source.rng(Stream::Draw), STROKE, STROKE_PAUSE, start);
         EventSchedule {
             notices: poisson(Stream::Pace, traffic.notices_per_s),
             strokes: Ticks::new(turns, 0, traffic.stroke_hz, start),
