@@ -12,13 +12,13 @@ use nucleus_net::{RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
+use super::context::RunContext;
 use super::headset::{bind, path_of, send_datagram};
 use super::tasks::pass_datagrams;
 use crate::check::arrivals::Arrivals;
 use crate::check::recompute::{MessageVerdict, Recomputer, SenderSlots};
 use crate::check::sequence::SequenceWindow;
 use crate::load::channel::Channel;
-use crate::load::plan::Plan;
 use crate::shared::{RunShared, Window};
 
 /// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several
@@ -104,10 +104,8 @@ impl LateJoinerLinks {
     /// # Errors
     ///
     /// If the system cannot start a thread.
-    pub(crate) fn start(
-        shared: Arc<RunShared>,
-        plan: Arc<Plan>,
-    ) -> io::Result<(Self, JoinHandle<LinkFigures>)> {
+    pub(crate) fn start(context: &RunContext) -> io::Result<(Self, JoinHandle<LinkFigures>)> {
+        let (plan, shared) = (&context.plan, context.shared.clone());
         let (commands, received) = mpsc::sync_channel(COMMAND_QUEUE);
         let thread = LinksThread {
             shared: shared.clone(),

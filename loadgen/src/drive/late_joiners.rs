@@ -64,8 +64,7 @@ impl LateJoiners {
     /// If the system cannot start a thread.
     pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
         let runtime = low_priority_runtime("late-joiners")?;
-        let (links, links_thread) =
-            LateJoinerLinks::start(context.shared.clone(), context.plan.clone())?;
+        let (links, links_thread) = LateJoinerLinks::start(&context)?;
         Ok(LateJoiners {
             runtime,
             links,

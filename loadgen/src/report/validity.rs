@@ -45,6 +45,7 @@ pub(super) fn check(
     if findings.server_end.is_none() {
         check_server_figures(report, plan, total);
     }
+    let (asked, answered) = (findings.asked, findings.answered);
     if let Some(silence) = findings.silence.filter(|_| findings.server_end.is_none()) {
         report.invalidate(format!(
             "no realtime message arrived in the last {:.1} s of the run, as if the server were gone",
@@ -52,14 +53,12 @@ pub(super) fn check(
         ));
     } else if findings.is_unanswered() && findings.server_end.is_none() {
         report.invalidate(format!(
-            "none of {} sessions had an answer at the end of the run, as if the server were gone",
-            findings.asked
+            "none of {asked} sessions had an answer at the end of the run, as if the server were gone"
         ));
-    } else if (findings.answered as f64) < MIN_OFFERED * findings.asked as f64 {
-        let (asked, answered) = (findings.asked, findings.answered);
+    } else if (answered as f64) < MIN_OFFERED * asked as f64 {
         report.invalidate(format!("only {answered} of {asked} sessions had an answer at the end"));
-    } else if findings.answered < findings.asked {
-        let (asked, silent) = (findings.asked, findings.asked - findings.answered);
+    } else if answered < asked {
+        let silent = asked - answered;
         report.notes.push(format!("{silent} of {asked} sessions had no answer at the end in time"));
     }
     if total.dead_threads > 0 {
