@@ -16,7 +16,6 @@ use crate::shared::{EVENT_WAIT, Window, lock};
 /// Counts the reliable events of all rooms, shared by all session tasks. Mutexes are good enough: a
 /// run has a few thousand events a second.
 pub(crate) struct EventLedger {
-    seed: u64,
     room_size: u32,
     /// The scheduled time of each sent event, by headset, µs.
     sent: Vec<Mutex<Vec<u64>>>,
@@ -40,7 +39,6 @@ pub(crate) struct ReceivedEvents {
 impl EventLedger {
     pub(crate) fn new(plan: &Plan) -> Self {
         EventLedger {
-            seed: plan.seed,
             room_size: plan.room_size,
             sent: (0..plan.headsets).map(|_| Mutex::default()).collect(),
             schedules: Mutex::default(),
@@ -163,10 +161,10 @@ impl EventLedger {
         let owner = received.owner;
         let peers = self.peers.get(owner.room as usize).ok_or(Mismatch::Misrouted)?;
         let peer = lock(peers).get(&event.peer).copied();
-        let claim = event_claim(&event.payload).ok_or(Mismatch::Corrupt)?;
-        let EventClaim { room, sender, number } = claim;
+        let EventClaim { room, sender, number } =
+            event_claim(&event.payload).ok_or(Mismatch::Corrupt)?;
         let kind = EventKind::of(event.channel).ok_or(Mismatch::Corrupt)?;
-        let source = Source { seed: self.seed, room, sender };
+        let source = Source { room, sender, ..owner };
         let mut payload = Vec::with_capacity(event.payload.len());
         source.event(kind, number, &mut payload);
         if payload != event.payload {
