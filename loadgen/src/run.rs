@@ -216,11 +216,11 @@ impl Run {
         let end = start + duration.as_micros() as u64;
         self.shared.open_window(Window { start, end });
         self.wait("settling", start, |_| false);
-        let own_cpu = own_cpu();
+        let cpu_before = process_cpu_seconds(None).ok();
         self.watch.begin();
         self.measure_until(start, end);
-        self.findings.own_cpu_s =
-            own_cpu.zip(self::own_cpu()).map(|(before, after)| after - before);
+        let cpu_after = process_cpu_seconds(None).ok();
+        self.findings.own_cpu_s = cpu_before.zip(cpu_after).map(|(before, after)| after - before);
         self.watch.end();
         if self.interrupted() {
             self.shared.cut_window();
@@ -381,9 +381,4 @@ impl Run {
     fn now(&self) -> u64 {
         self.shared.clock.now()
     }
-}
-
-/// Returns the CPU time that this process has used, s; `None` if the system does not tell.
-fn own_cpu() -> Option<f64> {
-    process_cpu_seconds(None).ok()
 }
