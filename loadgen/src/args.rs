@@ -190,7 +190,7 @@ impl RunArgs {
     }
 
     /// Returns the plan of a run with these options and faults that starts at `now` (µs).
-    pub(crate) fn plan(&self, fault_plan: &FaultPlan, now: u64) -> Plan {
+    pub(crate) fn plan(&self, faults: FaultPlan, now: u64) -> Plan {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
         Plan {
@@ -198,14 +198,11 @@ impl RunArgs {
             headsets: self.headsets.get(),
             room_size: self.room_size().get(),
             traffic: self.profile.traffic(self.pose_hz),
-            network: (!self.network.is_clean() || fault_plan.needs_network())
+            network: (!self.network.is_clean() || faults.needs_network())
                 .then(|| self.network.conditions.clone()),
             workers: workers.min(self.rooms()),
             schedule_epoch: now,
-            fault_share: fault_plan.fault_share,
-            realtime_blocked: fault_plan.realtime_blocked,
-            has_faults: fault_plan.breaks(),
-            late_joiners: fault_plan.late_joiners(),
+            faults,
         }
     }
 
@@ -220,19 +217,12 @@ impl RunArgs {
     }
 }
 
-impl ChaosArgs {
-    /// Checks rules that concern several options or the file system.
-    ///
-    /// # Errors
-    ///
-    /// A usage error, as one line.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        check_json(self.json.as_deref())
-    }
-}
-
 /// Checks the directory of `--json` before a run of minutes, not after it.
-fn check_json(path: Option<&Path>) -> Result<(), String> {
+///
+/// # Errors
+///
+/// A usage error, as one line.
+pub(crate) fn check_json(path: Option<&Path>) -> Result<(), String> {
     if let Some(dir) = path.filter(|path| path.is_dir()) {
         return Err(format!("--json: {} is a directory", dir.display()));
     }

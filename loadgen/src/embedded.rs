@@ -52,7 +52,7 @@ pub struct Embedded {
     child: Child,
     /// `None` if the system has no shell. The server then survives if this process is killed.
     watchdog: Option<Watchdog>,
-    data_dir: PathBuf,
+    data_dir: TemporaryDir,
     log: LogTail,
     /// The address of the session port.
     pub session: SocketAddr,
@@ -115,6 +115,30 @@ impl Drop for Watchdog {
     }
 }
 
+/// A new directory, which is removed when this is dropped.
+#[derive(Debug)]
+struct TemporaryDir(PathBuf);
+
+impl TemporaryDir {
+    fn create() -> std::io::Result<Self> {
+        let name = format!("nucleus-loadgen-{}-{:x}", std::process::id(), fastrand::u64(..));
+        let path = std::env::temp_dir().join(name);
+        let mut builder = std::fs::DirBuilder::new();
+        // Only the owner may read the directory, because it will contain a signing key.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        Ok(TemporaryDir(path))
+    }
+}
+
+impl Drop for TemporaryDir {
+    /// Removes the directory. Ignores errors: a directory that stays does no harm.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// The addresses that the server logs when it is ready.
 #[derive(Debug, PartialEq, Eq)]
 struct ReadyAddresses {
@@ -150,12 +174,9 @@ impl Embedded {
     /// If the server cannot be started, or is not ready within 20 s.
     pub fn start(shards: Option<u16>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
         let path = beside_us()?;
-        let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
-        let config = data_dir.join("nucleus.toml");
-        if let Err(error) = std::fs::write(&config, CONFIG) {
-            remove(&data_dir);
-            return Err(EmbeddedError::DataDir(error));
-        }
+        let data_dir = TemporaryDir::create().map_err(EmbeddedError::DataDir)?;
+        let config = data_dir.0.join("nucleus.toml");
+        std::fs::write(&config, CONFIG).map_err(EmbeddedError::DataDir)?;
         let mut options = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
         if let Some(shards) = shards {
             options.extend(["--shards".into(), shards.to_string()]);
@@ -165,17 +186,11 @@ impl Embedded {
         }
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let log = LogTail::default();
-        let started = spawn(&path, &data_dir, &options, [free, free], "127.0.0.1:0", &log);
-        let (child, ready) = match started {
-            Ok(started) => started,
-            Err(error) => {
-                remove(&data_dir);
-                return Err(error);
-            }
-        };
+        let ports = [free, free];
+        let (child, ready) = spawn(&path, &data_dir.0, &options, ports, "127.0.0.1:0", &log)?;
         // From here on, dropping `server` stops the process.
         let (session, realtime, http) = (free, free, String::new());
-        let watchdog = Watchdog::start(Some(child.id()), &data_dir).ok();
+        let watchdog = Watchdog::start(Some(child.id()), &data_dir.0).ok();
         let mut server =
             Embedded { path, options, child, watchdog, data_dir, log, session, realtime, http };
         let Ok(found) = ready.recv_timeout(START_TIMEOUT) else {
@@ -199,9 +214,9 @@ impl Embedded {
         let _ = self.child.wait();
         let ports = [self.session, self.realtime];
         let (path, options, http) = (&self.path, &self.options, &self.http);
-        let (child, _ready) = spawn(path, &self.data_dir, options, ports, http, &self.log)?;
+        let (child, _ready) = spawn(path, &self.data_dir.0, options, ports, http, &self.log)?;
         self.child = child;
-        self.watchdog = Watchdog::start(Some(self.child.id()), &self.data_dir).ok();
+        self.watchdog = Watchdog::start(Some(self.child.id()), &self.data_dir.0).ok();
         Ok(())
     }
 
@@ -221,7 +236,7 @@ impl Embedded {
 
     /// Returns the directory with the server's key and certificate.
     pub fn data_dir(&self) -> &Path {
-        &self.data_dir
+        &self.data_dir.0
     }
 
     /// Returns how the server ended if it has ended by itself.
@@ -230,7 +245,7 @@ impl Embedded {
         // From now on the system may give the process id to another process.
         if self.watchdog.as_ref().is_some_and(|watchdog| watchdog.server.is_some()) {
             self.watchdog = None;
-            self.watchdog = Watchdog::start(None, &self.data_dir).ok();
+            self.watchdog = Watchdog::start(None, &self.data_dir.0).ok();
         }
         Some(ServerEnd { how: how_it_ended(status), last_lines: self.log.lines() })
     }
@@ -272,7 +287,6 @@ impl Drop for Embedded {
         // The watchdog ends after the server, so that a process that is killed while it waits for
         // its server leaves no server behind.
         self.watchdog = None;
-        remove(&self.data_dir);
     }
 }
 
@@ -317,22 +331,6 @@ fn beside_us() -> Result<PathBuf, EmbeddedError> {
     let own = std::env::current_exe().unwrap_or_default();
     let path = own.with_file_name(format!("nucleus{}", std::env::consts::EXE_SUFFIX));
     if path.is_file() { Ok(path) } else { Err(EmbeddedError::Missing(path)) }
-}
-
-fn temporary_dir() -> std::io::Result<PathBuf> {
-    let name = format!("nucleus-loadgen-{}-{:x}", std::process::id(), fastrand::u64(..));
-    let path = std::env::temp_dir().join(name);
-    let mut builder = std::fs::DirBuilder::new();
-    // Only the owner may read the directory, because it will contain a signing key.
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&path)?;
-    Ok(path)
-}
-
-/// Removes the directory. Ignores errors: a directory that stays does no harm.
-fn remove(data_dir: &Path) {
-    let _ = std::fs::remove_dir_all(data_dir);
 }
 
 /// Reads the server's log to its end, so that the server never blocks on a full pipe. Sends the
@@ -384,16 +382,17 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_watchdog_does_not_watch_a_server_that_has_ended() {
-        let data_dir = temporary_dir().unwrap();
+        let data_dir = TemporaryDir::create().unwrap();
+        let path = data_dir.0.clone();
         let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
-        let watchdog = Some(Watchdog::start(Some(child.id()), &data_dir).unwrap());
+        let watchdog = Some(Watchdog::start(Some(child.id()), &path).unwrap());
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Embedded {
             path: PathBuf::new(),
             options: Vec::new(),
             child,
             watchdog,
-            data_dir: data_dir.clone(),
+            data_dir,
             log: LogTail::default(),
             session: free,
             realtime: free,
@@ -410,7 +409,7 @@ mod tests {
         let mut watchdog = server.watchdog.take().unwrap();
         drop(watchdog.process.stdin.take());
         assert!(watchdog.process.wait().unwrap().success());
-        assert!(!data_dir.exists());
+        assert!(!path.exists());
     }
 
     #[cfg(unix)]

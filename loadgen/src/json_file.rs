@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::run::RunError;
+
 /// The file to which the result is written as JSON, if there is one. From the start of the run to
 /// its end the file says that the run is not valid, so that no reader takes the file of an earlier
 /// run for the result of this one.
@@ -37,10 +39,18 @@ impl<'a> JsonFile<'a> {
         fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    /// Writes that there is no result, with the reason. If the file cannot be written, it still
-    /// says that the run has not finished.
-    pub(crate) fn write_failure(&self, reason: &str) {
-        let _ = self.write(&no_result(reason));
+    /// Returns the result of a run. If there is none, writes the reason. If the file then cannot be
+    /// written, it still says that the run has not finished.
+    ///
+    /// # Errors
+    ///
+    /// If there is no result, as one line.
+    pub(crate) fn result_of<T>(&self, run: Result<T, RunError>) -> Result<T, String> {
+        run.map_err(|error| {
+            let reason = error.to_string();
+            let _ = self.write(&no_result(&reason));
+            reason
+        })
     }
 }
 

@@ -24,96 +24,80 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{ChaosArgs, Cli, Command, RunArgs};
-use chaos::ScenarioRun;
+use args::{ChaosArgs, Cli, Command, RunArgs, check_json};
 use exit::Verdict;
 use faults::FaultPlan;
 use json_file::JsonFile;
 use report::table;
+use run::RunError;
 use signals::Signals;
 
 fn main() -> ExitCode {
     // A mistake on the command line ends the process here with code 2.
-    match Cli::parse().command {
+    let verdict = match Cli::parse().command {
         Command::Run(args) => measure(&args),
+        Command::Chaos(args) if args.list => {
+            print(std::io::stdout(), &chaos::list());
+            return ExitCode::SUCCESS;
+        }
         Command::Chaos(args) => run_chaos(&args),
+    };
+    match verdict {
+        Ok(verdict) => verdict.code().into(),
+        Err(why) => {
+            print(std::io::stderr(), &format!("loadgen: {why}\n"));
+            exit::NO_RESULT.into()
+        }
     }
 }
 
 /// Runs `loadgen run`.
-fn measure(args: &RunArgs) -> ExitCode {
-    if let Err(mistake) = args.check() {
-        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
-    }
-    let realtime_blocked = args.block_realtime > 0.0;
-    let fault_plan =
-        FaultPlan { fault_share: args.block_realtime, realtime_blocked, ..FaultPlan::default() };
-    let json = match JsonFile::begin(args.json.as_deref()) {
-        Ok(json) => json,
-        Err(error) => return could_not_run(&error),
+///
+/// # Errors
+///
+/// If there is no report, or it cannot be written, as one line.
+fn measure(args: &RunArgs) -> Result<Verdict, String> {
+    args.check().unwrap_or_else(|mistake| refuse(mistake));
+    let faults = FaultPlan {
+        fault_share: args.block_realtime,
+        realtime_blocked: args.block_realtime > 0.0,
+        ..FaultPlan::default()
     };
-    let report = match Signals::catch().map_err(run::RunError::Threads) {
-        Ok(signals) => run::run(args, fault_plan, &signals),
-        Err(error) => Err(error),
-    };
-    let report = match report {
-        Ok(report) => report,
-        Err(error) => {
-            json.write_failure(&error.to_string());
-            return could_not_run(&error.to_string());
-        }
-    };
+    let json = JsonFile::begin(args.json.as_deref())?;
+    let signals = Signals::catch().map_err(RunError::Threads);
+    let report = json.result_of(signals.and_then(|signals| run::run(args, faults, &signals)))?;
     print(std::io::stdout(), &table::Summary(&report).to_string());
-    if let Err(error) = json.write(&report) {
-        return could_not_run(&error);
-    }
+    json.write(&report)?;
     let held: Vec<_> = args.fail_if.iter().filter_map(|rule| rule.held(&report)).collect();
     for line in &held {
         print(std::io::stdout(), &format!("FAILED    {line}\n"));
     }
     let (valid, passed) = (report.valid, held.is_empty());
-    Verdict { valid, passed, allow_invalid: args.allow_invalid }.code().into()
+    Ok(Verdict { valid, passed, allow_invalid: args.allow_invalid })
 }
 
 /// Runs `loadgen chaos`.
-fn run_chaos(args: &ChaosArgs) -> ExitCode {
-    if args.list {
-        print(std::io::stdout(), &chaos::list());
-        return ExitCode::SUCCESS;
-    }
-    if let Err(mistake) = args.check() {
-        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
-    }
-    let Some(scenario) = ScenarioRun::of(args) else {
-        let mistake = format!("there is no such scenario; choose one of\n{}", chaos::list());
-        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
-    };
-    let json = match JsonFile::begin(args.json.as_deref()) {
-        Ok(json) => json,
-        Err(error) => return could_not_run(&error),
-    };
-    let signals = match Signals::catch() {
-        Ok(signals) => signals,
-        Err(error) => return could_not_run(&format!("cannot catch signals: {error}")),
-    };
-    let scenario_result = match scenario.run(&signals) {
-        Ok(scenario_result) => scenario_result,
-        Err(error) => {
-            json.write_failure(&error.to_string());
-            return could_not_run(&error.to_string());
-        }
-    };
-    if let Err(error) = json.write(&scenario_result) {
-        return could_not_run(&error);
-    }
-    print(std::io::stdout(), &scenario_result.to_string());
-    let (valid, passed) = (scenario_result.valid, scenario_result.reached);
-    Verdict { valid, passed, allow_invalid: args.allow_invalid }.code().into()
+///
+/// # Errors
+///
+/// If there is no result, or it cannot be written, as one line.
+fn run_chaos(args: &ChaosArgs) -> Result<Verdict, String> {
+    check_json(args.json.as_deref()).unwrap_or_else(|mistake| refuse(mistake));
+    let scenario = chaos::find(args).unwrap_or_else(|| {
+        refuse(format!("there is no such scenario; choose one of\n{}", chaos::list()))
+    });
+    let json = JsonFile::begin(args.json.as_deref())?;
+    let signals = Signals::catch().map_err(RunError::Threads);
+    let result = json.result_of(signals.and_then(|signals| scenario.run(args, &signals)))?;
+    json.write(&result)?;
+    print(std::io::stdout(), &result.to_string());
+    let (valid, passed) = (result.valid, result.reached);
+    Ok(Verdict { valid, passed, allow_invalid: args.allow_invalid })
 }
 
-fn could_not_run(why: &str) -> ExitCode {
-    print(std::io::stderr(), &format!("loadgen: {why}\n"));
-    ExitCode::from(exit::NO_RESULT)
+/// Ends the process with code 2 because of a mistake on the command line.
+fn refuse(mistake: String) -> ! {
+    Cli::command().error(ErrorKind::ValueValidation, mistake).exit()
 }
 
 /// Prints a text. Ignores a closed pipe.

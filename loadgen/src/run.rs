@@ -1,7 +1,8 @@
 //! One run, from the first join to the report.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,16 +23,17 @@ use crate::drive::late_joiners::LateJoiners;
 use crate::drive::server_target::{ServerTarget, TargetError};
 use crate::drive::sessions;
 use crate::drive::storms::Storms;
-use crate::drive::worker::{COMMAND_QUEUE, Worker, WorkerCommand};
+use crate::drive::tasks::join_all;
+use crate::drive::worker::Worker;
 use crate::faults::{Fault, FaultPlan};
 use crate::load::plan::Plan;
-use crate::report::Report;
 use crate::report::figures::figures;
 use crate::report::measurements::Findings;
 use crate::report::progress::Ticker;
 use crate::report::server::ServerWatch;
 use crate::report::validity;
-use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
+use crate::report::{Report, Sessions};
+use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunProgress, RunShared, Window};
 use crate::signals::Signals;
 
 /// The time between the last join and the window, µs.
@@ -58,7 +60,7 @@ pub(crate) enum RunError {
     #[error("{headsets} headsets need {needed} open files, the limit is {limit}: raise ulimit -n")]
     Files { headsets: u32, needed: u64, limit: u64 },
     #[error("cannot start threads: {0}")]
-    Threads(std::io::Error),
+    Threads(#[from] std::io::Error),
     #[error("no headset could join: {0}")]
     NobodyJoined(String),
 }
@@ -71,11 +73,11 @@ pub(crate) enum RunError {
 /// If the run cannot start, or no headset can join.
 pub(crate) fn run(
     args: &RunArgs,
-    fault_plan: FaultPlan,
+    faults: FaultPlan,
     signals: &Arc<Signals>,
 ) -> Result<Report, RunError> {
-    let plan = Arc::new(args.plan(&fault_plan, Clock::new().now()));
-    raise_file_limit(&plan, fault_plan.callers())?;
+    let plan = Arc::new(args.plan(faults, Clock::new().now()));
+    raise_file_limit(&plan)?;
     let mut embedded = None;
     let target = match &args.server.target {
         Some(host_port) => ServerTarget::given(host_port, &args.server)?,
@@ -86,16 +88,6 @@ pub(crate) fn run(
         }
     };
     let mut run = Run::start(plan, target, embedded, args.ramp, signals.clone())?;
-    if fault_plan.storms() {
-        run.storms = Some(Storms::new(run.context.clone()).map_err(RunError::Threads)?);
-    }
-    if fault_plan.callers() > 0 {
-        run.calls = Some(CallLoad::new(run.context.clone()).map_err(RunError::Threads)?);
-    }
-    if fault_plan.late_joiners() > 0 {
-        run.late_joiners = Some(LateJoiners::new(run.context.clone()).map_err(RunError::Threads)?);
-    }
-    run.script = fault_plan.script;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
     run.wait_for_late_messages();
@@ -108,8 +100,8 @@ pub(crate) fn run(
 /// # Errors
 ///
 /// If the limit is too low and cannot be raised.
-fn raise_file_limit(plan: &Plan, callers: u32) -> Result<(), RunError> {
-    let headsets = plan.headsets + plan.late_joiners + 2 * callers;
+fn raise_file_limit(plan: &Plan) -> Result<(), RunError> {
+    let headsets = plan.headsets + plan.faults.late_joiners() + 2 * plan.faults.callers();
     let needed = 2 * u64::from(headsets) + SPARE_FILES;
     // If the limit is unknown, go on: opening a socket fails if the limit is too low.
     let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
@@ -129,8 +121,6 @@ struct Run {
     ticker: Ticker,
     watch: ServerWatch,
     findings: Findings,
-    /// The faults still to come, in order, each with its time after the window's start.
-    script: Vec<(Duration, Fault)>,
     /// The storms; `None` if the script has none.
     storms: Option<Storms>,
     /// The late joiners; `None` if the script has none.
@@ -149,15 +139,15 @@ impl Run {
         ramp: Duration,
         signals: Arc<Signals>,
     ) -> Result<Self, RunError> {
-        let shared = Arc::new(RunShared::new(plan.realtime_blocked));
-        let workers = start_workers(&plan, &shared)?;
+        let shared = Arc::new(RunShared::new(plan.faults.realtime_blocked));
+        let start_worker = |number| Worker::start(number, &plan, &shared);
+        let (commands, workers) = (0..plan.workers).map(start_worker).collect::<io::Result<_>>()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads((cores / 2).clamp(1, 4))
             .thread_name("sessions")
             .enable_all()
-            .build()
-            .map_err(RunError::Threads)?;
+            .build()?;
         let watch = ServerWatch::new(target.http.clone(), target.pid);
         let context = Arc::new(RunContext {
             events: EventLedger::new(&plan),
@@ -165,8 +155,8 @@ impl Run {
             plan: plan.clone(),
             shared: shared.clone(),
             target,
-            workers: workers.commands,
-            log: SessionLog::new(),
+            workers: commands,
+            log: SessionLog::default(),
             asks_before_leave: AtomicBool::new(true),
             leave: watch::Sender::new(false),
             process_kills: watch::Sender::new(0),
@@ -174,23 +164,25 @@ impl Run {
             rosters: RosterLedger::default(),
         });
         let sessions = runtime.block_on(sessions::start(&context, ramp));
-        let ticker = Ticker::new(shared.clone());
-        let findings = Findings::default();
+        let faults = &plan.faults;
+        let storms = faults.storms().then(|| Storms::new(context.clone())).transpose()?;
+        let joins_late = faults.late_joiners() > 0;
+        let late_joiners = joins_late.then(|| LateJoiners::new(context.clone())).transpose()?;
+        let calls = (faults.callers() > 0).then(|| CallLoad::new(context.clone())).transpose()?;
         Ok(Run {
             plan,
+            ticker: Ticker::new(shared.clone()),
             shared,
             context,
             runtime,
             sessions,
-            workers: workers.handles,
+            workers,
             signals,
-            ticker,
             watch,
-            findings,
-            script: Vec::new(),
-            storms: None,
-            late_joiners: None,
-            calls: None,
+            findings: Findings::default(),
+            storms,
+            late_joiners,
+            calls,
             embedded,
         })
     }
@@ -203,23 +195,19 @@ impl Run {
     fn ramp(&mut self, ramp: Duration) -> Result<(), RunError> {
         let deadline = self.now() + ramp.as_micros() as u64 + JOIN_WAIT;
         let all = u64::from(self.plan.headsets);
-        self.wait("joining", deadline, |run| run.settled() >= all);
-        let progress = &self.shared.progress;
-        let joined = progress.joined.load(Relaxed);
-        self.findings.attempted = all;
+        let settled = |progress: &RunProgress| {
+            progress.joined.load(Relaxed) + progress.failed.load(Relaxed) >= all
+        };
+        self.wait("joining", deadline, |run| settled(&run.shared.progress));
+        let joined = self.shared.progress.joined.load(Relaxed);
         self.findings.joined = joined;
         if joined == 0 && !self.interrupted() {
-            let problems = self.context.log.problems();
+            let problems = self.context.log.figures().problems;
             let most_frequent = problems.into_iter().max_by_key(|(_, count)| *count);
             let why = most_frequent.map_or_else(|| "no answer in time".into(), |(text, _)| text);
             return Err(RunError::NobodyJoined(why));
         }
         Ok(())
-    }
-
-    fn settled(&self) -> u64 {
-        let progress = &self.shared.progress;
-        progress.joined.load(Relaxed) + progress.failed.load(Relaxed)
     }
 
     /// Measures over the window.
@@ -228,11 +216,11 @@ impl Run {
         let end = start + duration.as_micros() as u64;
         self.shared.open_window(Window { start, end });
         self.wait("settling", start, |_| false);
-        let own_cpu = own_cpu();
+        let cpu_before = process_cpu_seconds(None).ok();
         self.watch.begin();
         self.measure_until(start, end);
-        self.findings.own_cpu_s =
-            own_cpu.zip(self::own_cpu()).map(|(before, after)| after - before);
+        let cpu_after = process_cpu_seconds(None).ok();
+        self.findings.own_cpu_s = cpu_before.zip(cpu_after).map(|(before, after)| after - before);
         self.watch.end();
         if self.interrupted() {
             self.shared.cut_window();
@@ -243,7 +231,7 @@ impl Run {
 
     /// Waits from `start` to `end` (µs) and causes the faults of the script.
     fn measure_until(&mut self, start: u64, end: u64) {
-        for (after, fault) in std::mem::take(&mut self.script) {
+        for (after, fault) in self.plan.clone().faults.script.iter().copied() {
             self.wait("measuring", start + after.as_micros() as u64, |_| false);
             if self.interrupted() {
                 return;
@@ -254,47 +242,46 @@ impl Run {
     }
 
     fn start_fault(&mut self, fault: Fault) {
-        let (storms, late_joiners) = (self.storms.as_mut(), self.late_joiners.as_mut());
+        let (storms, late_joiners) = (self.storms.iter_mut(), self.late_joiners.iter_mut());
+        let calls = self.calls.iter_mut();
         match fault {
-            Fault::JoinStorm(joins) => {
-                return storms.into_iter().for_each(|s| s.start(joins));
+            Fault::JoinStorm(joins) => storms.for_each(|storms| storms.start(joins)),
+            Fault::AddObjects(objects) => late_joiners.for_each(|late| late.add_objects(objects)),
+            Fault::LateJoiners(count, span) => late_joiners.for_each(|late| late.add(count, span)),
+            Fault::Match(count) => calls.for_each(|calls| calls.match_up(count)),
+            Fault::Calls(pairs) => calls.for_each(|calls| calls.call(pairs)),
+            Fault::CollectRosters => self.context.roster_requests.send_modify(|count| *count += 1),
+            Fault::RestartServer => self.restart_server(),
+            Fault::PauseServer(on) => {
+                if let Some(Err(error)) = self.embedded.as_ref().map(|server| server.pause(on)) {
+                    let failure = format!("cannot pause the server: {error}");
+                    self.findings.fault_failed = Some(failure);
+                }
+                self.shared.faults.apply(self.now(), fault);
             }
-            Fault::AddObjects(objects) => {
-                return late_joiners.into_iter().for_each(|late| late.add_objects(objects));
-            }
-            Fault::LateJoiners(count, span) => {
-                return late_joiners.into_iter().for_each(|late| late.add(count, span));
-            }
-            Fault::Match(count) => return self.calls.iter_mut().for_each(|m| m.match_up(count)),
-            Fault::Calls(pairs) => return self.calls.iter_mut().for_each(|m| m.call(pairs)),
-            Fault::CollectRosters => {
-                return self.context.roster_requests.send_modify(|count| *count += 1);
-            }
-            _ => {}
-        }
-        if let (Fault::PauseServer(on), Some(server)) = (fault, &self.embedded)
-            && let Err(error) = server.pause(on)
-        {
-            self.findings.fault_failed = Some(format!("cannot pause the server: {error}"));
-        }
-        if fault != Fault::RestartServer {
-            self.shared.faults.apply(self.now(), fault);
-        }
-        if fault == Fault::Outage(true) {
-            self.context.process_kills.send_replace(self.shared.faults.outages.load(Relaxed));
-        }
-        if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded) {
-            let killed = self.shared.clock.now();
-            match server.restart() {
-                Ok(()) => self.watch.follow(server.pid()),
-                Err(error) => {
-                    let how = error.to_string();
-                    self.findings.server_end = Some(ServerEnd { how, last_lines: Vec::new() });
+            Fault::Outage(starts) => {
+                self.shared.faults.apply(self.now(), fault);
+                if starts {
+                    self.context.process_kills.send_modify(|count| *count += 1);
                 }
             }
-            // The fault ends with the kill: from that moment the clients wait for a server.
-            self.shared.faults.apply(killed, fault);
+            Fault::BlockRealtime(_) | Fault::Move => self.shared.faults.apply(self.now(), fault),
         }
+    }
+
+    /// Kills the server that this run started, and starts it again.
+    fn restart_server(&mut self) {
+        let Some(server) = &mut self.embedded else { return };
+        let killed = self.shared.clock.now();
+        match server.restart() {
+            Ok(()) => self.watch.follow(server.pid()),
+            Err(error) => {
+                let how = error.to_string();
+                self.findings.server_end = Some(ServerEnd { how, last_lines: Vec::new() });
+            }
+        }
+        // The fault ends with the kill: from that moment the clients wait for a server.
+        self.shared.faults.apply(killed, Fault::RestartServer);
     }
 
     /// Waits for messages that are still on their way: 1 s for realtime messages, up to 10 s for
@@ -310,59 +297,58 @@ impl Run {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
         self.look_at_server();
-        let last = outcomes.iter().filter_map(|outcome| Some(outcome.as_ref().ok()?.arrivals.last));
+        let last = outcomes.iter().flatten().map(|outcome| outcome.messages.arrivals.last).max();
         let window = self.shared.window();
-        self.findings.silence = validity::silence(&self.plan, window, last.max().unwrap_or(0));
+        self.findings.silence = validity::silence(&self.plan, window, last.unwrap_or(0));
         let progress = &self.shared.progress;
         // Count the lost sessions before the headsets leave.
         let lost_with = |server_has_ended| progress.lost_sessions(server_has_ended);
         let (lost_with_server, lost) = (lost_with(true), lost_with(false));
-        self.findings.resumed = progress.resumed.load(Relaxed);
-        self.findings.rejoined = progress.rejoined.load(Relaxed);
-        self.findings.events = Some(self.context.events.tally());
+        let sessions = Sessions {
+            resumed: progress.resumed.load(Relaxed),
+            rejoined: progress.rejoined.load(Relaxed),
+            ..Sessions::default()
+        };
+        self.findings.events = self.context.events.tally();
         self.findings.scheduled_events = self.context.events.scheduled(window);
         self.findings.arrivals.merge(self.context.events.arrivals());
-        self.findings.storms = self.storms.take().map(Storms::end);
-        self.context.asks_before_leave.store(!self.interrupted(), Relaxed);
-        self.context.leave.send_replace(true);
-        let sessions = std::mem::take(&mut self.sessions);
-        self.runtime.block_on(async {
-            let deadline = tokio::time::Instant::now() + LEAVE_TIME;
-            for session in sessions {
-                // A task that failed has logged its problem. A task that hangs is aborted later.
-                let _ = tokio::time::timeout_at(deadline, session).await;
-            }
-        });
-        self.look_at_server();
-        self.findings.asked = self.shared.progress.asked.load(Relaxed);
-        self.findings.answered = self.shared.progress.answered.load(Relaxed);
-        self.findings.overflow = self.shared.progress.overflow.load(Relaxed);
+        let mut report = Report {
+            profile: args.profile.name(),
+            network: args.network.name.clone(),
+            sessions,
+            storm: self.storms.take().map(Storms::end),
+            ..Report::of(&self.plan.traffic)
+        };
+        self.leave();
+        let progress = &self.shared.progress;
+        self.findings.asked = progress.asked.load(Relaxed);
+        self.findings.answered = progress.answered.load(Relaxed);
+        self.findings.overflow = progress.overflow.load(Relaxed);
         let is_gone = self.findings.server_is_gone();
-        self.findings.lost_sessions = if is_gone { lost_with_server } else { lost };
+        report.sessions.lost = if is_gone { lost_with_server } else { lost };
         self.ticker.end();
-        let members = self.plan.members(0);
         if let Some(late_joiners) = self.late_joiners.take() {
-            let (report, links) = late_joiners.end(members);
-            self.findings.late_joiners = Some(report);
+            let (late_joiners, links) = late_joiners.end();
+            report.late_joiners = Some(late_joiners);
             self.findings.late_unsent = links.unsent;
             self.findings.arrivals.merge(links.arrivals);
         }
-        self.findings.calls = self.calls.take().map(CallLoad::end);
-        self.findings.state = self.context.states.figures();
-        self.findings.joins = Some(self.context.log.joins());
-        self.findings.rejoins = Some(self.context.log.rejoins());
-        self.findings.rosters = self.context.log.rosters();
-        self.findings.problems = self.context.log.problems();
-        self.findings.join_errors = self.context.log.join_errors();
+        report.calls = self.calls.take().map(CallLoad::end);
+        report.state = report.state.map(|_| self.context.states.figures());
+        self.findings.sessions = self.context.log.figures();
         self.findings.interrupted = self.signals.first();
-        let report = Report {
-            profile: args.profile.name().into(),
-            network: args.network.name.clone(),
-            ..Report::of(&self.plan.traffic)
-        };
         let report = figures(report, &self.plan, self.findings, outcomes, self.watch);
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         report
+    }
+
+    /// Lets all headsets leave, and waits for them.
+    fn leave(&mut self) {
+        self.context.asks_before_leave.store(!self.interrupted(), Relaxed);
+        self.context.leave.send_replace(true);
+        let sessions = std::mem::take(&mut self.sessions);
+        self.runtime.block_on(join_all(sessions, LEAVE_TIME));
+        self.look_at_server();
     }
 
     /// Waits until `deadline` (µs), until `done`, until a signal, or until the server's end.
@@ -395,29 +381,4 @@ impl Run {
     fn now(&self) -> u64 {
         self.shared.clock.now()
     }
-}
-
-/// The realtime threads.
-struct Workers {
-    commands: Vec<mpsc::SyncSender<WorkerCommand>>,
-    handles: Vec<JoinHandle<WorkerOutcome>>,
-}
-
-fn start_workers(plan: &Arc<Plan>, shared: &Arc<RunShared>) -> Result<Workers, RunError> {
-    let (mut senders, mut handles) = (Vec::new(), Vec::new());
-    for number in 0..plan.workers {
-        let (sender, commands) = mpsc::sync_channel(COMMAND_QUEUE);
-        let (plan, shared) = (plan.clone(), shared.clone());
-        let name = format!("realtime-{number}");
-        let work = move || Worker::new(plan, shared, commands).run();
-        let handle = std::thread::Builder::new().name(name).spawn(work);
-        senders.push(sender);
-        handles.push(handle.map_err(RunError::Threads)?);
-    }
-    Ok(Workers { commands: senders, handles })
-}
-
-/// Returns the CPU time that this process has used, s; `None` if the system does not tell.
-fn own_cpu() -> Option<f64> {
-    process_cpu_seconds(None).ok()
 }

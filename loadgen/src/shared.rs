@@ -63,7 +63,6 @@ pub(crate) struct RunProgress {
     pub(crate) answered: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) delivered: AtomicU64,
-    pub(crate) events_delivered: AtomicU64,
 }
 
 impl RunProgress {

@@ -9,6 +9,9 @@ use std::io::Write;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::exit;
 
 /// How long the last line before the end may take, if nobody reads stderr.
@@ -28,18 +31,14 @@ impl Signals {
     /// If the system cannot start the thread, or the signals cannot be caught.
     pub(crate) fn catch() -> std::io::Result<Arc<Self>> {
         let signals = Arc::new(Signals::default());
-        let (caught, ready) = mpsc::channel();
-        let of_thread = signals.clone();
-        let work = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime {
-                Ok(runtime) => runtime.block_on(of_thread.run(caught)),
-                // The other end waits for one message.
-                Err(error) => drop(caught.send(Err(error))),
-            }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let streams = {
+            let _in_runtime = runtime.enter();
+            streams()?
         };
+        let of_thread = signals.clone();
+        let work = move || runtime.block_on(of_thread.run(streams));
         std::thread::Builder::new().name("signals".into()).spawn(work)?;
-        ready.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::BrokenPipe.into()))?;
         Ok(signals)
     }
 
@@ -49,21 +48,7 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    async fn run(&self, caught: mpsc::Sender<std::io::Result<()>>) {
-        use tokio::signal::unix::{SignalKind, signal};
-        let streams = || -> std::io::Result<_> {
-            let hangup = if hangup_is_ignored() { None } else { Some(SignalKind::hangup()) };
-            Ok((
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-                hangup.map(signal).transpose()?,
-            ))
-        };
-        let (mut interrupt, mut terminate, mut hangup) = match streams() {
-            Ok(streams) => streams,
-            Err(error) => return drop(caught.send(Err(error))),
-        };
-        let _ = caught.send(Ok(()));
+    async fn run(&self, (mut interrupt, mut terminate, mut hangup): SignalStreams) {
         loop {
             let name = tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
@@ -75,8 +60,7 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    async fn run(&self, caught: mpsc::Sender<std::io::Result<()>>) {
-        let _ = caught.send(Ok(()));
+    async fn run(&self, (): ()) {
         while tokio::signal::ctrl_c().await.is_ok() {
             self.record("Ctrl-C");
         }
@@ -95,6 +79,27 @@ impl Signals {
     }
 }
 
+/// The streams of SIGINT, of SIGTERM and, if this program does not ignore it, of SIGHUP.
+#[cfg(unix)]
+type SignalStreams = (Signal, Signal, Option<Signal>);
+
+/// Begins to catch signals on the current runtime.
+///
+/// # Errors
+///
+/// If the signals cannot be caught.
+#[cfg(unix)]
+fn streams() -> std::io::Result<SignalStreams> {
+    let hangup = (!hangup_is_ignored()).then(SignalKind::hangup);
+    let hangup = hangup.map(signal).transpose()?;
+    Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hangup))
+}
+
+#[cfg(not(unix))]
+fn streams() -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Writes a line to stderr on a thread of its own, because stderr may be a pipe that nobody reads.
 /// Returns where the end of the write is reported.
 fn tell(line: String) -> mpsc::Receiver<()> {
@@ -109,7 +114,7 @@ fn tell(line: String) -> mpsc::Receiver<()> {
 
 /// Waits for the next signal of a stream; for ever if there is no stream.
 #[cfg(unix)]
-async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
         None => std::future::pending().await,

@@ -35,6 +35,11 @@ fn at_most(name: &'static str, figure: impl Into<Option<f64>>, limit: f64) -> Fi
     Figure { name, figure, limit, reached: figure.is_some_and(|figure| figure <= limit) }
 }
 
+/// Returns a figure that must be 0.
+fn none(name: &'static str, figure: impl Into<Option<f64>>) -> Figure {
+    at_most(name, figure, 0.0)
+}
+
 /// The result of a scenario.
 #[derive(Debug, Serialize)]
 pub(crate) struct ScenarioResult {
@@ -56,33 +61,30 @@ pub(crate) fn list() -> String {
     SCENARIOS.iter().map(|s| format!("{:<17} {}\n", s.name, s.about)).collect()
 }
 
-/// A scenario and the options with which it runs.
-pub(crate) struct ScenarioRun<'a> {
-    scenario: &'static Scenario,
-    args: &'a ChaosArgs,
+/// Returns the scenario that the command line names; `None` if there is none of that name.
+pub(crate) fn find(args: &ChaosArgs) -> Option<&'static Scenario> {
+    let name = args.name.as_deref()?;
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
 
-impl<'a> ScenarioRun<'a> {
-    /// Returns the scenario that the command line names; `None` if there is none of that name.
-    pub(crate) fn of(args: &'a ChaosArgs) -> Option<Self> {
-        let name = args.name.as_deref()?;
-        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name)?;
-        Some(ScenarioRun { scenario, args })
-    }
-
-    /// Runs the scenario.
+impl Scenario {
+    /// Runs the scenario with these options.
     ///
     /// # Errors
     ///
     /// If the first run could not take place.
-    pub(crate) fn run(&self, signals: &Arc<Signals>) -> Result<ScenarioResult, RunError> {
-        let (scenario, run_args) = (self.scenario, run_args(self.scenario, self.args));
-        let run = |faulty| run(&run_args, (scenario.fault_plan)(faulty), signals);
-        if let Some(ratio) = &scenario.ratio {
-            return run_rounds(scenario, ratio, || signals.first(), run);
+    pub(crate) fn run(
+        &self,
+        args: &ChaosArgs,
+        signals: &Arc<Signals>,
+    ) -> Result<ScenarioResult, RunError> {
+        let run_args = run_args(self, args);
+        let run = |faulty| run(&run_args, (self.fault_plan)(faulty), signals);
+        if let Some(ratio) = &self.ratio {
+            return run_rounds(self, ratio, || signals.first(), run);
         }
         let report = run(true)?;
-        Ok(ScenarioResult::new(scenario, (scenario.judge)(&report, true), vec![report], None))
+        Ok(ScenarioResult::new(self, (self.judge)(&report, true), vec![report], None))
     }
 }
 
@@ -190,7 +192,7 @@ impl ScenarioResult {
 fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
     let seed = args.seed.to_string();
     let line = ["loadgen", "run", "--embedded", "--seed", &seed].into_iter();
-    let mut run = match Cli::parse_from(line.chain(scenario.run.iter().copied())).command {
+    let mut run = match Cli::parse_from(line.chain(scenario.options.split_whitespace())).command {
         Command::Run(run) => *run,
         Command::Chaos(_) => unreachable!("the command line says `run`"),
     };

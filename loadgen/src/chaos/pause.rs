@@ -5,9 +5,9 @@ use std::time::Duration;
 use nucleus_protocol::limits::CAPTURE_AGE;
 
 use super::scenario::{
-    NOT_RESUMED, ROSTERS, Scenario, basic_figures, missing_from, not_back, seconds,
+    NOT_RESUMED, ROSTERS, Scenario, basic_figures, missing_from, not_back, recovery, seconds,
 };
-use super::{Figure, at_most};
+use super::{Figure, at_most, none};
 use crate::faults::{Fault, FaultPlan};
 use crate::report::Report;
 
@@ -27,21 +27,21 @@ const PAUSE_RTT: f64 = 50.0;
 pub(super) const PAUSE_3: Scenario = pause_scenario::<3, 40>(
     "pause-3",
     "the server's process is stopped for 3 s, then continued",
-    &["--headsets", "100", "--room-size", "10", "--duration", "20s"],
+    "--headsets 100 --room-size 10 --duration 20s",
 );
 
 /// The scenario with a stop of 12 s.
 pub(super) const PAUSE_12: Scenario = pause_scenario::<12, 55>(
     "pause-12",
     "the server's process is stopped for 12 s, then continued",
-    &["--headsets", "100", "--room-size", "10", "--duration", "30s"],
+    "--headsets 100 --room-size 10 --duration 30s",
 );
 
 /// The scenario with a stop of 40 s.
 pub(super) const PAUSE_40: Scenario = pause_scenario::<40, 70>(
     "pause-40",
     "the server's process is stopped for 40 s, then continued, after QUIC's idle timeout",
-    &["--headsets", "100", "--room-size", "10", "--duration", "65s"],
+    "--headsets 100 --room-size 10 --duration 65s",
 );
 
 /// Returns the scenario with a stop of `STOP` seconds, in which at most `UNDELIVERED` percent of the
@@ -49,59 +49,50 @@ pub(super) const PAUSE_40: Scenario = pause_scenario::<40, 70>(
 const fn pause_scenario<const STOP: u64, const UNDELIVERED: u32>(
     name: &'static str,
     about: &'static str,
-    run: &'static [&'static str],
+    options: &'static str,
 ) -> Scenario {
     Scenario {
         name,
         about,
-        run,
-        fault_plan: |_| pause(seconds(STOP)),
+        options,
+        fault_plan: |_| {
+            FaultPlan::new(vec![
+                (PAUSE_START, Fault::PauseServer(true)),
+                (PAUSE_START + seconds(STOP), Fault::PauseServer(false)),
+            ])
+        },
         judge: |r, _| {
-            let mut figures = Vec::new();
-            if seconds(STOP) > SESSION_IDLE {
-                let not_resumed = missing_from(r, r.sessions.resumed);
-                figures.push(at_most(NOT_RESUMED, not_resumed, 0.0));
-            }
-            let undelivered = f64::from(UNDELIVERED) / 100.0;
-            figures.extend(pause_figures(r, seconds(STOP), undelivered));
-            figures
+            let not_resumed = none(NOT_RESUMED, missing_from(r, r.sessions.resumed));
+            let not_resumed = (seconds(STOP) > SESSION_IDLE).then_some(not_resumed);
+            let figures = pause_figures(r, seconds(STOP), f64::from(UNDELIVERED) / 100.0);
+            not_resumed.into_iter().chain(figures).collect()
         },
         ratio: None,
     }
-}
-
-/// Returns the faults of a run whose server stands still for this time.
-fn pause(time: Duration) -> FaultPlan {
-    let script = vec![
-        (PAUSE_START, Fault::PauseServer(true)),
-        (PAUSE_START + time, Fault::PauseServer(false)),
-    ];
-    FaultPlan { script, ..FaultPlan::default() }
 }
 
 /// Returns the figures of a run whose server stood still for this time. At most the share
 /// `undelivered` of the poses and of the voice is not delivered: those of the stop, and of 3 to 5 s
 /// after it.
 fn pause_figures(r: &Report, time: Duration, undelivered: f64) -> Vec<Figure> {
-    let recovery = r.recovery.clone().unwrap_or_default();
+    let recovery = recovery(r);
     let (pose, voice) = (&r.channels.pose.channel, &r.channels.voice);
     let stopped = time.as_millis() as f64;
     let oldest = f64::from(CAPTURE_AGE) + PAUSE_RELAY;
     let too_old = pose.late + voice.late;
     // Without this figure, a server that did not stop would pass.
     let not_stopped = r.channels.pose.gap_max_ms.map(|gap| stopped - gap);
-    let mut figures = vec![
+    let figures = vec![
         at_most("stop that no headset noticed, ms", not_stopped, PAUSE_UNSEEN),
         at_most("oldest pose handed over, ms", pose.latency_ms.max, oldest),
         at_most("oldest voice handed over, ms", voice.latency_ms.max, oldest),
         // The ledger keeps the client's rule, and hands none of these over.
-        at_most("poses and voice that arrived too old", too_old as f64, 0.0),
+        none("poses and voice that arrived too old", too_old as f64),
         at_most("largest RTT 5 s later, ms", recovery.round_trip_ms.max, PAUSE_RTT),
-        at_most("headsets without an RTT", missing_from(r, recovery.round_trips), 0.0),
-        at_most("headsets not back on 5056", not_back(r), 0.0),
-        at_most("joined again as another peer", r.sessions.rejoined as f64, 0.0),
-        at_most(ROSTERS, missing_from(r, recovery.rosters_right), 0.0),
+        none("headsets without an RTT", missing_from(r, recovery.round_trips)),
+        none("headsets not back on 5056", not_back(r)),
+        none("joined again as another peer", r.sessions.rejoined as f64),
+        none(ROSTERS, missing_from(r, recovery.rosters_right)),
     ];
-    figures.extend(basic_figures(r, undelivered));
-    figures
+    [figures, basic_figures(r, undelivered)].concat()
 }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Figure, at_most};
+use super::{Figure, at_most, none};
 use crate::faults::FaultPlan;
-use crate::report::channels::{ChannelReport, Channels, Latency};
+use crate::report::channels::{ChannelReport, Channels};
 use crate::report::{Recovery, Report};
 
 /// A scenario.
-pub(super) struct Scenario {
+pub(crate) struct Scenario {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     /// The options of the scenario's run, as on the command line of `loadgen run`.
-    pub(super) run: &'static [&'static str],
+    pub(super) options: &'static str,
     /// Returns the faults of a run. A comparison also needs runs without the fault; in these,
     /// `faulty` is false.
     pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,
@@ -55,9 +55,9 @@ pub(super) fn missing_from(r: &Report, count: u64) -> f64 {
 /// Returns the shares of the expected poses and of the expected voice that were not delivered.
 /// Without these figures, a run in which hardly anything arrives would have no late, wrong or
 /// doubled message, and pass. Every scenario's profile has both.
-pub(super) fn not_delivered(r: &Report, limit: f64) -> [Figure; 2] {
+pub(super) fn not_delivered(r: &Report, limit: f64) -> Vec<Figure> {
     let missing = |channel: &ChannelReport| channel.delivered_share.map(|share| 1.0 - share);
-    [
+    vec![
         at_most("poses not delivered, share", missing(&r.channels.pose.channel), limit),
         at_most("voice not delivered, share", missing(&r.channels.voice), limit),
     ]
@@ -70,27 +70,25 @@ pub(super) fn basic_figures(r: &Report, undelivered: f64) -> Vec<Figure> {
     let Channels { pose, voice, event, object, pointer } = &r.channels;
     let wrong = |channel: &ChannelReport| channel.duplicated + channel.misrouted + channel.corrupt;
     let realtime = [&pose.channel, voice].into_iter().chain(object).chain(pointer);
-    let mut figures = not_delivered(r, undelivered).to_vec();
-    figures.extend([
-        at_most("joins failed", r.joins.failed as f64, 0.0),
-        at_most("sessions lost", r.sessions.lost as f64, 0.0),
-        at_most("events lost", event.lost as f64, 0.0),
-        at_most("events out of order or twice", (event.reordered + event.duplicated) as f64, 0.0),
-        at_most(
+    let figures = vec![
+        none("joins failed", r.joins.failed as f64),
+        none("sessions lost", r.sessions.lost as f64),
+        none("events lost", event.lost as f64),
+        none("events out of order or twice", (event.reordered + event.duplicated) as f64),
+        none(
             "realtime messages twice, misrouted or corrupt",
             realtime.map(wrong).sum::<u64>() as f64,
-            0.0,
         ),
-    ]);
-    figures
+    ];
+    [not_delivered(r, undelivered), figures].concat()
 }
 
-/// Returns the times from the fault's end until headsets used the realtime port again.
-pub(super) fn back(r: &Report) -> Latency {
-    r.recovery.clone().map(|Recovery { back_ms, .. }| back_ms).unwrap_or_default()
+/// Returns the recovery from the faults of a run.
+pub(super) fn recovery(r: &Report) -> Recovery {
+    r.recovery.clone().unwrap_or_default()
 }
 
 /// Returns how many headsets have not used the realtime port since the fault ended.
 pub(super) fn not_back(r: &Report) -> f64 {
-    missing_from(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
+    missing_from(r, recovery(r).back)
 }

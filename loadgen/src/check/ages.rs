@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use hdrhistogram::Histogram;
-
-use super::times;
+use super::times::Times;
 
 /// Time between two samples of the age of one pair, µs. It is no multiple of the time between two
 /// messages at any usual rate, so that a pair is not sampled at the same point of every message.
@@ -17,8 +15,8 @@ const SAMPLE_INTERVAL: u64 = 97_000;
 /// both have been in the room. Each pair is sampled every 97 ms from the moment at which
 /// both are in the room, and only within the window. A message that does not arrive leaves the age
 /// growing, whoever withheld or lost it: unlike a latency, an age is no better if less is delivered.
-#[derive(Clone, Debug)]
-pub(crate) struct Ages(Histogram<u64>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ages(Times);
 
 /// A receiver and a sender.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +36,6 @@ impl Pair {
 }
 
 impl Ages {
-    pub(super) fn new() -> Self {
-        Ages(times::histogram())
-    }
-
     /// Records the ages of a pair from `span.start` to `span.end` (µs), during which the newest
     /// message was one that was due at `due` (µs); `None` if there was no message yet.
     pub(super) fn record(&mut self, pair: Pair, span: Range<u64>, due: Option<u64>) {
@@ -53,19 +47,18 @@ impl Ages {
         }
         let mut sample = phase + start.saturating_sub(phase).next_multiple_of(SAMPLE_INTERVAL);
         while sample < span.end {
-            self.0.saturating_record(sample.saturating_sub(due));
+            self.0.record(sample.saturating_sub(due));
             sample += SAMPLE_INTERVAL;
         }
     }
 
     /// Adds the samples of another thread.
     pub(crate) fn merge(&mut self, other: &Ages) {
-        // Both histograms have the same bounds, so this cannot fail.
-        let _ = self.0.add(&other.0);
+        self.0.merge(&other.0);
     }
 
     /// Returns the samples, µs.
-    pub(crate) fn samples(&self) -> &Histogram<u64> {
+    pub(crate) fn samples(&self) -> &Times {
         &self.0
     }
 }
@@ -78,11 +71,11 @@ mod tests {
 
     #[test]
     fn samples_are_evenly_spread_however_the_time_is_divided() {
-        let mut whole = Ages::new();
+        let mut whole = Ages::default();
         whole.record(PAIR, 0..20_000_000, Some(1_000_000));
         let count = whole.samples().len();
         assert!((195..=196).contains(&count), "one each 97 ms of the 19 s together: {count}");
-        let mut divided = Ages::new();
+        let mut divided = Ages::default();
         for start in (0..20_000_000).step_by(33_333) {
             let end = (start + 33_333).min(20_000_000);
             divided.record(PAIR, start..end, Some(1_000_000));
@@ -92,7 +85,7 @@ mod tests {
 
     #[test]
     fn before_the_first_message_the_age_counts_from_the_meeting() {
-        let mut ages = Ages::new();
+        let mut ages = Ages::default();
         ages.record(PAIR, 2_000_000..4_000_000, None);
         let samples = ages.samples();
         assert!((20..=21).contains(&samples.len()));
@@ -103,7 +96,7 @@ mod tests {
 
     #[test]
     fn before_the_window_nothing_is_sampled() {
-        let mut ages = Ages::new();
+        let mut ages = Ages::default();
         let far = Range { start: u64::MAX, end: 5_000_000 };
         for span in [far, 5_000_000..5_000_000, 0..PAIR.together] {
             ages.record(PAIR, span, Some(1));

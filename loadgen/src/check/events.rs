@@ -16,7 +16,6 @@ use crate::shared::{EVENT_WAIT, Window, lock};
 /// Counts the reliable events of all rooms, shared by all session tasks. Mutexes are good enough: a
 /// run has a few thousand events a second.
 pub(crate) struct EventLedger {
-    seed: u64,
     room_size: u32,
     /// The scheduled time of each sent event, by headset, µs.
     sent: Vec<Mutex<Vec<u64>>>,
@@ -40,12 +39,11 @@ pub(crate) struct ReceivedEvents {
 impl EventLedger {
     pub(crate) fn new(plan: &Plan) -> Self {
         EventLedger {
-            seed: plan.seed,
             room_size: plan.room_size,
             sent: (0..plan.headsets).map(|_| Mutex::default()).collect(),
             schedules: Mutex::default(),
             peers: (0..plan.rooms()).map(|_| Mutex::default()).collect(),
-            tally: Mutex::new(Tally::new()),
+            tally: Mutex::default(),
             arrivals: Mutex::default(),
         }
     }
@@ -88,49 +86,49 @@ impl EventLedger {
         }
     }
 
-    /// Checks and counts an event that arrived at `now` (µs). Returns whether the event counts as
-    /// delivered.
+    /// Checks and counts an event that arrived at `now` (µs).
     pub(crate) fn record_received(
         &self,
         received: &mut ReceivedEvents,
         now: u64,
         window: Window,
         event: &EventDown,
-    ) -> bool {
+    ) {
         let counts_now = (window.start..window.end.saturating_add(EVENT_WAIT)).contains(&now);
         if counts_now {
             let can_be_compared = event_claim(&event.payload).is_some();
             lock(&self.arrivals).count(can_be_compared);
         }
-        let SentEvent { number, scheduled, sender } = match self.check(received, event) {
-            Ok(sent) => sent,
-            Err(mismatch) => {
-                if counts_now {
-                    let mut tally = lock(&self.tally);
-                    match mismatch {
-                        Mismatch::Misrouted => tally.misrouted += 1,
-                        Mismatch::Corrupt => tally.corrupt += 1,
-                    }
-                }
-                return false;
-            }
-        };
-        let in_order = received.last.is_none_or(|last| event.sequence > last);
-        received.last = received.last.max(Some(event.sequence));
-        let Some(seen) = received.seen.get_mut(sender as usize) else { return false };
+        match self.check(received, event) {
+            Ok(sent) => self.count_genuine(received, now, window, event.sequence, sent),
+            Err(mismatch) if counts_now => lock(&self.tally).count_mismatch(mismatch),
+            Err(_) => {}
+        }
+    }
+
+    /// Counts an event that is exactly as its sender sent it.
+    fn count_genuine(
+        &self,
+        received: &mut ReceivedEvents,
+        now: u64,
+        window: Window,
+        sequence: u64,
+        SentEvent { number, scheduled, sender }: SentEvent,
+    ) {
+        let in_order = received.last.is_none_or(|last| sequence > last);
+        received.last = received.last.max(Some(sequence));
+        let Some(seen) = received.seen.get_mut(sender as usize) else { return };
         let novelty = seen.record(number.into());
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
         if !window.contains(scheduled) {
-            return false;
+            return;
         }
         let mut tally = lock(&self.tally);
-        tally.duplicated += u64::from(!is_new);
+        tally.duplicated += u64::from(!novelty.is_new());
         tally.reordered += u64::from(!in_order || novelty == Novelty::Reordered);
-        if is_new {
+        if novelty.is_new() {
             tally.delivered += 1;
-            tally.record_latency(now.saturating_sub(scheduled));
+            tally.latency.record(now.saturating_sub(scheduled));
         }
-        is_new
     }
 
     /// Returns the counts so far.
@@ -163,10 +161,10 @@ impl EventLedger {
         let owner = received.owner;
         let peers = self.peers.get(owner.room as usize).ok_or(Mismatch::Misrouted)?;
         let peer = lock(peers).get(&event.peer).copied();
-        let claim = event_claim(&event.payload).ok_or(Mismatch::Corrupt)?;
-        let EventClaim { room, sender, number } = claim;
+        let EventClaim { room, sender, number } =
+            event_claim(&event.payload).ok_or(Mismatch::Corrupt)?;
         let kind = EventKind::of(event.channel).ok_or(Mismatch::Corrupt)?;
-        let source = Source { seed: self.seed, room, sender };
+        let source = Source { room, sender, ..owner };
         let mut payload = Vec::with_capacity(event.payload.len());
         source.event(kind, number, &mut payload);
         if payload != event.payload {
@@ -214,7 +212,9 @@ mod tests {
             ledger.record_sent(plan.source(0), number as u32, at, WINDOW);
         }
         let record_received = |received: &mut ReceivedEvents, event: &EventDown| {
-            ledger.record_received(received, 150, WINDOW, event)
+            let before = ledger.tally().delivered;
+            ledger.record_received(received, 150, WINDOW, event);
+            ledger.tally().delivered > before
         };
         assert!(!ledger.complete());
         let is_new: Vec<_> = (0..4)

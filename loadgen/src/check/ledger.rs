@@ -6,19 +6,16 @@ mod tests;
 
 use std::sync::Arc;
 
-use hdrhistogram::Histogram;
 use nucleus_protocol::limits::RECEIVED_AGE;
 use nucleus_protocol::realtime::Message;
 
 use super::ages::Pair;
-use super::arrivals::Arrivals;
-use super::gaps::Gaps;
-use super::nearest::{NearPoses, Nearest};
+use super::nearest::Nearest;
+use super::outcome::MessageCounts;
 use super::receive_state::{PairRecorder, ReceiveState};
 use super::sent_log::{SentLog, SentLookup};
 use super::sequence::Novelty;
-use super::tally::{Mismatch, Tally};
-use super::times;
+use super::tally::Mismatch;
 use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::Source;
 use crate::load::plan::Plan;
@@ -60,6 +57,17 @@ struct LedgerRoom {
     members: u64,
 }
 
+impl LedgerRoom {
+    /// Puts a member into a slot.
+    fn seat(&mut self, slot: u16, member: u32) {
+        let slot = usize::from(slot);
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, None);
+        }
+        self.slots[slot] = Some(member);
+    }
+}
+
 /// Counts the realtime messages of the rooms that one thread drives.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -67,15 +75,7 @@ pub(crate) struct Ledger {
     pub(crate) window: Window,
     rooms: Vec<LedgerRoom>,
     members: Vec<LedgerMember>,
-    pub(crate) channels: [Tally; Channel::COUNT],
-    pub(crate) arrivals: Arrivals,
-    gaps: Gaps,
-    pub(crate) near_poses: NearPoses,
-    /// The latency of poses between two headsets that the faults do not affect, µs. Empty unless
-    /// the faults affect a share of the headsets.
-    pub(crate) unaffected_latency: Histogram<u64>,
-    /// The time from when a message was due to when it was sent, µs.
-    pub(crate) send_lag: Histogram<u64>,
+    counts: MessageCounts,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
     /// Number of mismatching messages that were looked for in other rooms. The search stops at
@@ -102,12 +102,7 @@ impl Ledger {
             window,
             rooms: vec![LedgerRoom::default(); rooms],
             members: Vec::new(),
-            channels: Channel::ALL.map(|_| Tally::new()),
-            arrivals: Arrivals::default(),
-            gaps: Gaps::default(),
-            near_poses: NearPoses::default(),
-            unaffected_latency: times::histogram(),
-            send_lag: times::histogram(),
+            counts: MessageCounts::default(),
             sent: 0,
             delivered: 0,
             searches: 0,
@@ -131,7 +126,8 @@ impl Ledger {
             received: Channel::ALL.map(|channel| vec![ReceiveState::default(); senders(channel)]),
             nearest: traffic.interest.then(|| Nearest::of(source, members)),
             near_receivers: 0,
-            unaffected: !self.plan.is_affected(self.plan.headset(source)),
+            unaffected: self.plan.faults.fault_share > 0.0
+                && !self.plan.is_affected(self.plan.headset(source)),
         };
         let entry = &mut self.rooms[room];
         for other in entry.slots.iter().flatten() {
@@ -139,11 +135,7 @@ impl Ledger {
             other.near_receivers += u64::from(member.is_near(other.source.sender));
             member.near_receivers += u64::from(other.is_near(source.sender));
         }
-        let slot = usize::from(slot);
-        if entry.slots.len() <= slot {
-            entry.slots.resize(slot + 1, None);
-        }
-        entry.slots[slot] = Some(number);
+        entry.seat(slot, number);
         entry.members += 1;
         self.members.push(member);
         number
@@ -155,11 +147,7 @@ impl Ledger {
         for entry in room.slots.iter_mut().filter(|entry| **entry == Some(member)) {
             *entry = None;
         }
-        let slot = usize::from(slot);
-        if room.slots.len() <= slot {
-            room.slots.resize(slot + 1, None);
-        }
-        room.slots[slot] = Some(member);
+        room.seat(slot, member);
     }
 
     /// Records a message that a member sends at `now` (µs).
@@ -170,12 +158,12 @@ impl Ledger {
         }
         self.sent += 1;
         if self.window.contains(due.scheduled) {
-            let tally = &mut self.channels[due.channel as usize];
+            let tally = &mut self.counts.channels[due.channel as usize];
             tally.sent += 1;
             tally.expected += self.rooms[member.room].members.saturating_sub(1);
-            self.send_lag.saturating_record(now.saturating_sub(due.scheduled));
+            self.counts.send_lag.record(now.saturating_sub(due.scheduled));
             if due.channel == Channel::Pose {
-                self.near_poses.expected += member.near_receivers;
+                self.counts.near_poses.expected += member.near_receivers;
             }
         }
     }
@@ -194,31 +182,28 @@ impl Ledger {
     /// Checks and counts a message that arrived at `arrival` (the kernel's time stamp, µs).
     pub(crate) fn record_received(&mut self, receiver: u32, arrival: u64, message: &Message<'_>) {
         let was_verified = self.check(receiver, arrival, message);
-        self.arrivals.last = self.arrivals.last.max(arrival);
+        self.counts.arrivals.last = self.counts.arrivals.last.max(arrival);
         if self.counts_at(arrival) {
-            self.arrivals.count(was_verified);
+            self.counts.arrivals.count(was_verified);
         }
     }
 
     /// Checks and counts a message. Returns whether the message was compared with what its sender
     /// sent.
     fn check(&mut self, receiver: u32, arrival: u64, message: &Message<'_>) -> bool {
-        let Some(channel) = Channel::of(message.kind) else {
-            self.count_mismatch(Channel::Pose, arrival, Mismatch::Misrouted);
-            return false;
-        };
         let room = self.members[receiver as usize].room;
         let sender_index = self.rooms[room].slots.get(usize::from(message.peer)).copied().flatten();
-        let Some(sender_index) = sender_index.filter(|sender_index| *sender_index != receiver)
-        else {
-            self.count_mismatch(channel, arrival, Mismatch::Misrouted);
+        let sender_index = sender_index.filter(|sender_index| *sender_index != receiver);
+        let channel = Channel::of(message.kind);
+        let (Some(channel), Some(sender_index)) = (channel, sender_index) else {
+            self.count_mismatch(channel.unwrap_or(Channel::Pose), arrival, Mismatch::Misrouted);
             return false;
         };
         match self.find_sent(sender_index, channel, message) {
             SentLookup::Sent(due) => self.count_genuine(receiver, sender_index, arrival, &due),
             SentLookup::Forgotten => {
                 let counts = self.counts_at(arrival);
-                self.channels[channel as usize].late += u64::from(counts);
+                self.counts.channels[channel as usize].late += u64::from(counts);
             }
             SentLookup::NotSent => {
                 let mismatch = if self.is_from_another_room(room, channel, message) {
@@ -240,7 +225,7 @@ impl Ledger {
         let in_time = arrival.saturating_sub(due.scheduled) <= TOO_OLD
             && arrival <= self.window.end.saturating_add(REALTIME_WAIT);
         if !in_time {
-            self.channels[due.channel as usize].late += u64::from(in_window);
+            self.counts.channels[due.channel as usize].late += u64::from(in_window);
             return;
         }
         let sender = &self.members[sender_index as usize];
@@ -250,24 +235,24 @@ impl Ledger {
         let receiver = &mut self.members[receiver as usize];
         let together = admitted.max(receiver.admitted);
         let received = &mut receiver.received[due.channel as usize][number as usize];
-        let tally = &mut self.channels[due.channel as usize];
+        let tally = &mut self.counts.channels[due.channel as usize];
         let pair = Pair { receiver: index, sender: number, together };
-        let (hz, gaps) = (self.plan.traffic.hz(due.channel), &mut self.gaps);
+        let (hz, gaps) = (self.plan.traffic.hz(due.channel), &mut self.counts.gaps);
         let recorder = PairRecorder::new(due.channel, pair, self.window, hz, &mut tally.ages, gaps);
         let novelty = received.record(due, arrival, recorder);
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let is_new = novelty.is_new();
         self.delivered += u64::from(is_new);
         if !in_window {
             return;
         }
         if is_new {
             tally.delivered += 1;
-            tally.record_latency(arrival.saturating_sub(due.scheduled));
-            let near = due.channel == Channel::Pose && receiver.is_near(number);
-            self.near_poses.delivered += u64::from(near);
-            let unaffected_latency = sender_unaffected && receiver.unaffected;
-            if unaffected_latency && self.plan.fault_share > 0.0 && due.channel == Channel::Pose {
-                self.unaffected_latency.saturating_record(arrival.saturating_sub(due.scheduled));
+            tally.latency.record(arrival.saturating_sub(due.scheduled));
+            if due.channel == Channel::Pose {
+                self.counts.near_poses.delivered += u64::from(receiver.is_near(number));
+                if sender_unaffected && receiver.unaffected {
+                    self.counts.unaffected_latency.record(arrival.saturating_sub(due.scheduled));
+                }
             }
         }
         tally.reordered += u64::from(novelty == Novelty::Reordered);
@@ -275,15 +260,15 @@ impl Ledger {
         tally.late += u64::from(novelty == Novelty::Ancient);
     }
 
-    /// Completes the ages and the gaps between poses, and returns the gaps. Call this once, after
-    /// the end of the window.
-    pub(crate) fn close(&mut self) -> Gaps {
+    /// Completes the ages and the gaps between poses, and returns the counts. Call this after the
+    /// end of the window.
+    pub(crate) fn close(mut self) -> MessageCounts {
         for channel in Channel::ALL.into_iter().filter(|channel| channel.has_age()) {
             if self.plan.traffic.has(channel) {
                 self.close_channel(channel);
             }
         }
-        self.gaps
+        self.counts
     }
 
     fn close_channel(&mut self, channel: Channel) {
@@ -298,8 +283,9 @@ impl Ledger {
                 let sent = sender.sent_log[channel as usize].as_ref();
                 let sent = sent.and_then(|log| log.newest(channel));
                 let (hz, window) = (self.plan.traffic.hz(channel), self.window);
-                let ages = &mut self.channels[channel as usize].ages;
-                let recorder = PairRecorder::new(channel, pair, window, hz, ages, &mut self.gaps);
+                let ages = &mut self.counts.channels[channel as usize].ages;
+                let recorder =
+                    PairRecorder::new(channel, pair, window, hz, ages, &mut self.counts.gaps);
                 received.close(sent, recorder);
             }
         }
@@ -335,13 +321,8 @@ impl Ledger {
     }
 
     fn count_mismatch(&mut self, channel: Channel, arrival: u64, mismatch: Mismatch) {
-        if !self.counts_at(arrival) {
-            return;
-        }
-        let tally = &mut self.channels[channel as usize];
-        match mismatch {
-            Mismatch::Misrouted => tally.misrouted += 1,
-            Mismatch::Corrupt => tally.corrupt += 1,
+        if self.counts_at(arrival) {
+            self.counts.channels[channel as usize].count_mismatch(mismatch);
         }
     }
 }

@@ -44,7 +44,7 @@ impl ReceiveState {
     ) -> Novelty {
         let newest = self.seen.newest();
         let novelty = self.seen.record(due.number);
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let is_new = novelty.is_new();
         if is_new && due.channel.has_age() && self.last_arrival != CLOSED {
             let newest = newest.map(|newest| recorder.due_of(due, newest));
             self.arrived(arrival, newest, recorder);
@@ -126,7 +126,7 @@ mod tests {
     /// is true, given when they were due (µs) and their number.
     fn ages(arrives: impl Fn(u64, u64) -> bool) -> Latency {
         let (mut state, mut ages, mut gaps) =
-            (ReceiveState::default(), Ages::new(), Gaps::default());
+            (ReceiveState::default(), Ages::default(), Gaps::default());
         let pair = Pair { receiver: 1, sender: 2, together: 1_000_000 };
         let mut last = None;
         for number in 0..1_200 {
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_message_that_was_overtaken_does_not_change_the_age() {
         let (mut state, mut ages, mut gaps) =
-            (ReceiveState::default(), Ages::new(), Gaps::default());
+            (ReceiveState::default(), Ages::default(), Gaps::default());
         let pair = Pair { receiver: 1, sender: 2, together: 1 };
         let pose = |number| DueMessage {
             channel: Channel::Pose,

@@ -44,9 +44,7 @@ pub(crate) enum SentLookup {
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct SentMessage {
-    number: u64,
-    scheduled: u64,
-    first: bool,
+    due: DueMessage,
     len: u8,
     payload: [u8; PAYLOAD_BYTES],
 }
@@ -83,10 +81,9 @@ impl SentLog {
     ) -> SentLookup {
         let sequence = message.sequence;
         let sent = self.newest.get(usize::from(sequence) % PAYLOADS);
-        if let Some(sent) = sent.filter(|sent| sent.number as u16 == sequence) {
-            let due = sent.due(channel);
-            let is_sent = matches(source, &due, sent.payload(), message);
-            return if is_sent { SentLookup::Sent(due) } else { SentLookup::NotSent };
+        if let Some(sent) = sent.filter(|sent| sent.due.number as u16 == sequence) {
+            let is_sent = matches(source, &sent.due, sent.payload(), message);
+            return if is_sent { SentLookup::Sent(sent.due) } else { SentLookup::NotSent };
         }
         let number = self.newest_number().and_then(|newest| sequence::unwrap(newest, sequence));
         let Some(number) = number else { return SentLookup::NotSent };
@@ -119,20 +116,10 @@ impl SentLog {
 
 impl SentMessage {
     fn new(due: &DueMessage, payload: &[u8]) -> Self {
-        let DueMessage { number, scheduled, first, .. } = *due;
-        let mut sent = SentMessage {
-            number,
-            scheduled,
-            first,
-            len: payload.len() as u8,
-            payload: [0; PAYLOAD_BYTES],
-        };
+        let mut sent =
+            SentMessage { due: *due, len: payload.len() as u8, payload: [0; PAYLOAD_BYTES] };
         sent.payload[..payload.len()].copy_from_slice(payload);
         sent
-    }
-
-    fn due(&self, channel: Channel) -> DueMessage {
-        DueMessage { channel, number: self.number, scheduled: self.scheduled, first: self.first }
     }
 
     fn payload(&self) -> &[u8] {

@@ -33,6 +33,13 @@ pub(crate) enum Novelty {
     Ancient,
 }
 
+impl Novelty {
+    /// Returns whether the number is new.
+    pub(crate) fn is_new(self) -> bool {
+        matches!(self, Novelty::Newest | Novelty::Reordered)
+    }
+}
+
 impl SequenceWindow {
     /// Returns the newest number; `None` before the first.
     pub(crate) fn newest(&self) -> Option<u64> {
@@ -100,7 +107,6 @@ mod tests {
             rng.shuffle(block);
         }
         let mut seen = SequenceWindow::default();
-        let fresh = |n: Novelty| matches!(n, Novelty::Newest | Novelty::Reordered);
-        assert_eq!(numbers.iter().filter(|n| fresh(seen.record(**n))).count(), 1_000);
+        assert_eq!(numbers.iter().filter(|n| seen.record(**n).is_new()).count(), 1_000);
     }
 }

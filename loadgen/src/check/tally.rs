@@ -1,12 +1,10 @@
 //! The counters of one channel during a run.
 
-use hdrhistogram::Histogram;
-
 use super::ages::Ages;
-use super::times::histogram;
+use super::times::Times;
 
 /// Counters of one channel over the window, and its latencies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) expected: u64,
@@ -20,32 +18,18 @@ pub(crate) struct Tally {
     pub(crate) corrupt: u64,
     pub(crate) misrouted: u64,
     /// The time from when a message was due until it arrived, µs.
-    pub(crate) latency: Histogram<u64>,
+    pub(crate) latency: Times,
     /// Empty on a channel without an age.
     pub(crate) ages: Ages,
 }
 
 impl Tally {
-    pub(crate) fn new() -> Self {
-        Tally {
-            sent: 0,
-            expected: 0,
-            delivered: 0,
-            late: 0,
-            superseded: 0,
-            suppressed: 0,
-            duplicated: 0,
-            reordered: 0,
-            corrupt: 0,
-            misrouted: 0,
-            latency: histogram(),
-            ages: Ages::new(),
+    /// Counts a message that the receiver should not have received.
+    pub(super) fn count_mismatch(&mut self, mismatch: Mismatch) {
+        match mismatch {
+            Mismatch::Misrouted => self.misrouted += 1,
+            Mismatch::Corrupt => self.corrupt += 1,
         }
-    }
-
-    /// Records a latency in µs.
-    pub(crate) fn record_latency(&mut self, micros: u64) {
-        self.latency.saturating_record(micros);
     }
 
     /// Adds the counts of another tally.
@@ -60,8 +44,7 @@ impl Tally {
         self.reordered += other.reordered;
         self.corrupt += other.corrupt;
         self.misrouted += other.misrouted;
-        // Both histograms have the same bounds, so this cannot fail.
-        let _ = self.latency.add(&other.latency);
+        self.latency.merge(&other.latency);
         self.ages.merge(&other.ages);
     }
 }

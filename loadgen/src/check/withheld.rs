@@ -4,6 +4,8 @@
 //! start. The count at the window's start is interpolated between the reports before and after that
 //! moment. The last report gives the count at the window's end, because nothing is sent after it.
 
+use std::ops::Range;
+
 use nucleus_protocol::realtime::report::ServerReport;
 
 use crate::load::channel::Channel;
@@ -18,12 +20,14 @@ pub(crate) struct ChannelWithheld {
 /// The numbers of withheld messages of all channels.
 type Counts = [ChannelWithheld; Channel::COUNT];
 
-/// Counts, with the time at which the server reported them.
-#[derive(Clone, Copy, Debug)]
-struct TimedCounts {
-    /// µs.
-    at: u64,
-    counts: Counts,
+impl ChannelWithheld {
+    /// Combines both numbers with those of `other`.
+    fn zip(self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        ChannelWithheld {
+            superseded: combine(self.superseded, other.superseded),
+            suppressed: combine(self.suppressed, other.suppressed),
+        }
+    }
 }
 
 /// Counts the messages that the server withheld from one headset.
@@ -50,19 +54,17 @@ impl WithheldCounts {
             return;
         }
         let after = Channel::ALL.map(|channel| {
-            let (kind, before) = (channel.kind().index(), self.counts[channel as usize]);
+            let kind = channel.kind().index();
             let (old, new) = (self.newest.kinds[kind], report.kinds[kind]);
-            let superseded = new.superseded.wrapping_sub(old.superseded);
-            let suppressed = new.suppressed.wrapping_sub(old.suppressed);
-            ChannelWithheld {
-                superseded: before.superseded + u64::from(superseded),
-                suppressed: before.suppressed + u64::from(suppressed),
-            }
+            let growth = ChannelWithheld {
+                superseded: new.superseded.wrapping_sub(old.superseded).into(),
+                suppressed: new.suppressed.wrapping_sub(old.suppressed).into(),
+            };
+            self.counts[channel as usize].zip(growth, |count, growth| count + growth)
         });
         if self.at_window_start.is_none() && now >= window_start {
-            let before = TimedCounts { at: self.newest_at, counts: self.counts };
-            self.at_window_start =
-                Some(between(&before, &TimedCounts { at: now, counts: after }, window_start));
+            let time = self.newest_at..now;
+            self.at_window_start = Some(between(&self.counts, &after, time, window_start));
         }
         (self.newest, self.newest_at, self.counts) = (*report, now, after);
     }
@@ -75,28 +77,19 @@ impl WithheldCounts {
     /// Returns a channel's counts since the window's start.
     pub(crate) fn since_start(&self, channel: Channel) -> ChannelWithheld {
         let start = self.at_window_start.unwrap_or(self.counts)[channel as usize];
-        let counts = self.counts[channel as usize];
-        ChannelWithheld {
-            superseded: counts.superseded.saturating_sub(start.superseded),
-            suppressed: counts.suppressed.saturating_sub(start.suppressed),
-        }
+        self.counts[channel as usize].zip(start, u64::saturating_sub)
     }
 }
 
-/// Returns the counts at `at` (µs), interpolated linearly between two reports.
-fn between(before: &TimedCounts, after: &TimedCounts, at: u64) -> Counts {
-    let span = after.at.saturating_sub(before.at).max(1);
-    let part = at.saturating_sub(before.at).min(span);
+/// Returns the counts at `at` (µs), interpolated linearly between those at the start and at the end
+/// of `time`.
+fn between(before: &Counts, after: &Counts, time: Range<u64>, at: u64) -> Counts {
+    let span = time.end.saturating_sub(time.start).max(1);
+    let part = at.saturating_sub(time.start).min(span);
     let line = |from: u64, to: u64| {
         from + (u128::from(to - from) * u128::from(part) / u128::from(span)) as u64
     };
-    Channel::ALL.map(|channel| {
-        let (from, to) = (before.counts[channel as usize], after.counts[channel as usize]);
-        ChannelWithheld {
-            superseded: line(from.superseded, to.superseded),
-            suppressed: line(from.suppressed, to.suppressed),
-        }
-    })
+    Channel::ALL.map(|channel| before[channel as usize].zip(after[channel as usize], line))
 }
 
 #[cfg(test)]

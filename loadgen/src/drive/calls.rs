@@ -1,29 +1,26 @@
 //! Calls and matches during a run: users who call each other, and users who look for a room at the
 //! same moment.
 //!
-//! The users use the client's public API, as an application does. Their thread has a low priority,
-//! as the threads of the storms do.
+//! The users use the client's public API, as an application does. Their thread has a low priority.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nucleus_client::{
     ConnectOptions, EnterOptions, Query, Room, RoomOptions, Social, SocialEvent, connect, enter,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 use super::context::RunContext;
-use crate::check::times;
+use super::tasks::low_priority_runtime;
+use crate::check::times::Times;
 use crate::report;
 use crate::report::channels::Latency;
 use crate::shared::lock;
 
-/// The nice value of the thread, the same as in `storms.rs`.
-const THREAD_NICE: i32 = 10;
 /// The number of the first user. No other user of a run has so high a number.
 const FIRST_USER: u32 = 1 << 26;
 /// The capacity of the rooms that matching fills.
@@ -45,9 +42,10 @@ pub(crate) struct CallLoad {
 }
 
 /// The users who have reached a room so far.
+#[derive(Default)]
 struct CallResults {
     /// The time each user took to reach its room, from the moment at which all users began, µs.
-    joined: Histogram<u64>,
+    joined: Times,
     /// How many users reached each room, by the room's name.
     rooms: BTreeMap<String, u32>,
     /// The joined rooms. They are kept so that no user leaves before all users have joined.
@@ -61,61 +59,56 @@ impl CallLoad {
     ///
     /// If the system cannot start a thread.
     pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("calls")
-            .on_thread_start(|| {
-                // Ignore an error: with normal priority, the thread only takes more CPU time from
-                // the generator.
-                let _ = nucleus_net::set_thread_nice(THREAD_NICE);
-            })
-            .enable_all()
-            .build()?;
-        let results = CallResults {
-            joined: times::histogram(),
-            rooms: BTreeMap::new(),
-            joined_rooms: Vec::new(),
-        };
-        let results = Arc::new(Mutex::new(results));
-        Ok(CallLoad { runtime, context, expected: 0, results, tasks: Vec::new() })
+        Ok(CallLoad {
+            runtime: low_priority_runtime("calls")?,
+            context,
+            expected: 0,
+            results: Arc::default(),
+            tasks: Vec::new(),
+        })
     }
 
     /// Lets `count` users look for a room at the same time. Each creates one if none matches.
     pub(crate) fn match_up(&mut self, count: u32) {
-        self.expected += count;
         let due = self.context.shared.clock.now();
         for number in 0..count {
-            let (context, results) = (self.context.clone(), self.results.clone());
-            self.tasks.push(self.runtime.spawn(async move {
-                if let Err(error) = matched(&context, FIRST_USER + number, due, &results).await {
-                    context.log.join_failed(format!("a match failed: {error}"));
-                }
-            }));
+            let user = self.user(number);
+            self.spawn("match", async move { user.match_up(due).await });
         }
     }
 
     /// Lets `pairs` pairs of users call each other at the same time, after all of these users have
     /// connected.
     pub(crate) fn call(&mut self, pairs: u32) {
-        self.expected += 2 * pairs;
-        let ready =
-            Arc::new(CallStart { ready: Barrier::new(2 * pairs as usize), due: OnceLock::new() });
+        let ready = Barrier::new(2 * pairs as usize);
+        let start = Arc::new(CallStart { ready, due: OnceLock::new() });
         for number in 0..2 * pairs {
-            let partner = CallPartner {
-                context: self.context.clone(),
-                results: self.results.clone(),
-                number,
-            };
-            let ready = ready.clone();
-            self.tasks.push(self.runtime.spawn(async move {
-                let context = partner.context.clone();
-                let joined = tokio::time::timeout(CALL_TIME, partner.meet(&ready)).await;
-                let joined = joined.unwrap_or_else(|_| Err("no answer in time".into()));
-                if let Err(error) = joined {
-                    context.log.join_failed(format!("a call failed: {error}"));
-                }
-            }));
+            let (user, start) = (self.user(number), start.clone());
+            self.spawn("call", async move {
+                let call = tokio::time::timeout(CALL_TIME, user.call(&start)).await;
+                call.unwrap_or_else(|_| Err("no answer in time".into()))
+            });
         }
+    }
+
+    fn user(&self, number: u32) -> CallUser {
+        let (context, results) = (self.context.clone(), self.results.clone());
+        CallUser { context, results, number }
+    }
+
+    /// Starts the task of a user who is expected to reach a room by this kind of meeting.
+    fn spawn(
+        &mut self,
+        kind: &'static str,
+        meeting: impl Future<Output = Result<(), CallFailure>> + Send + 'static,
+    ) {
+        self.expected += 1;
+        let context = self.context.clone();
+        self.tasks.push(self.runtime.spawn(async move {
+            if let Err(error) = meeting.await {
+                context.log.join_failed(format!("a {kind} failed: {error}"));
+            }
+        }));
     }
 
     /// Lets everybody leave and returns the figures.
@@ -147,35 +140,7 @@ impl CallLoad {
     }
 }
 
-impl CallResults {
-    fn record(&mut self, took: u64, room: Room) {
-        self.joined.saturating_record(took);
-        *self.rooms.entry(room.name().to_owned()).or_default() += 1;
-        self.joined_rooms.push(room);
-    }
-}
-
 type CallFailure = Box<dyn std::error::Error + Send + Sync>;
-
-async fn matched(
-    context: &RunContext,
-    number: u32,
-    due: u64,
-    results: &Mutex<CallResults>,
-) -> Result<(), CallFailure> {
-    let options = ConnectOptions::new(context.target.address.to_string(), token(context, number)?)
-        .match_or_create(Query::new().equals("what", "a match"))
-        .options(
-            RoomOptions::new().capacity(MATCHED as u16).listed(["what"]).field("what", "a match"),
-        );
-    let room = connect(options).await?;
-    lock(results).record(context.shared.clock.now().saturating_sub(due), room);
-    Ok(())
-}
-
-fn token(context: &RunContext, number: u32) -> Result<String, CallFailure> {
-    context.target.tokens.token(number).map_err(|error| error.to_string().into())
-}
 
 /// The moment at which all pairs begin their calls.
 struct CallStart {
@@ -185,19 +150,28 @@ struct CallStart {
     due: OnceLock<u64>,
 }
 
-/// One user of a pair. The user with the even number calls the other.
-struct CallPartner {
+/// One user. In a pair, the user with the even number calls the other.
+struct CallUser {
     context: Arc<RunContext>,
     results: Arc<Mutex<CallResults>>,
     number: u32,
 }
 
-impl CallPartner {
-    async fn meet(self, start: &CallStart) -> Result<(), CallFailure> {
-        let address = self.context.target.address.to_string();
+impl CallUser {
+    /// Looks for a room, or creates one. `due` is when all users began, µs.
+    async fn match_up(&self, due: u64) -> Result<(), CallFailure> {
+        let fields = RoomOptions::new().listed(["what"]).field("what", "a match");
+        let options = ConnectOptions::new(self.address(), self.token()?)
+            .match_or_create(Query::new().equals("what", "a match"))
+            .options(fields.capacity(MATCHED as u16));
+        self.reach(options, due).await
+    }
+
+    /// Calls the other user of the pair, or is called, and joins the room of the call.
+    async fn call(&self, start: &CallStart) -> Result<(), CallFailure> {
         let entering = async {
-            let token = token(&self.context, FIRST_USER + self.number)?;
-            Ok::<_, CallFailure>(enter(EnterOptions::new(address.as_str(), token)).await?)
+            let options = EnterOptions::new(self.address(), self.token()?);
+            Ok::<_, CallFailure>(enter(options).await?)
         };
         // Reach the barrier even after a failure, because the other users wait there for all users.
         let entered = entering.await;
@@ -210,14 +184,31 @@ impl CallPartner {
             social.start(&[other.as_str()], "pump 3 leaks").await?;
         }
         let name = room_of_call(&social).await?;
-        let options = ConnectOptions::new(address, token(&self.context, FIRST_USER + self.number)?);
-        let room = connect(options.room(name).join_only()).await?;
-        let took = self.context.shared.clock.now().saturating_sub(due);
-        lock(&self.results).record(took, room);
+        let options = ConnectOptions::new(self.address(), self.token()?).room(name).join_only();
+        self.reach(options, due).await?;
         // Keep the social session: its end would end the call for both.
         self.context.leave.subscribe().wait_for(|leave| *leave).await?;
         social.leave().await;
         Ok(())
+    }
+
+    /// Joins a room, and records it with the time since `due` (µs).
+    async fn reach(&self, options: ConnectOptions, due: u64) -> Result<(), CallFailure> {
+        let room = connect(options).await?;
+        let took = self.context.shared.clock.now().saturating_sub(due);
+        let mut results = lock(&self.results);
+        results.joined.record(took);
+        *results.rooms.entry(room.name().to_owned()).or_default() += 1;
+        results.joined_rooms.push(room);
+        Ok(())
+    }
+
+    fn address(&self) -> String {
+        self.context.target.address.to_string()
+    }
+
+    fn token(&self) -> Result<String, CallFailure> {
+        Ok(self.context.target.tokens.token(FIRST_USER + self.number)?)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The context that all session tasks of a run share, and how a task joins a room.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -10,11 +9,10 @@ use nucleus_client::session::{
     Capabilities, ClientOptions, JoinError, LONGEST_PATIENCE, ResolvedServer, RoomJoin,
     RoomSession, ServerNames, SessionNetwork, SessionSockets, offered_suites,
 };
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::Endpoint;
 use tokio::sync::watch;
 
 use super::server_target::ServerTarget;
-use super::sim_socket::{SimSocket, SimSocketConfig};
 use super::worker::WorkerCommand;
 use crate::check::events::EventLedger;
 use crate::check::rosters::RosterLedger;
@@ -52,41 +50,6 @@ pub(crate) struct RunContext {
     pub(crate) rosters: RosterLedger,
 }
 
-/// Opens a QUIC endpoint for a headset, or for several headsets. If a network is simulated, the
-/// endpoint uses the network of `headset`.
-///
-/// # Errors
-///
-/// If no socket can be opened.
-pub(crate) async fn open(context: &RunContext, headset: u32) -> std::io::Result<Endpoint> {
-    let ip = match context.target.address {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let mut config = EndpointConfig::default();
-    config.grease_quic_bit(false);
-    let runtime = Arc::new(TokioRuntime);
-    let Some(conditions) = &context.plan.network else {
-        let socket = std::net::UdpSocket::bind((ip, 0))?;
-        return Endpoint::new(config, None, socket, runtime);
-    };
-    let source = context.plan.source(headset);
-    let address_changes = conditions
-        .new_address_every
-        .map(|every| context.plan.address_schedule(source, context.shared.clock.now(), every));
-    let socket = SimSocketConfig {
-        ip,
-        seed: source.mix(Stream::Session, 0),
-        conditions: conditions.clone(),
-        address_changes,
-        run: context.shared.clone(),
-        is_affected: context.plan.is_affected(headset),
-    };
-    let socket = SimSocket::bind(socket).await?;
-    let socket = Arc::new(socket);
-    Endpoint::new_with_abstract_socket(config, None, socket, runtime)
-}
-
 impl RunContext {
     /// Sleeps until a time of the run's clock, µs.
     pub(crate) async fn sleep_until(&self, micros: u64) {
@@ -111,11 +74,10 @@ impl RunContext {
         headset: u32,
     ) -> Result<RoomSession, JoinError> {
         let source = self.plan.source(headset);
-        let keeps_roster = self.plan.has_faults || self.plan.late_joiners > 0;
+        let keeps_roster = self.plan.faults.breaks() || self.plan.faults.late_joiners() > 0;
         let seed = source.mix(Stream::Session, 1);
         let config = ClientOptions { keeps_roster, ..ClientOptions::new(PATIENCE, seed) };
-        let options = self.options(headset, self.plan.room_name(source.room));
-        self.join_with(endpoint, options, config).await
+        self.join_with(endpoint, headset, self.plan.room_name(source.room), config).await
     }
 
     /// Joins a room with the token of `user`. The session does not come back after a loss.
@@ -130,13 +92,14 @@ impl RunContext {
         room: String,
     ) -> Result<RoomSession, JoinError> {
         let config = ClientOptions::new(Duration::ZERO, u64::from(user));
-        self.join_with(endpoint, self.options(user, room), config).await
+        self.join_with(endpoint, user, room, config).await
     }
 
     async fn join_with(
         &self,
         endpoint: &Endpoint,
-        options: RoomJoin,
+        user: u32,
+        room: String,
         config: ClientOptions,
     ) -> Result<RoomSession, JoinError> {
         let server =
@@ -146,22 +109,20 @@ impl RunContext {
             trust: self.target.config.clone(),
             names: ServerNames::fixed(server),
         };
-        RoomSession::join(network, &self.target.name, options, config).await
-    }
-
-    fn options(&self, user: u32, room: String) -> RoomJoin {
-        RoomJoin {
+        let options = RoomJoin {
             // If no token can be minted, the server refuses the empty token.
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
             name: String::new(),
             selection: RoomSelection::capacity(
-                u16::try_from(self.plan.room_size + self.plan.late_joiners).unwrap_or(u16::MAX),
+                u16::try_from(self.plan.room_size + self.plan.faults.late_joiners())
+                    .unwrap_or(u16::MAX),
             ),
             agent: AGENT.to_owned(),
             capabilities: Capabilities::default(),
             suites: offered_suites(),
             ticket: None,
-        }
+        };
+        RoomSession::join(network, &self.target.name, options, config).await
     }
 }

@@ -11,8 +11,9 @@ use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
-use super::sim_network::{PathDatagram, SimNetwork};
+use super::sim_network::{SimDatagram, SimNetwork};
 use crate::check::ledger::Ledger;
+use crate::check::outcome::SocketCounts;
 use crate::check::withheld::WithheldCounts;
 use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::Source;
@@ -36,27 +37,43 @@ pub(crate) struct HeadsetStart {
     pub(crate) connection: quinn::Connection,
 }
 
-/// The buffers that all headsets of a thread share, and the counters of their sockets.
+/// What all headsets of a thread share: the ledger of their messages, the buffers, and the counts of
+/// their sockets.
 pub(crate) struct Wire {
+    pub(crate) ledger: Ledger,
     output: SendBatch,
     plain: Vec<u8>,
     payload: Vec<u8>,
-    pub(crate) datagrams_in: u64,
-    /// Datagrams that our own kernel did not accept.
-    pub(crate) unsent: u64,
-    /// Received datagrams that are malformed or not from our server.
-    pub(crate) rejected: u64,
+    pub(crate) counts: SocketCounts,
 }
 
 impl Wire {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(ledger: Ledger) -> Self {
         Wire {
+            ledger,
             output: SendBatch::new(64 << 10, RECV_MESSAGES),
             plain: Vec::new(),
             payload: Vec::new(),
-            datagrams_in: 0,
-            unsent: 0,
-            rejected: 0,
+            counts: SocketCounts::default(),
+        }
+    }
+
+    /// Records the messages of a datagram that has arrived at a member of the ledger.
+    fn record_messages(
+        &mut self,
+        messages: Result<Messages<'_>, Rejected>,
+        member: u32,
+        arrival: Time,
+    ) {
+        match messages {
+            Ok(messages) => {
+                for message in messages {
+                    self.ledger.record_received(member, arrival.as_micros(), &message);
+                }
+            }
+            // The network duplicated the datagram, or it was meant for an earlier link.
+            Err(Rejected::Replayed | Rejected::ConnectionId) => {}
+            Err(_) => self.counts.rejected += 1,
         }
     }
 }
@@ -110,13 +127,7 @@ impl Headset {
         let source = plan.source(start.headset);
         let path = path_of(&start.link)?;
         let network = SimNetwork::new(plan, &shared, source, now);
-        let schedule = Schedule::new(
-            source,
-            &plan.traffic,
-            plan.members(source.room),
-            plan.schedule_epoch,
-            now,
-        );
+        let schedule = Schedule::new(plan, source, now);
         Ok(Headset {
             source,
             member,
@@ -189,55 +200,38 @@ impl Headset {
     }
 
     /// Sends the messages that are due, and runs the timers of the link and of the network.
-    pub(crate) fn run_due(
-        &mut self,
-        now: u64,
-        ledger: &mut Ledger,
-        wire: &mut Wire,
-        input: &mut RecvBatch,
-    ) {
+    pub(crate) fn run_due(&mut self, now: u64, wire: &mut Wire, input: &mut RecvBatch) {
         let time = Time::from_micros(now);
         if self.link.deadline().is_some_and(|at| at <= time) {
             // Read the socket first, so that the timer does not take a late read for silence.
-            self.receive(now, ledger, wire, input);
+            self.receive(now, wire, input);
         }
         self.link.handle_timeout(time);
-        self.send_due(now, ledger, wire);
+        self.send_due(now, wire);
         self.flush_link(time, wire);
-        self.run_network(time, ledger, wire);
+        self.run_network(time, wire);
     }
 
     /// Handles the datagrams that wait at the socket. The kernel stamps their arrival, so rare
     /// reads cost no accuracy, and one call reads several datagrams.
-    pub(crate) fn receive(
-        &mut self,
-        now: u64,
-        ledger: &mut Ledger,
-        wire: &mut Wire,
-        input: &mut RecvBatch,
-    ) {
+    pub(crate) fn receive(&mut self, now: u64, wire: &mut Wire, input: &mut RecvBatch) {
         while let Ok(count) = self.socket.recv(input) {
             if count > 0 {
-                ledger.prefetch(self.member);
+                wire.ledger.prefetch(self.member);
             }
             for datagram in input.iter_mut() {
-                wire.datagrams_in += 1;
-                let path = Path { remote: datagram.remote, local: None };
+                wire.counts.datagrams_in += 1;
+                let remote = datagram.remote;
                 let arrival = Time::from_micros(datagram.received);
                 match &mut self.network {
                     Some(network) => {
                         let len = datagram.data.len();
-                        let datagram = PathDatagram { path, data: datagram.data.to_vec() };
+                        let datagram = SimDatagram { remote, data: datagram.data.to_vec() };
                         network.down.handle_input(arrival, len, datagram);
                     }
-                    None => self.handle_datagram(
-                        arrival,
-                        path,
-                        datagram.ecn,
-                        datagram.data,
-                        ledger,
-                        wire,
-                    ),
+                    None => {
+                        self.handle_datagram(arrival, remote, datagram.ecn, datagram.data, wire)
+                    }
                 }
             }
             if count < RECV_MESSAGES {
@@ -245,10 +239,10 @@ impl Headset {
             }
         }
         let time = Time::from_micros(now);
-        self.run_network(time, ledger, wire);
+        self.run_network(time, wire);
         self.flush_link(time, wire);
         if let Some(report) = self.link.server_report() {
-            self.withheld.record(now, ledger.window.start, &report);
+            self.withheld.record(now, wire.ledger.window.start, &report);
         }
     }
 
@@ -261,31 +255,25 @@ impl Headset {
     fn handle_datagram(
         &mut self,
         arrival: Time,
-        path: Path,
+        remote: SocketAddr,
         ecn: u8,
         data: &mut [u8],
-        ledger: &mut Ledger,
         wire: &mut Wire,
     ) {
         if self.is_cut_off() {
             return;
         }
+        let path = Path { remote, local: None };
         let messages = self.link.handle_input(arrival, path, ecn, data);
-        record_messages(messages, self.member, arrival, ledger, wire);
+        wire.record_messages(messages, self.member, arrival);
         self.record_return(arrival);
     }
 
     /// Handles a datagram that arrived inside the session.
-    pub(crate) fn handle_session_datagram(
-        &mut self,
-        arrival: u64,
-        data: &[u8],
-        ledger: &mut Ledger,
-        wire: &mut Wire,
-    ) {
+    pub(crate) fn handle_session_datagram(&mut self, arrival: u64, data: &[u8], wire: &mut Wire) {
         let arrival = Time::from_micros(arrival);
         let messages = self.link.handle_session_input(arrival, data);
-        record_messages(messages, self.member, arrival, ledger, wire);
+        wire.record_messages(messages, self.member, arrival);
         self.flush_link(arrival, wire);
     }
 
@@ -309,24 +297,24 @@ impl Headset {
     }
 
     /// Sends the messages that are due, in as few datagrams as possible.
-    fn send_due(&mut self, now: u64, ledger: &mut Ledger, wire: &mut Wire) {
+    fn send_due(&mut self, now: u64, wire: &mut Wire) {
         let time = Time::from_micros(now);
         // Messages due at the window's end or later are not sent.
-        let until = now.min(ledger.window.end.saturating_sub(1));
+        let until = now.min(wire.ledger.window.end.saturating_sub(1));
         while let Some(first) = self.schedule.take(until) {
             wire.plain.clear();
             let start = self.link.begin(time, &mut wire.plain);
             let mut next = Some(first);
             while let Some(due) = next {
                 self.append(&due, wire);
-                ledger.record_sent(self.member, now, &due, &wire.payload);
+                wire.ledger.record_sent(self.member, now, &due, &wire.payload);
                 let room = start + self.link.max_body() > wire.plain.len() + MESSAGE_ROOM;
                 next = if room { self.schedule.take(until) } else { None };
             }
             let route = self.link.route().map_or(Route::Realtime(self.path), |(route, _)| route);
             match self.link.finish(time, &mut wire.plain, start) {
                 Ok(()) => self.send(time, route, wire),
-                Err(_) => wire.unsent += 1,
+                Err(_) => wire.counts.unsent += 1,
             }
         }
     }
@@ -359,40 +347,31 @@ impl Headset {
             }
             _ if cut_off => {}
             (Route::Realtime(path), Some(network)) => {
-                let datagram = PathDatagram { path, data: bytes.to_vec() };
+                let datagram = SimDatagram { remote: path.remote, data: bytes.to_vec() };
                 network.up.handle_input(now, bytes.len(), datagram);
             }
             (Route::Realtime(path), None) => {
-                send_datagram(
-                    &mut self.socket,
-                    path.remote,
-                    bytes,
-                    &mut wire.output,
-                    &mut wire.unsent,
-                );
+                wire.counts.unsent +=
+                    send_datagram(&mut self.socket, path.remote, bytes, &mut wire.output);
             }
         }
     }
 
-    fn run_network(&mut self, now: Time, ledger: &mut Ledger, wire: &mut Wire) {
-        let address_changes =
-            if self.is_affected { self.shared.faults.address_changes() } else { 0 };
-        if self
-            .network
-            .as_mut()
-            .is_some_and(|network| network.needs_new_address(now, address_changes))
-        {
+    fn run_network(&mut self, now: Time, wire: &mut Wire) {
+        let Some(network) = &mut self.network else { return };
+        if network.address_changes.take(now) {
             self.moved = true;
             self.change_address();
         }
-        while let Some(datagram) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
-            let PathDatagram { path, data } = datagram;
-            send_datagram(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
+        while let Some(SimDatagram { remote, data }) =
+            self.network.as_mut().and_then(|network| network.up.poll_output(now))
+        {
+            wire.counts.unsent += send_datagram(&mut self.socket, remote, &data, &mut wire.output);
         }
-        while let Some((arrival, PathDatagram { path, mut data })) =
+        while let Some((arrival, SimDatagram { remote, mut data })) =
             self.network.as_mut().and_then(|network| network.arrived(now))
         {
-            self.handle_datagram(arrival, path, 0, &mut data, ledger, wire);
+            self.handle_datagram(arrival, remote, 0, &mut data, wire);
         }
     }
 
@@ -413,26 +392,6 @@ impl Headset {
 /// If the server named no realtime address.
 pub(crate) fn path_of(link: &LinkConfig) -> io::Result<Path> {
     link.path.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-}
-
-/// Records the messages of a datagram in the ledger.
-fn record_messages(
-    messages: Result<Messages<'_>, Rejected>,
-    member: u32,
-    arrival: Time,
-    ledger: &mut Ledger,
-    wire: &mut Wire,
-) {
-    match messages {
-        Ok(messages) => {
-            for message in messages {
-                ledger.record_received(member, arrival.as_micros(), &message);
-            }
-        }
-        // The network duplicated the datagram, or it was meant for an earlier link.
-        Err(Rejected::Replayed | Rejected::ConnectionId) => {}
-        Err(_) => wire.rejected += 1,
-    }
 }
 
 /// Opens a socket for one headset's link to `remote`.
@@ -467,16 +426,15 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// Sends one datagram. Counts it in `unsent` if the kernel does not accept it.
+/// Sends one datagram. Returns how many datagrams the kernel did not accept: 0 or 1.
 pub(crate) fn send_datagram(
     socket: &mut UdpSocket,
     remote: SocketAddr,
     datagram: &[u8],
     batch: &mut SendBatch,
-    unsent: &mut u64,
-) {
+) -> u64 {
     batch.clear();
     batch.push(remote, None, 0, datagram);
     let report = socket.send(batch);
-    *unsent += report.dropped + report.failed;
+    report.dropped + report.failed
 }

@@ -1,6 +1,7 @@
 //! One headset on the session plane: it joins, hands its link to its realtime thread, sends and
 //! checks events, reconnects when its session is lost, and leaves.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
@@ -16,9 +17,11 @@ use nucleus_protocol::session::{Code, EventDown};
 use quinn::Endpoint;
 use tokio::task::JoinHandle;
 
-use super::context::{RunContext, open};
+use super::context::RunContext;
+use super::endpoints::open;
 use super::headset::HeadsetStart;
 use super::state_load::StateLoad;
+use super::tasks::pass_datagrams;
 use super::worker::WorkerCommand;
 use crate::check::events::ReceivedEvents;
 use crate::load::schedule::EventSchedule;
@@ -91,13 +94,10 @@ enum HeadsetEnd {
 
 impl HeadsetSession {
     fn new(context: Arc<RunContext>, headset: u32, session: RoomSession) -> Result<Self, String> {
-        let (peer, room) = {
-            let client = session.client().read();
-            (client.me(), client.instance())
-        };
+        let (peer, room) = identity(&session);
         let datagrams = context.start_link(&session, headset)?;
         let received = context.events.admit(context.plan.source(headset), peer.0);
-        let outages_seen = context.shared.faults.outages.load(Relaxed);
+        let outages_seen = *context.process_kills.borrow();
         let state = StateLoad::new(&context, headset);
         Ok(HeadsetSession {
             context,
@@ -199,23 +199,16 @@ impl HeadsetSession {
 
     fn take(&mut self, event: RoomEvent) {
         match event {
-            RoomEvent::Event { sequence, from, channel, payload } => {
-                let event = EventDown {
-                    peer: from.0,
-                    roster_version: 0,
-                    sequence,
-                    channel,
-                    piece: 0,
-                    payload,
-                };
+            RoomEvent::Event { sequence, from: PeerId(peer), channel, payload } => {
+                let event =
+                    EventDown { peer, roster_version: 0, sequence, channel, piece: 0, payload };
                 let shared = &self.context.shared;
                 let (now, window) = (shared.clock.now(), shared.window());
-                if self.context.events.record_received(&mut self.received, now, window, &event) {
-                    shared.progress.events_delivered.fetch_add(1, Relaxed);
-                }
+                self.context.events.record_received(&mut self.received, now, window, &event);
             }
-            RoomEvent::Interrupted { code, text } => self.interrupted(code, &text),
-            RoomEvent::Closed { code, text } => self.interrupted(code, &text),
+            RoomEvent::Interrupted { code, text } | RoomEvent::Closed { code, text } => {
+                self.interrupted(code, &text);
+            }
             _ => {}
         }
     }
@@ -230,7 +223,7 @@ impl HeadsetSession {
     /// Kills the process, and starts it again after the outage, with a new socket. Returns `None`
     /// if the run ends.
     async fn restart_process(&mut self) -> Option<()> {
-        self.outages_seen = self.context.shared.faults.outages.load(Relaxed);
+        self.outages_seen = *self.context.process_kills.borrow();
         self.datagrams.abort();
         let command = WorkerCommand::Died(self.headset);
         self.context.worker(self.headset)?.try_send(command).ok()?;
@@ -259,10 +252,7 @@ impl HeadsetSession {
             context.log.rejoined(now.saturating_sub(fault_end));
             self.last_fault_end = Some(fault_end);
         }
-        let (peer, room) = {
-            let client = self.session.client().read();
-            (client.me(), client.instance())
-        };
+        let (peer, room) = identity(&self.session);
         if room == self.room && peer == self.peer {
             progress.resumed.fetch_add(1, Relaxed);
         } else {
@@ -314,15 +304,13 @@ impl HeadsetSession {
     /// Checks that the roster has every member of the room once and present, and nobody else.
     fn check_roster(&self) {
         let plan = &self.context.plan;
-        if !plan.has_faults {
+        if !plan.faults.breaks() {
             return;
         }
         let client = self.session.client().read();
         let roster = client.roster();
         let source = plan.source(self.headset);
-        let mut users: Vec<&str> = roster.iter().map(|peer| peer.user.as_str()).collect();
-        users.sort_unstable();
-        users.dedup();
+        let users: HashSet<&str> = roster.iter().map(|peer| peer.user.as_str()).collect();
         let members = plan.members(source.room) as usize;
         let count = roster.iter().count();
         let away = roster.iter().filter(|peer| peer.presence == Presence::Away).count();
@@ -336,6 +324,12 @@ impl HeadsetSession {
             ));
         }
     }
+}
+
+/// Returns the peer that a session is, and the instance of its room.
+fn identity(session: &RoomSession) -> (PeerId, Option<RoomInstanceId>) {
+    let client = session.client().read();
+    (client.me(), client.instance())
 }
 
 /// Sends events by their schedule until the window ends.
@@ -382,20 +376,9 @@ impl RunContext {
         worker
             .try_send(WorkerCommand::Start(Box::new(start)))
             .map_err(|_| "the headset's realtime thread is behind")?;
-        let shared = self.shared.clone();
-        Ok(tokio::spawn(async move {
-            while let Ok(bytes) = connection.read_datagram().await {
-                let command =
-                    WorkerCommand::Datagram { headset, arrival: shared.clock.now(), bytes };
-                match worker.try_send(command) {
-                    Ok(()) => {}
-                    Err(mpsc::TrySendError::Full(_)) => {
-                        shared.progress.overflow.fetch_add(1, Relaxed);
-                    }
-                    Err(mpsc::TrySendError::Disconnected(_)) => return,
-                }
-            }
-        }))
+        let clock = self.shared.clock;
+        let command = move |bytes| WorkerCommand::Datagram { headset, arrival: clock.now(), bytes };
+        Ok(tokio::spawn(pass_datagrams(connection, self.shared.clone(), worker, command)))
     }
 
     /// Returns the command queue of a headset's realtime thread.

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -13,12 +12,13 @@ use nucleus_net::{RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
+use super::context::RunContext;
 use super::headset::{bind, path_of, send_datagram};
+use super::tasks::pass_datagrams;
 use crate::check::arrivals::Arrivals;
 use crate::check::recompute::{MessageVerdict, Recomputer, SenderSlots};
-use crate::check::sequence::{Novelty, SequenceWindow};
+use crate::check::sequence::SequenceWindow;
 use crate::load::channel::Channel;
-use crate::load::plan::Plan;
 use crate::shared::{RunShared, Window};
 
 /// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several
@@ -65,9 +65,15 @@ pub(crate) struct LinkFigures {
 struct LinksThread {
     shared: Arc<RunShared>,
     links: Vec<LateJoinerLink>,
-    recomputer: Recomputer,
     /// Poses that each late joiner should receive a second.
     poses_per_s: f64,
+    check: LinkCheck,
+}
+
+/// Verifies and counts the messages of all late joiners.
+struct LinkCheck {
+    recomputer: Recomputer,
+    window: Window,
     figures: LinkFigures,
 }
 
@@ -98,17 +104,18 @@ impl LateJoinerLinks {
     /// # Errors
     ///
     /// If the system cannot start a thread.
-    pub(crate) fn start(
-        shared: Arc<RunShared>,
-        plan: Arc<Plan>,
-    ) -> io::Result<(Self, JoinHandle<LinkFigures>)> {
+    pub(crate) fn start(context: &RunContext) -> io::Result<(Self, JoinHandle<LinkFigures>)> {
+        let (plan, shared) = (&context.plan, context.shared.clone());
         let (commands, received) = mpsc::sync_channel(COMMAND_QUEUE);
         let thread = LinksThread {
             shared: shared.clone(),
             links: Vec::new(),
-            recomputer: Recomputer::new(plan.seed, 0),
             poses_per_s: plan.traffic.hz(Channel::Pose) * f64::from(plan.members(0)),
-            figures: LinkFigures::default(),
+            check: LinkCheck {
+                recomputer: Recomputer::new(plan.seed, 0),
+                window: shared.window(),
+                figures: LinkFigures::default(),
+            },
         };
         let work = move || thread.run(&received);
         let handle = std::thread::Builder::new().name("late-join-links".into()).spawn(work)?;
@@ -132,19 +139,10 @@ impl LateJoinerLinks {
         self.commands
             .try_send(open)
             .map_err(|_| "the late joiners' thread is behind".to_owned())?;
+        let id = connection.stable_id();
+        let command = move |bytes| LinksCommand::Datagram(id, bytes);
         let (commands, shared) = (self.commands.clone(), self.shared.clone());
-        tokio::spawn(async move {
-            while let Ok(bytes) = connection.read_datagram().await {
-                let command = LinksCommand::Datagram(connection.stable_id(), bytes);
-                match commands.try_send(command) {
-                    Ok(()) => {}
-                    Err(mpsc::TrySendError::Full(_)) => {
-                        shared.progress.overflow.fetch_add(1, Relaxed);
-                    }
-                    Err(mpsc::TrySendError::Disconnected(_)) => return,
-                }
-            }
-        });
+        tokio::spawn(pass_datagrams(connection, shared, commands, command));
         Ok(())
     }
 }
@@ -156,25 +154,24 @@ impl LinksThread {
             (RecvBatch::new(true), SendBatch::new(64 << 10, RECV_MESSAGES));
         while !self.shared.finished() {
             let round = self.shared.clock.now();
-            let window = self.shared.window();
+            self.check.window = self.shared.window();
             while let Ok(command) = commands.try_recv() {
-                self.carry_out(command, round, window);
+                self.carry_out(command, round);
             }
             for link in &mut self.links {
-                link.receive(&mut input, window, &mut self.recomputer, &mut self.figures);
+                link.receive(&mut input, &mut self.check);
                 let now = Time::from_micros(self.shared.clock.now());
-                link.transmit(now, &mut output, &mut self.figures.unsent);
+                self.check.figures.unsent += link.transmit(now, &mut output);
             }
             nucleus_net::sleep_until(round + POLL_INTERVAL);
         }
         let end = self.shared.window().end;
         let shares = self.links.iter().filter_map(|link| link.poses.share(end, self.poses_per_s));
-        self.figures.least_pose_share = shares.min_by(f64::total_cmp);
-        self.figures.links = self.links.len() as u64;
-        self.figures
+        let (links, least_pose_share) = (self.links.len() as u64, shares.min_by(f64::total_cmp));
+        LinkFigures { links, least_pose_share, ..self.check.figures }
     }
 
-    fn carry_out(&mut self, command: LinksCommand, now: u64, window: Window) {
+    fn carry_out(&mut self, command: LinksCommand, now: u64) {
         match command {
             // A late joiner without a socket counts as one without a link.
             LinksCommand::Open(config, connection, senders) => {
@@ -184,32 +181,31 @@ impl LinksThread {
                 let link = self.links.iter_mut().find(|link| link.connection.stable_id() == id);
                 let Some(LateJoinerLink { link, poses, .. }) = link else { return };
                 let messages = link.handle_session_input(Time::from_micros(now), &bytes);
-                self.figures.record(messages, now, window, poses, &mut self.recomputer);
+                self.check.record(messages, now, poses);
             }
         }
     }
 }
 
-impl LinkFigures {
+impl LinkCheck {
     /// Verifies and counts the messages of a datagram that arrived at `arrival` (µs).
     fn record(
         &mut self,
         messages: Result<Messages<'_>, Rejected>,
         arrival: u64,
-        window: Window,
         poses: &mut PoseCount,
-        recomputer: &mut Recomputer,
     ) {
+        let figures = &mut self.figures;
         for message in messages.into_iter().flatten() {
-            let verdict = recomputer.verify(&poses.senders, &message);
-            self.arrivals.count(verdict != MessageVerdict::Misrouted);
+            let verdict = self.recomputer.verify(&poses.senders, &message);
+            figures.arrivals.count(verdict != MessageVerdict::Misrouted);
             match verdict {
                 MessageVerdict::Genuine(Channel::Pose) => {
-                    poses.record(message.peer, message.sequence, arrival, window);
+                    poses.record(message.peer, message.sequence, arrival, self.window);
                 }
                 MessageVerdict::Genuine(_) => {}
-                MessageVerdict::Corrupt => self.corrupt += 1,
-                MessageVerdict::Misrouted => self.misrouted += 1,
+                MessageVerdict::Corrupt => figures.corrupt += 1,
+                MessageVerdict::Misrouted => figures.misrouted += 1,
             }
         }
     }
@@ -223,7 +219,7 @@ impl PoseCount {
     /// Counts a genuine pose that arrived at `arrival` (µs), unless it arrived before.
     fn record(&mut self, slot: u16, sequence: u16, arrival: u64, window: Window) {
         let novelty = self.received.entry(slot).or_default().record(sequence.into());
-        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let is_new = novelty.is_new();
         let counts = (self.settled..window.end).contains(&arrival);
         self.poses += u64::from(is_new && counts);
     }
@@ -250,19 +246,13 @@ impl LateJoinerLink {
     }
 
     /// Handles the datagrams that wait at the socket.
-    fn receive(
-        &mut self,
-        input: &mut RecvBatch,
-        window: Window,
-        recomputer: &mut Recomputer,
-        figures: &mut LinkFigures,
-    ) {
+    fn receive(&mut self, input: &mut RecvBatch, check: &mut LinkCheck) {
         while let Ok(count) = self.socket.recv(input) {
             for datagram in input.iter_mut() {
                 let path = Path { remote: datagram.remote, local: None };
                 let arrival = Time::from_micros(datagram.received);
                 let messages = self.link.handle_input(arrival, path, datagram.ecn, datagram.data);
-                figures.record(messages, datagram.received, window, &mut self.poses, recomputer);
+                check.record(messages, datagram.received, &mut self.poses);
             }
             if count < RECV_MESSAGES {
                 break;
@@ -270,9 +260,10 @@ impl LateJoinerLink {
         }
     }
 
-    /// Sends the datagrams that the link wants to send. Counts in `unsent` those that our own kernel
-    /// does not accept.
-    fn transmit(&mut self, now: Time, output: &mut SendBatch, unsent: &mut u64) {
+    /// Sends the datagrams that the link wants to send. Returns how many of them our own kernel did
+    /// not accept.
+    fn transmit(&mut self, now: Time, output: &mut SendBatch) -> u64 {
+        let mut unsent = 0;
         self.link.handle_timeout(now);
         let mut datagram = Vec::new();
         while let Some(route) = self.link.poll_output(now, &mut datagram) {
@@ -283,11 +274,12 @@ impl LateJoinerLink {
                     let _ = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
                 }
                 Route::Realtime(path) => {
-                    send_datagram(&mut self.socket, path.remote, bytes, output, unsent);
+                    unsent += send_datagram(&mut self.socket, path.remote, bytes, output);
                 }
             }
             datagram.clear();
         }
+        unsent
     }
 }
 

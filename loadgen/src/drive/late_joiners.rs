@@ -1,34 +1,32 @@
 //! Late joiners: clients that join the first room during a run, and stay. They send no messages,
 //! but they receive the roster, the state and, over links of their own, the realtime messages.
 //!
-//! The clients' half of the handshakes runs on threads of low priority, as in `storms.rs`.
+//! The clients' half of the handshakes runs on a thread of low priority.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nucleus_client::roster::{PeerId, Roster};
 use nucleus_client::session::{ClientHandle, RoomClient, RoomSession, RoomSessionStep};
 use nucleus_client::state::{Batch, ObjectId, ObjectMode};
 use nucleus_client::{RoomEvent, StateError};
 use quinn::Endpoint;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
-use super::context::{RunContext, open};
+use super::context::RunContext;
+use super::endpoints::SharedEndpoints;
 use super::late_joiner_links::{LateJoinerLinks, LinkFigures};
+use super::state_load::hand_in;
+use super::tasks::{join_all, low_priority_runtime};
 use crate::check::recompute::SenderSlots;
-use crate::check::times;
+use crate::check::times::Times;
 use crate::load::payload::Source;
 use crate::report;
 use crate::report::channels::Latency;
 use crate::shared::lock;
 
-/// The nice value of the threads, the same as in `storms.rs`.
-const NICE: i32 = 10;
-/// Late joiners that share a QUIC endpoint where no network is simulated.
-const PER_ENDPOINT: u32 = 50;
 /// The number of the first late joiner. No headset and no client of a storm has so high a number.
 const FIRST: u32 = 1 << 25;
 /// Objects created by one request. Each takes two of the request's 64 operations.
@@ -53,14 +51,9 @@ pub(crate) struct LateJoiners {
     object_creators: u32,
     /// Objects that were created in the room.
     objects: u32,
-    arrivals: Arc<Mutex<JoinTimes>>,
+    /// The time from when each join was due to the complete roster and state, µs.
+    complete: Arc<Mutex<Times>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
-}
-
-/// The times of the late joiners' joins.
-struct JoinTimes {
-    /// The time from when the join was due to the complete roster and state, µs.
-    complete: Histogram<u64>,
 }
 
 impl LateJoiners {
@@ -70,18 +63,8 @@ impl LateJoiners {
     ///
     /// If the system cannot start a thread.
     pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("late-joiners")
-            .on_thread_start(|| {
-                // Ignore an error: with normal priority, the threads only take more CPU time from
-                // the generator.
-                let _ = nucleus_net::set_thread_nice(NICE);
-            })
-            .enable_all()
-            .build()?;
-        let (links, links_thread) =
-            LateJoinerLinks::start(context.shared.clone(), context.plan.clone())?;
+        let runtime = low_priority_runtime("late-joiners")?;
+        let (links, links_thread) = LateJoinerLinks::start(&context)?;
         Ok(LateJoiners {
             runtime,
             links,
@@ -90,7 +73,7 @@ impl LateJoiners {
             started: 0,
             object_creators: 0,
             objects: 0,
-            arrivals: Arc::new(Mutex::new(JoinTimes { complete: times::histogram() })),
+            complete: Arc::default(),
             tasks: Vec::new(),
         })
     }
@@ -110,20 +93,16 @@ impl LateJoiners {
     fn start(&mut self, count: u32, span: Duration, creates_objects: bool) {
         let begin = self.context.shared.clock.now();
         let step = span.as_micros() as u64 / u64::from(count.max(1));
-        let mut endpoint = None;
+        let mut endpoints = SharedEndpoints::default();
         for number in self.started..self.started + count {
-            let own = self.context.plan.network.is_some();
-            if own || endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
-                let opened = self.runtime.block_on(open(&self.context, FIRST + number));
-                endpoint = opened.ok();
-            }
+            let endpoint = endpoints.next(&self.context, FIRST + number);
             // A late joiner without a socket counts as missing.
-            let Some(endpoint) = endpoint.clone() else { continue };
+            let Ok(endpoint) = self.runtime.block_on(endpoint) else { continue };
             let late_joiner = LateJoiner {
                 context: self.context.clone(),
                 number: FIRST + number,
                 links: self.links.clone(),
-                arrivals: self.arrivals.clone(),
+                complete: self.complete.clone(),
                 objects: self.objects,
                 creates_objects,
             };
@@ -133,29 +112,22 @@ impl LateJoiners {
         self.started += count;
     }
 
-    /// Waits until everybody has left, and returns the figures. `members` is the size of the room
-    /// before the first late joiner. Also returns what the links counted. Call this after the run
-    /// is finished.
-    pub(crate) fn end(self, members: u32) -> (report::LateJoinersReport, LinkFigures) {
-        let tasks = self.tasks;
-        self.runtime.block_on(async {
-            let deadline = tokio::time::Instant::now() + LEAVE_TIME;
-            for task in tasks {
-                // A task that hangs is aborted, and does not count as complete.
-                let _ = tokio::time::timeout_at(deadline, task).await;
-            }
-        });
+    /// Waits until everybody has left, and returns the figures. Also returns what the links counted.
+    /// Call this after the run is finished.
+    pub(crate) fn end(self) -> (report::LateJoinersReport, LinkFigures) {
+        // A late joiner that has not left by then does not count as complete.
+        self.runtime.block_on(join_all(self.tasks, LEAVE_TIME));
         self.runtime.shutdown_background();
-        let everybody = (members + self.started) as usize;
+        let everybody = (self.context.plan.members(0) + self.started) as usize;
         let rosters = self.context.rosters.figures(everybody);
-        let arrivals = lock(&self.arrivals);
+        let complete = lock(&self.complete);
         // Of a thread that failed nothing is known, which counts as nothing received.
         let heard = self.links_thread.join().unwrap_or_default();
         let missing = u64::from(self.started).saturating_sub(heard.links);
         let report = report::LateJoinersReport {
             invited: (self.started - self.object_creators).into(),
-            whole: arrivals.complete.len(),
-            whole_ms: Latency::new(&arrivals.complete),
+            whole: complete.len(),
+            whole_ms: Latency::new(&complete),
             messages_received: heard.arrivals.arrived,
             messages_corrupt: heard.corrupt,
             messages_misrouted: heard.misrouted,
@@ -173,7 +145,7 @@ struct LateJoiner {
     context: Arc<RunContext>,
     number: u32,
     links: LateJoinerLinks,
-    arrivals: Arc<Mutex<JoinTimes>>,
+    complete: Arc<Mutex<Times>>,
     /// Number of objects in the complete state.
     objects: u32,
     /// Whether this late joiner creates the objects.
@@ -184,21 +156,17 @@ impl LateJoiner {
     async fn live(self, endpoint: Endpoint, at: u64) {
         self.context.sleep_until(at).await;
         let room = self.context.plan.room_name(0);
+        let log = &self.context.log;
         let session = match self.context.join_room(&endpoint, self.number, room).await {
             Ok(session) => session,
-            Err(error) => {
-                return self
-                    .context
-                    .log
-                    .join_failed(format!("a late joiner could not join: {error}"));
-            }
+            Err(error) => return log.join_failed(format!("a late joiner could not join: {error}")),
         };
         let senders = {
             let client = session.client().read();
             senders_of(client.roster(), self.context.plan.members(0))
         };
         if let Err(error) = self.links.add_session(&session, senders) {
-            return self.context.log.problem(error);
+            return log.problem(error);
         }
         if self.creates_objects {
             let (context, client) = (self.context.clone(), session.client().clone());
@@ -226,7 +194,7 @@ impl LateJoiner {
                 {
                     is_complete = true;
                     let took = self.context.shared.clock.now().saturating_sub(due);
-                    lock(&self.arrivals).complete.saturating_record(took);
+                    lock(&self.complete).record(took);
                 }
                 replica.version()
             };
@@ -246,11 +214,7 @@ impl LateJoiner {
                 },
             }
         }
-        let (digest, objects) = {
-            let client = client.read();
-            (client.replica().digest(), client.replica().objects().len() as u64)
-        };
-        self.context.states.hand_in(source, digest, objects);
+        hand_in(&self.context, source, &client);
         session.leave().await;
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod context;
+mod endpoints;
 pub(crate) mod headset;
 pub(crate) mod headset_session;
 pub(crate) mod late_joiner_links;
@@ -12,4 +13,5 @@ mod sim_network;
 pub(crate) mod sim_socket;
 pub(crate) mod state_load;
 pub(crate) mod storms;
+pub(crate) mod tasks;
 pub(crate) mod worker;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,34 +18,15 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use crate::load::plan::AddressSchedule;
-use crate::shared::RunShared;
+use super::sim_network::{AddressChanges, SimDatagram};
+use crate::load::payload::Stream;
+use crate::load::plan::Plan;
+use crate::shared::{RunShared, lock};
 
 /// Datagrams that may wait for quinn to read them, as in a small socket buffer.
 const MAX_ARRIVED: usize = 1_024;
 /// The largest datagram that is read, bytes.
 const MAX_DATAGRAM: usize = 2_048;
-
-/// A datagram, and the address that it comes from or goes to.
-#[derive(Clone)]
-struct SocketDatagram {
-    remote: SocketAddr,
-    data: Vec<u8>,
-}
-
-/// How a [`SimSocket`] behaves.
-pub(crate) struct SimSocketConfig {
-    /// The address to bind.
-    pub(crate) ip: IpAddr,
-    /// The seed of the simulated network.
-    pub(crate) seed: u64,
-    pub(crate) conditions: Conditions,
-    /// When the source port changes; `None` if the network does not roam.
-    pub(crate) address_changes: Option<AddressSchedule>,
-    pub(crate) run: Arc<RunShared>,
-    /// Whether the run's faults affect the headset of this socket.
-    pub(crate) is_affected: bool,
-}
 
 /// The socket that quinn uses. A separate task moves the datagrams.
 pub(crate) struct SimSocket {
@@ -54,10 +35,9 @@ pub(crate) struct SimSocket {
 }
 
 /// The datagrams between the socket and its task.
-#[derive(Default)]
 struct SimSocketState {
-    up: Option<Pipe<SocketDatagram>>,
-    arrived: VecDeque<SocketDatagram>,
+    up: Pipe<SimDatagram>,
+    arrived: VecDeque<SimDatagram>,
     reader: Option<Waker>,
     closed: bool,
 }
@@ -73,40 +53,52 @@ struct SimSocketShared {
 
 impl SimSocketShared {
     fn state(&self) -> MutexGuard<'_, SimSocketState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn in_outage(&self) -> bool {
         self.is_affected && self.run.faults.in_outage()
     }
-
-    fn address_changes(&self) -> u32 {
-        if self.is_affected { self.run.faults.address_changes() } else { 0 }
-    }
 }
 
 impl SimSocket {
-    /// Binds a free port and starts the task on the current runtime.
+    /// Binds a free port of `ip`, for a headset of the plan, and starts the task on the current
+    /// runtime.
     ///
     /// # Errors
     ///
     /// If no socket can be bound.
-    pub(crate) async fn bind(config: SimSocketConfig) -> io::Result<Self> {
-        let SimSocketConfig { ip, seed, conditions, address_changes, run, is_affected } = config;
+    pub(crate) async fn bind(
+        ip: IpAddr,
+        conditions: &Conditions,
+        plan: &Plan,
+        run: &Arc<RunShared>,
+        headset: u32,
+    ) -> io::Result<Self> {
         let socket = UdpSocket::bind((ip, 0)).await?;
         let local = socket.local_addr()?;
+        let source = plan.source(headset);
+        let seed = source.mix(Stream::Session, 0);
+        let state = SimSocketState {
+            up: Pipe::new(seed, conditions.clone()),
+            arrived: VecDeque::new(),
+            reader: None,
+            closed: false,
+        };
         let shared = Arc::new(SimSocketShared {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Notify::new(),
-            run,
-            is_affected,
+            run: run.clone(),
+            is_affected: plan.is_affected(headset),
         });
-        shared.state().up = Some(Pipe::new(seed, conditions.clone()));
-        let down = Pipe::new(!seed, conditions.clone());
-        let faults_followed = shared.address_changes();
-        let pump =
-            Pump { shared: shared.clone(), socket, down, clock: Clock::new(), faults_followed };
-        tokio::spawn(pump.run(address_changes));
+        let pump = Pump {
+            socket,
+            down: Pipe::new(!seed, conditions.clone()),
+            clock: Clock::new(),
+            address_changes: AddressChanges::new(plan, run, source, run.clock.now()),
+            shared: shared.clone(),
+        };
+        tokio::spawn(pump.run());
         Ok(SimSocket { shared, local })
     }
 }
@@ -129,12 +121,9 @@ impl AsyncUdpSocket for SimSocket {
         if self.shared.in_outage() {
             return Ok(());
         }
-        if let Some(up) = &mut self.shared.state().up {
-            for datagram in transmit.contents.chunks(segment) {
-                let datagram =
-                    SocketDatagram { remote: transmit.destination, data: datagram.to_vec() };
-                up.handle_input(now, datagram.data.len(), datagram);
-            }
+        for datagram in transmit.contents.chunks(segment) {
+            let datagram = SimDatagram { remote: transmit.destination, data: datagram.to_vec() };
+            self.shared.state().up.handle_input(now, datagram.data.len(), datagram);
         }
         self.shared.changed.notify_one();
         Ok(())
@@ -149,7 +138,7 @@ impl AsyncUdpSocket for SimSocket {
         let mut state = self.shared.state();
         let mut count = 0;
         for (buf, meta) in bufs.iter_mut().zip(meta) {
-            let Some(SocketDatagram { remote, data }) = state.arrived.pop_front() else { break };
+            let Some(SimDatagram { remote, data }) = state.arrived.pop_front() else { break };
             let len = data.len().min(buf.len());
             buf[..len].copy_from_slice(&data[..len]);
             *meta = RecvMeta { addr: remote, len, stride: len, ecn: None, dst_ip: None };
@@ -188,26 +177,21 @@ impl UdpPoller for AlwaysWritable {
 struct Pump {
     shared: Arc<SimSocketShared>,
     socket: UdpSocket,
-    down: Pipe<SocketDatagram>,
+    down: Pipe<SimDatagram>,
     clock: Clock,
-    /// Number of address changes of the run's faults that this socket has carried out.
-    faults_followed: u32,
+    address_changes: AddressChanges,
 }
 
 impl Pump {
     /// Runs until quinn drops the socket.
-    async fn run(mut self, mut roaming: Option<AddressSchedule>) {
+    async fn run(mut self) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
             let now = self.now();
-            if roaming.as_mut().is_some_and(|roaming| roaming.take(now)) {
+            if self.address_changes.take(now) {
                 self.change_address().await;
             }
-            if self.shared.address_changes() > self.faults_followed {
-                self.faults_followed = self.shared.address_changes();
-                self.change_address().await;
-            }
-            let Some(wait) = self.deliver(roaming.map(|roaming| roaming.next)) else { return };
+            let Some(wait) = self.deliver() else { return };
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
                     // Ignore an error: it is an ICMP answer to an earlier datagram, and the next
@@ -215,7 +199,7 @@ impl Pump {
                     if let Ok((len, from)) = received && !self.shared.in_outage() {
                         let now = self.now();
                         let datagram =
-                            SocketDatagram { remote: from, data: buffer[..len].to_vec() };
+                            SimDatagram { remote: from, data: buffer[..len].to_vec() };
                         self.down.handle_input(now, len, datagram);
                     }
                 }
@@ -240,13 +224,13 @@ impl Pump {
 
     /// Moves the datagrams that are due. Returns the time until the next are due, or `None` once
     /// quinn has dropped the socket.
-    fn deliver(&mut self, next_address: Option<Time>) -> Option<Duration> {
+    fn deliver(&mut self) -> Option<Duration> {
         let now = self.now();
         let mut state = self.shared.state();
         if state.closed {
             return None;
         }
-        while let Some(datagram) = state.up.as_mut().and_then(|up| up.poll_output(now)) {
+        while let Some(datagram) = state.up.poll_output(now) {
             // A full send buffer loses the datagram, as with a real socket.
             let _ = self.socket.try_send_to(&datagram.data, datagram.remote);
         }
@@ -257,8 +241,10 @@ impl Pump {
             }
             woken = true;
         }
-        let up_due = state.up.as_ref().and_then(Pipe::deadline);
-        let due = [up_due, self.down.deadline(), next_address].into_iter().flatten().min();
+        let due = [state.up.deadline(), self.down.deadline(), self.address_changes.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         let reader = if woken { state.reader.take() } else { None };
         drop(state);
         if let Some(reader) = reader {

@@ -34,11 +34,11 @@ impl StateLoad {
     pub(crate) fn new(context: &RunContext, headset: u32) -> Self {
         let plan = &context.plan;
         let source = plan.source(headset);
-        let (members, now) = (plan.members(source.room), context.shared.clock.now());
+        let now = context.shared.clock.now();
         context.states.note(source, 0);
         StateLoad {
             source,
-            schedule: StateSchedule::new(source, &plan.traffic, members, plan.schedule_epoch, now),
+            schedule: StateSchedule::new(plan, source, now),
             requests: 0,
             tablet_due: plan.traffic.has(Channel::Object).then_some(now),
             pending: Vec::new(),
@@ -105,20 +105,16 @@ impl StateLoad {
         if std::mem::replace(&mut self.noted, version) != version {
             context.states.note(self.source, version);
         }
-        self.pending.retain(|request| match client.take_result(*request) {
-            Some(result) => {
-                record_result(context, result);
-                false
-            }
-            None => true,
+        self.pending.retain(|request| {
+            let Some(result) = client.take_result(*request) else { return true };
+            record_result(context, result);
+            false
         });
     }
 
     /// Hands in the copy at the end of the run.
     pub(crate) fn hand_in(&self, context: &RunContext, client: &ClientHandle<RoomClient>) {
-        let client = client.read();
-        let replica = client.replica();
-        context.states.hand_in(self.source, replica.digest(), replica.objects().len() as u64);
+        hand_in(context, self.source, client);
     }
 
     /// Returns the object that this headset shares with others of its room.
@@ -156,22 +152,25 @@ impl StateLoad {
     }
 }
 
+/// Hands in a client's copy of the state at the end of the run.
+pub(super) fn hand_in(context: &RunContext, source: Source, client: &ClientHandle<RoomClient>) {
+    let client = client.read();
+    let replica = client.replica();
+    context.states.hand_in(source, replica.digest(), replica.objects().len() as u64);
+}
+
 fn record_result(context: &RunContext, result: Result<u64, StateError>) {
-    let code = match result {
-        Ok(_) => None,
-        Err(StateError::Refused { code, number, .. }) => Some((code, number)),
+    let (code, number) = match result {
+        Ok(_) => return context.states.answered(false),
+        Err(StateError::Refused { code, number, .. }) => (code, number),
         // The session was lost: nobody knows the answer.
         Err(_) => return,
     };
-    context.states.answered(code.is_some());
+    context.states.answered(true);
     match code {
-        // The change was made, or another headset was faster.
-        None | Some((Some(Code::Conflict | Code::NoSuchEntity), _)) => {}
-        Some((Some(code), _)) => {
-            context.log.problem(format!("a change of the state was refused: {code}"));
-        }
-        Some((None, number)) => {
-            context.log.problem(format!("a change of the state got code {number}"));
-        }
+        // Another headset was faster.
+        Some(Code::Conflict | Code::NoSuchEntity) => {}
+        Some(code) => context.log.problem(format!("a change of the state was refused: {code}")),
+        None => context.log.problem(format!("a change of the state got code {number}")),
     }
 }

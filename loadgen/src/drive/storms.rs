@@ -1,29 +1,23 @@
 //! Join storms: many clients that join at the same time during a run, in rooms of their own. A
 //! storm shows how many joins affect the headsets that joined before.
 //!
-//! The clients' half of the handshakes runs on threads of low priority, so that it does not delay
-//! the messages of the headsets.
+//! The clients' half of the handshakes runs on a thread of low priority.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nucleus_client::session::RoomSession;
 use nucleus_protocol::session::Code;
 use quinn::Endpoint;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
-use super::context::{RunContext, open};
-use crate::check::times;
+use super::context::RunContext;
+use super::endpoints::SharedEndpoints;
+use super::tasks::low_priority_runtime;
+use crate::check::times::Times;
 use crate::report;
 use crate::shared::lock;
 
-/// The threads' nice value, the same as on the server's handshake threads. With a lower priority,
-/// joins would time out on a machine without an idle core.
-const THREAD_NICE: i32 = 10;
-/// Clients of a storm that share a socket. A socket for each would cost the generator CPU time and
-/// change nothing.
-const PER_ENDPOINT: u32 = 50;
 /// Clients of a storm that join the same room.
 const ROOM_SIZE: u32 = 10;
 /// The time for the sessions' closes to be sent.
@@ -40,9 +34,10 @@ pub(crate) struct Storms {
 }
 
 /// The joins of all storms so far.
+#[derive(Default)]
 struct StormTally {
     /// How long each join took, from the start of its storm, µs.
-    joins: Histogram<u64>,
+    joins: Times,
     /// The sessions, which are kept until the run ends.
     sessions: Vec<RoomSession>,
 }
@@ -54,18 +49,8 @@ impl Storms {
     ///
     /// If the system cannot start a thread.
     pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("storm")
-            .on_thread_start(|| {
-                // Ignore an error: with normal priority, the threads only take more CPU time from
-                // the generator.
-                let _ = nucleus_net::set_thread_nice(THREAD_NICE);
-            })
-            .enable_all()
-            .build()?;
-        let tally = StormTally { joins: times::histogram(), sessions: Vec::new() };
-        Ok(Storms { runtime, context, attempted: 0, tally: Arc::new(Mutex::new(tally)) })
+        let runtime = low_priority_runtime("storm")?;
+        Ok(Storms { runtime, context, attempted: 0, tally: Arc::default() })
     }
 
     /// Lets `joins` clients join at the same time. They stay until the run ends.
@@ -75,13 +60,12 @@ impl Storms {
         self.attempted += joins;
         let (context, tally) = (self.context.clone(), self.tally.clone());
         self.runtime.spawn(async move {
-            let mut endpoint = None;
+            let mut endpoints = SharedEndpoints::default();
             for number in numbers {
-                if endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
-                    endpoint = open(&context, FIRST_USER + number).await.ok();
-                }
                 // A client without a socket counts as not joined.
-                let Some(endpoint) = endpoint.clone() else { continue };
+                let Ok(endpoint) = endpoints.next(&context, FIRST_USER + number).await else {
+                    continue;
+                };
                 tokio::spawn(join(context.clone(), endpoint, number, due, tally.clone()));
             }
         });
@@ -119,6 +103,6 @@ async fn join(
     };
     let took = context.shared.clock.now().saturating_sub(due);
     let mut tally = lock(&tally);
-    tally.joins.saturating_record(took);
+    tally.joins.record(took);
     tally.sessions.push(session);
 }

@@ -2,17 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use hdrhistogram::Histogram;
 use nucleus_net::RecvBatch;
 
 use super::headset::{Headset, HeadsetStart, Wire};
 use crate::check::ledger::Ledger;
 use crate::check::outcome::WorkerOutcome;
-use crate::check::times;
+use crate::check::times::Times;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::RunShared;
@@ -53,7 +54,7 @@ pub(crate) enum WorkerCommand {
 
 /// Commands that may wait for the thread. Further datagrams are dropped, as in a full socket
 /// buffer.
-pub(crate) const COMMAND_QUEUE: usize = 1 << 16;
+const COMMAND_QUEUE: usize = 1 << 16;
 
 /// The state of a realtime thread: its headsets, and the ledger of their messages.
 pub(crate) struct Worker {
@@ -63,7 +64,6 @@ pub(crate) struct Worker {
     headsets: Vec<Headset>,
     /// The index in `headsets`, by the headset's number.
     indices: HashMap<u32, u32>,
-    ledger: Ledger,
     wire: Wire,
     input: RecvBatch,
     /// The times at which headsets are due, µs, each with the headset's index. An entry whose time
@@ -80,46 +80,53 @@ pub(crate) struct Worker {
     on_fallback: Option<u64>,
     /// The round-trip times of the headsets, µs, and the end of the fault after which they were
     /// recorded; `None` until they are.
-    round_trips: Option<(u64, Histogram<u64>)>,
+    round_trips: Option<(u64, Times)>,
 }
 
 impl Worker {
-    pub(crate) fn new(
-        plan: Arc<Plan>,
-        shared: Arc<RunShared>,
-        commands: mpsc::Receiver<WorkerCommand>,
-    ) -> Self {
-        let ledger = Ledger::new(shared.window(), plan.clone());
-        let credited_at = shared.clock.now();
-        Worker {
-            plan,
-            shared,
+    /// Starts the thread with this number, which runs until the run is finished. Returns its command
+    /// queue and its handle.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
+    pub(crate) fn start(
+        number: u32,
+        plan: &Arc<Plan>,
+        shared: &Arc<RunShared>,
+    ) -> io::Result<(mpsc::SyncSender<WorkerCommand>, JoinHandle<WorkerOutcome>)> {
+        let (sender, commands) = mpsc::sync_channel(COMMAND_QUEUE);
+        let worker = Worker {
+            plan: plan.clone(),
+            shared: shared.clone(),
             commands,
             headsets: Vec::new(),
             indices: HashMap::new(),
-            ledger,
-            wire: Wire::new(),
+            wire: Wire::new(Ledger::new(shared.window(), plan.clone())),
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,
-            credited_at,
+            credited_at: shared.clock.now(),
             credit: 0,
             open_failures: BTreeMap::new(),
             on_fallback: None,
             round_trips: None,
-        }
+        };
+        let name = format!("realtime-{number}");
+        let thread = thread::Builder::new().name(name).spawn(move || worker.run())?;
+        Ok((sender, thread))
     }
 
     /// Runs until the run is finished, and returns the measurements.
-    pub(crate) fn run(mut self) -> WorkerOutcome {
+    fn run(mut self) -> WorkerOutcome {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
-            self.ledger.window = self.shared.window();
+            self.wire.ledger.window = self.shared.window();
             self.handle_commands(now);
             self.send_due(now);
             self.receive_due(now);
             self.publish();
-            if now >= self.ledger.window.end && self.on_fallback.is_none() {
+            if now >= self.wire.ledger.window.end && self.on_fallback.is_none() {
                 self.on_fallback = Some(self.count_fallback(now));
             }
             self.record_round_trips(now);
@@ -143,13 +150,8 @@ impl Worker {
                 WorkerCommand::Datagram { headset, arrival, bytes } => {
                     let Some(index) = self.indices.get(&headset).copied() else { continue };
                     let headset = &mut self.headsets[index as usize];
-                    headset.handle_session_datagram(
-                        arrival,
-                        &bytes,
-                        &mut self.ledger,
-                        &mut self.wire,
-                    );
-                    self.requeue(index);
+                    headset.handle_session_datagram(arrival, &bytes, &mut self.wire);
+                    self.requeue(index, 0);
                 }
             }
         }
@@ -158,19 +160,19 @@ impl Worker {
     fn admit(&mut self, start: HeadsetStart, now: u64) {
         let (number, slot) = (start.headset, start.slot);
         let opened = if let Some(index) = self.indices.get(&number).copied() {
-            self.ledger.readmit(index, slot);
+            self.wire.ledger.readmit(index, slot);
             self.headsets[index as usize].replace_link(start, now).map(|()| index)
         } else {
             let index = self.headsets.len() as u32;
             Headset::open(&self.plan, self.shared.clone(), start, index, now).map(|headset| {
-                self.ledger.admit(self.plan.source(number), slot, now);
+                self.wire.ledger.admit(self.plan.source(number), slot, now);
                 self.headsets.push(headset);
                 self.indices.insert(number, index);
                 index
             })
         };
         match opened {
-            Ok(index) => self.requeue(index),
+            Ok(index) => self.requeue(index, 0),
             Err(error) => *self.open_failures.entry(error.to_string()).or_default() += 1,
         }
     }
@@ -188,9 +190,10 @@ impl Worker {
             // Read the clock for each headset, because a turn of a thousand headsets takes
             // milliseconds.
             let now = self.shared.clock.now();
-            headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
+            headset.run_due(now, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
-            self.requeue_after(now, index);
+            // Wait at least 1 µs, so that a timer that stays due cannot block the loop.
+            self.requeue(index, now + 1);
         }
     }
 
@@ -212,8 +215,8 @@ impl Worker {
             self.credit -= interval;
             self.cursor = (self.cursor + 1) % self.headsets.len();
             let headset = &mut self.headsets[self.cursor];
-            headset.receive(at, &mut self.ledger, &mut self.wire, &mut self.input);
-            self.requeue(self.cursor as u32);
+            headset.receive(at, &mut self.wire, &mut self.input);
+            self.requeue(self.cursor as u32, 0);
         }
     }
 
@@ -222,22 +225,12 @@ impl Worker {
         self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
     }
 
-    /// Queues a headset again if it is due sooner than its entry in the queue says.
-    fn requeue(&mut self, index: u32) {
+    /// Queues a headset again if it is due sooner than its entry in the queue says, for `earliest`
+    /// (µs) at the earliest.
+    fn requeue(&mut self, index: u32, earliest: u64) {
         let headset = &mut self.headsets[index as usize];
-        let due = headset.next_due(self.ledger.window.end);
+        let due = headset.next_due(self.wire.ledger.window.end).max(earliest);
         if due < headset.wake {
-            headset.wake = due;
-            self.queue.push(Reverse((due, index)));
-        }
-    }
-
-    /// Queues a headset again after its turn. It waits at least 1 µs, so that a timer that stays
-    /// due cannot block the loop.
-    fn requeue_after(&mut self, now: u64, index: u32) {
-        let headset = &mut self.headsets[index as usize];
-        let due = headset.next_due(self.ledger.window.end).max(now + 1);
-        if due < u64::MAX {
             headset.wake = due;
             self.queue.push(Reverse((due, index)));
         }
@@ -255,63 +248,50 @@ impl Worker {
         if is_recorded || now < fault_end + ROUND_TRIP_WAIT {
             return;
         }
-        let mut round_trips = times::histogram();
+        let mut round_trips = Times::default();
         let known = |headset: &Headset| headset.round_trip_since(fault_end);
         for round_trip in self.headsets.iter().filter_map(known) {
-            round_trips.saturating_record(round_trip.as_micros() as u64);
+            round_trips.record(round_trip.as_micros() as u64);
         }
         self.round_trips = Some((fault_end, round_trips));
     }
 
     fn publish(&mut self) {
         let progress = &self.shared.progress;
-        progress.sent.fetch_add(std::mem::take(&mut self.ledger.sent), Relaxed);
-        progress.delivered.fetch_add(std::mem::take(&mut self.ledger.delivered), Relaxed);
+        progress.sent.fetch_add(std::mem::take(&mut self.wire.ledger.sent), Relaxed);
+        progress.delivered.fetch_add(std::mem::take(&mut self.wire.ledger.delivered), Relaxed);
     }
 
     fn outcome(mut self) -> WorkerOutcome {
-        self.ledger.window = self.shared.window();
-        let gaps = self.ledger.close();
-        for channel in Channel::ALL {
-            let tally = &mut self.ledger.channels[channel as usize];
-            for headset in &self.headsets {
-                let withheld = headset.withheld.since_start(channel);
-                tally.superseded += withheld.superseded;
-                tally.suppressed += withheld.suppressed;
-            }
-        }
-        let mut realtime_back = times::histogram();
-        let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
-        for headset in &self.headsets {
-            if let Some(at) = headset.realtime_back_at.filter(|at| *at >= fault_end) {
-                realtime_back.saturating_record(at - fault_end);
-            }
-        }
+        let window = self.shared.window();
+        self.wire.ledger.window = window;
         let now = self.shared.clock.now();
-        let mut scheduled = [0; Channel::COUNT];
-        for headset in &self.headsets {
-            let counts = scheduled.iter_mut().zip(headset.scheduled(self.ledger.window));
-            counts.for_each(|(total, count)| *total += count);
-        }
-        WorkerOutcome {
-            scheduled,
-            realtime_back,
-            round_trips: self.round_trips.take().map_or_else(times::histogram, |(_, found)| found),
+        let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
+        let mut outcome = WorkerOutcome {
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),
-            fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
-            fell_back: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
-            moved: self.headsets.iter().filter(|h| h.moved).count() as u64,
-            arrivals: self.ledger.arrivals,
-            gaps,
-            near_poses: self.ledger.near_poses,
-            unaffected_latency: self.ledger.unaffected_latency,
-            channels: self.ledger.channels,
-            send_lag: self.ledger.send_lag,
-            datagrams_in: self.wire.datagrams_in,
-            unsent: self.wire.unsent,
-            rejected: self.wire.rejected,
+            round_trips: self.round_trips.map(|(_, found)| found).unwrap_or_default(),
             kernel_drops: self.headsets.iter().map(Headset::kernel_drops).sum(),
             open_failures: self.open_failures,
+            sockets: self.wire.counts,
+            messages: self.wire.ledger.close(),
+            ..WorkerOutcome::default()
+        };
+        for headset in &self.headsets {
+            if let Some(at) = headset.realtime_back_at.filter(|at| *at >= fault_end) {
+                outcome.realtime_back.record(at - fault_end);
+            }
+            let scheduled = headset.scheduled(window);
+            for channel in Channel::ALL {
+                let withheld = headset.withheld.since_start(channel);
+                let tally = &mut outcome.messages.channels[channel as usize];
+                tally.superseded += withheld.superseded;
+                tally.suppressed += withheld.suppressed;
+                outcome.scheduled[channel as usize] += scheduled[channel as usize];
+            }
+            outcome.fallbacks += headset.fallbacks();
+            outcome.fell_back += u64::from(headset.fallbacks() > 0);
+            outcome.moved += u64::from(headset.moved);
         }
+        outcome
     }
 }

@@ -47,6 +47,11 @@ pub(crate) struct FaultPlan {
 }
 
 impl FaultPlan {
+    /// Returns the plan with this script.
+    pub(crate) fn new(script: Vec<(Duration, Fault)>) -> Self {
+        FaultPlan { script, ..FaultPlan::default() }
+    }
+
     /// Returns whether any fault is one that headsets have to recover from.
     pub(crate) fn breaks(&self) -> bool {
         use Fault::{BlockRealtime, Move, Outage, PauseServer, RestartServer};
@@ -89,27 +94,19 @@ impl FaultPlan {
 
 /// The faults in force now. Each atomic stands alone: no code relies on the order of writes to two
 /// of them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct FaultState {
     realtime_blocked: AtomicBool,
     in_outage: AtomicBool,
     address_changes: AtomicU32,
-    /// Outages that have started.
-    pub(crate) outages: AtomicU32,
-    /// When the last fault ended, µs; `u64::MAX` before the first end. An address change and the
+    /// When the last fault ended, µs; 0 before the first end. An address change and the
     /// kill of the server end when they start.
     last_fault_end: AtomicU64,
 }
 
 impl FaultState {
     pub(crate) fn new(realtime_blocked: bool) -> Self {
-        FaultState {
-            realtime_blocked: AtomicBool::new(realtime_blocked),
-            in_outage: AtomicBool::new(false),
-            address_changes: AtomicU32::new(0),
-            outages: AtomicU32::new(0),
-            last_fault_end: AtomicU64::new(u64::MAX),
-        }
+        FaultState { realtime_blocked: realtime_blocked.into(), ..FaultState::default() }
     }
 
     /// Returns whether the realtime port is blocked for the plan's share of headsets.
@@ -129,7 +126,7 @@ impl FaultState {
 
     /// Returns when the last fault ended, µs; `None` if none has ended yet.
     pub(crate) fn last_fault_end(&self) -> Option<u64> {
-        Some(self.last_fault_end.load(Relaxed)).filter(|last_fault_end| *last_fault_end < u64::MAX)
+        Some(self.last_fault_end.load(Relaxed)).filter(|last_fault_end| *last_fault_end > 0)
     }
 
     /// Records a fault that starts or ends at `now` (µs). Some faults
@@ -137,13 +134,8 @@ impl FaultState {
     pub(crate) fn apply(&self, now: u64, fault: Fault) {
         match fault {
             Fault::BlockRealtime(on) => self.realtime_blocked.store(on, Relaxed),
-            Fault::Outage(on) => {
-                self.in_outage.store(on, Relaxed);
-                self.outages.fetch_add(u32::from(on), Relaxed);
-            }
-            Fault::Move => {
-                self.address_changes.fetch_add(1, Relaxed);
-            }
+            Fault::Outage(on) => self.in_outage.store(on, Relaxed),
+            Fault::Move => _ = self.address_changes.fetch_add(1, Relaxed),
             _ => {}
         }
         let starts = matches!(
@@ -169,9 +161,7 @@ mod tests {
             assert_eq!(state.last_fault_end(), None, "{:?}", fault(true));
             state.apply(2, fault(false));
             assert_eq!(state.last_fault_end(), Some(2), "{:?}", fault(false));
-            let plan =
-                FaultPlan { script: vec![(Duration::ZERO, fault(true))], ..FaultPlan::default() };
-            assert!(plan.breaks());
+            assert!(FaultPlan::new(vec![(Duration::ZERO, fault(true))]).breaks());
         }
     }
 }

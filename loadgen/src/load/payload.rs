@@ -1,13 +1,15 @@
 //! The payloads that headsets send. Every payload is a pure function of its sender and its number,
 //! so that a receiver can compute it again and compare every byte.
 
+use std::ops::RangeInclusive;
+
 use nucleus_protocol::realtime::pose::{Pose, Transform};
 use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
 
 /// Bytes of a voice payload: 20 ms of Opus at 24 kHz and 30 kbit/s.
 pub(crate) const VOICE_BYTES: usize = 75;
-/// The least and the largest length of a property's value, bytes.
-const PROPERTY_BYTES: (usize, usize) = (60, 400);
+/// The length of a property's value, bytes.
+const PROPERTY_BYTES: RangeInclusive<usize> = 60..=400;
 /// Size of the head of an event's payload, bytes: room, sender and number. Random bytes follow.
 const EVENT_HEAD: usize = 12;
 /// Seats in one row of a room. Seats and rows are 1 m apart.
@@ -89,11 +91,11 @@ impl EventKind {
         EventKind::ALL.into_iter().find(|kind| kind.channel() == channel)
     }
 
-    /// Returns the least and the largest payload, bytes.
-    fn bytes(self) -> (usize, usize) {
+    /// Returns the length of the payload, bytes.
+    fn bytes(self) -> RangeInclusive<usize> {
         match self {
-            EventKind::Notice => (60, 400),
-            EventKind::Stroke => (100, 100),
+            EventKind::Notice => 60..=400,
+            EventKind::Stroke => 100..=100,
         }
     }
 
@@ -123,6 +125,12 @@ impl Source {
         [self.sender % ROW, self.sender / ROW]
     }
 
+    /// Returns a position around the headset's seat, at this height (m).
+    fn near_seat(self, height: f32, bits: u64) -> [f32; 3] {
+        let [x, z] = self.seat();
+        [sway(bits) + x as f32, sway(bits >> 8) + height, sway(bits >> 16) + z as f32]
+    }
+
     /// Returns the number, inside the room, of the object that this headset shares.
     pub(crate) fn object(self) -> u32 {
         self.sender / HEADSETS_PER_OBJECT
@@ -132,9 +140,7 @@ impl Source {
     pub(crate) fn pose(self, sequence: u64, out: &mut Vec<u8>) {
         let a = self.mix(Stream::Pose, sequence);
         let b = splitmix(a);
-        let [x, z] = self.seat();
-        let seat = [x as f32, 1.6, z as f32];
-        let head = [sway(a) + seat[0], sway(a >> 8) + seat[1], sway(a >> 16) + seat[2]];
+        let head = self.near_seat(1.6, a);
         let hand = |x: f32, bits: u64| Transform {
             position: [
                 head[0] + x + sway(bits),
@@ -165,11 +171,7 @@ impl Source {
     /// rotation as floats, and the number.
     pub(crate) fn object_pose(self, sequence: u64, out: &mut Vec<u8>) {
         let bits = self.mix(Stream::Object, sequence);
-        let [x, z] = self.seat();
-        put_floats(
-            &[sway(bits) + x as f32, sway(bits >> 8) + 1.2, sway(bits >> 16) + z as f32],
-            out,
-        );
+        put_floats(&self.near_seat(1.2, bits), out);
         put_floats(&turn(bits >> 24), out);
         out.extend_from_slice(&(sequence as u32).to_le_bytes());
     }
@@ -177,11 +179,7 @@ impl Source {
     /// Appends pointer number `sequence`, 24 bytes: a ray's origin and direction as floats.
     pub(crate) fn pointer(self, sequence: u64, out: &mut Vec<u8>) {
         let bits = self.mix(Stream::Pointer, sequence);
-        let [x, z] = self.seat();
-        put_floats(
-            &[sway(bits) + x as f32, sway(bits >> 8) + 1.2, sway(bits >> 16) + z as f32],
-            out,
-        );
+        put_floats(&self.near_seat(1.2, bits), out);
         put_floats(&[sway(bits >> 24), sway(bits >> 32), sway(bits >> 40) - 1.0], out);
     }
 
@@ -196,16 +194,17 @@ impl Source {
         self.numbered(Stream::Property, PROPERTY_BYTES, sequence, out);
     }
 
-    /// Appends a payload: room, sender and number, followed by random bytes.
+    /// Appends a payload of this length: room, sender and number, followed by random bytes.
     fn numbered(
         self,
         stream: Stream,
-        (least, most): (usize, usize),
+        bytes: RangeInclusive<usize>,
         sequence: u32,
         out: &mut Vec<u8>,
     ) {
         let start = self.mix(stream, sequence.into());
-        let len = least + (start % (most - least + 1) as u64) as usize;
+        let lengths = (bytes.end() - bytes.start() + 1) as u64;
+        let len = bytes.start() + (start % lengths) as usize;
         let begin = out.len();
         for word in [self.room, self.sender, sequence] {
             out.extend_from_slice(&word.to_le_bytes());
@@ -309,8 +308,7 @@ mod tests {
             assert_eq!((pose.len(), voice.len()), (33, VOICE_BYTES));
             assert_eq!((payloads[2].len(), payloads[3].len()), (32, 24));
             for (kind, event) in EventKind::ALL.into_iter().zip(&payloads[4..]) {
-                let (least, most) = kind.bytes();
-                assert!((least..=most).contains(&event.len()));
+                assert!(kind.bytes().contains(&event.len()));
                 assert_eq!(
                     event_claim(event),
                     Some(EventClaim { room: 2, sender: 3, number: sequence })

@@ -7,6 +7,7 @@ use nucleus_protocol::time::Time;
 
 use super::payload::{Source, Stream};
 use super::profile::Traffic;
+use crate::faults::FaultPlan;
 
 /// The headsets, their rooms and their traffic.
 #[derive(Clone, Debug)]
@@ -21,15 +22,8 @@ pub(crate) struct Plan {
     pub(crate) workers: u32,
     /// The start of the schedules that several headsets share, µs.
     pub(crate) schedule_epoch: u64,
-    /// Share of the headsets that a blocked realtime port, an outage or an address change affects,
-    /// 0 to 1.
-    pub(crate) fault_share: f64,
-    /// Whether the realtime port is blocked from the start for the affected headsets.
-    pub(crate) realtime_blocked: bool,
-    /// Whether the run has faults. Every headset then keeps a roster.
-    pub(crate) has_faults: bool,
-    /// Number of late joiners that will join the first room.
-    pub(crate) late_joiners: u32,
+    /// The faults that the run causes.
+    pub(crate) faults: FaultPlan,
 }
 
 /// The times at which a headset on a roaming network changes its address.
@@ -54,14 +48,14 @@ impl Plan {
     /// Returns whether a fault that affects a share of the headsets affects this one. The affected
     /// headsets are evenly spread.
     pub(crate) fn is_affected(&self, headset: u32) -> bool {
-        let affected_below = |n: u32| (f64::from(n) * self.fault_share).floor();
+        let affected_below = |n: u32| (f64::from(n) * self.faults.fault_share).floor();
         affected_below(headset + 1) > affected_below(headset)
     }
 
     /// Returns whether an outage kills the process of this headset, as it does for every second
     /// headset that it affects.
     pub(crate) fn dies(&self, headset: u32) -> bool {
-        let affected = (f64::from(headset + 1) * self.fault_share).floor() as u32;
+        let affected = (f64::from(headset + 1) * self.faults.fault_share).floor() as u32;
         self.is_affected(headset) && affected.is_multiple_of(2)
     }
 
@@ -76,20 +70,15 @@ impl Plan {
         source.room * self.room_size + source.sender
     }
 
-    /// Returns when a headset on a roaming network changes its address, from `now` (µs) on. Both
-    /// planes change at the same time.
-    pub(crate) fn address_schedule(
-        &self,
-        source: Source,
-        now: u64,
-        every: Duration,
-    ) -> AddressSchedule {
-        let period = every;
-        let every = (every.as_micros() as u64).max(1);
+    /// Returns when a headset changes its address, from `now` (µs) on; `None` if its network does not
+    /// roam. Both planes change at the same time.
+    pub(crate) fn address_schedule(&self, source: Source, now: u64) -> Option<AddressSchedule> {
+        let period = self.network.as_ref()?.new_address_every?;
+        let every = (period.as_micros() as u64).max(1);
         let phase = source.mix(Stream::Up, 1) % every;
         let since = now.saturating_sub(self.schedule_epoch + phase);
         let next = self.schedule_epoch + phase + since.next_multiple_of(every);
-        AddressSchedule { next: Time::from_micros(next), period }
+        Some(AddressSchedule { next: Time::from_micros(next), period })
     }
 
     /// Returns the number of headsets in a room. The last room may have fewer than the others.
@@ -129,10 +118,7 @@ impl Plan {
             network: None,
             workers: 1,
             schedule_epoch: 0,
-            fault_share: 0.0,
-            realtime_blocked: false,
-            has_faults: false,
-            late_joiners: 0,
+            faults: FaultPlan::default(),
         }
     }
 }
@@ -143,10 +129,14 @@ mod tests {
 
     #[test]
     fn a_tenth_is_every_tenth() {
-        let plan = Plan { fault_share: 0.1, ..Plan::of_two_rooms() };
+        let affecting = |fault_share| Plan {
+            faults: FaultPlan { fault_share, ..FaultPlan::default() },
+            ..Plan::of_two_rooms()
+        };
+        let plan = affecting(0.1);
         let tenth: Vec<u32> = (0..50).filter(|headset| plan.is_affected(*headset)).collect();
         assert_eq!(tenth, [9, 19, 29, 39, 49]);
-        let all = Plan { fault_share: 1.0, ..Plan::of_two_rooms() };
+        let all = affecting(1.0);
         assert!((0..50).all(|headset| all.is_affected(headset)));
         assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_affected(headset)));
         let dead = |plan: &Plan| (0..50).filter(|headset| plan.dies(*headset)).collect::<Vec<_>>();

@@ -3,6 +3,8 @@
 
 use std::num::NonZeroU32;
 
+use clap::ValueEnum;
+
 use super::channel::Channel;
 
 /// Poses a second, unless the profile or the command line says otherwise.
@@ -27,7 +29,7 @@ const ASSIST_ROOM_SIZE: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
 const SPEAKERS: u32 = 3;
 
 /// A traffic profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
     /// Every headset sends poses, talks a quarter of the time, and sometimes sends an event.
     Meeting,
@@ -84,14 +86,8 @@ const SILENCE: Traffic = Traffic {
 
 impl Profile {
     /// Returns the name on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Profile::Meeting => "meeting",
-            Profile::Training => "training",
-            Profile::Auditorium => "auditorium",
-            Profile::Assist => "assist",
-            Profile::Idle => "idle",
-        }
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Returns the headsets in a room, unless the command line says otherwise.

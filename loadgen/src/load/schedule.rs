@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::channel::{Channel, DueMessage};
 use super::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
+use super::plan::Plan;
 use super::profile::{Talk, Traffic};
 use super::ticks::{Poisson, Ticks, TurnLength, Turns};
 
@@ -16,8 +17,8 @@ const SILENCE_MEAN: f64 = 3_000_000.0;
 /// The shortest and the longest time that an object is held, µs.
 const HOLD: (f64, f64) = (2_000_000.0, 5_000_000.0);
 /// The shortest and the longest time of a stroke, and of the pause after it, µs.
-const STROKE: (f64, f64) = (1_000_000.0, 3_000_000.0);
-const STROKE_PAUSE: (f64, f64) = (2_000_000.0, 6_000_000.0);
+const STROKE: TurnLength = TurnLength::Uniform(1_000_000.0, 3_000_000.0);
+const STROKE_PAUSE: TurnLength = TurnLength::Uniform(2_000_000.0, 6_000_000.0);
 
 /// How often per second a held object's position is written to the room's state. Late joiners need
 /// the position in the state; the other peers receive the movements on the realtime plane. The rate
@@ -29,23 +30,16 @@ const STATE_POSITION_HZ: f64 = 1.0;
 pub(crate) struct Schedule([Option<Ticks>; Channel::COUNT]);
 
 impl Schedule {
-    /// Creates the schedule, from `start` (µs) on, of a headset in a room of `members`. `epoch`
-    /// (µs) must be the same for all members, because it decides when objects change hands.
-    pub(crate) fn new(
-        source: Source,
-        traffic: &Traffic,
-        members: u32,
-        epoch: u64,
-        start: u64,
-    ) -> Self {
+    /// Creates the schedule of a headset from `start` (µs) on.
+    pub(crate) fn new(plan: &Plan, source: Source, start: u64) -> Self {
         Schedule(Channel::ALL.map(|channel| {
             let (turns, taker) = match channel {
                 Channel::Pose => (always(source, Stream::Phase, start), 0),
-                Channel::Voice => (talk(source, traffic.talk, start)?, 0),
-                Channel::Object => holds(source, members, epoch),
+                Channel::Voice => (talk(source, plan.traffic.talk, start)?, 0),
+                Channel::Object => holds(plan, source),
                 Channel::Pointer => (always(source, Stream::PointerPhase, start), 0),
             };
-            Ticks::new(turns, taker, traffic.hz(channel), start)
+            Ticks::new(turns, taker, plan.traffic.hz(channel), start)
         }))
     }
 
@@ -99,14 +93,16 @@ fn talk(source: Source, talk: Talk, start: u64) -> Option<Turns> {
 /// of them compute the same turns, so that an object has at most one holder. 5 % of the headsets hold an
 /// object on average: if fewer than [`HEADSETS_PER_OBJECT`] headsets share one, it has pauses in
 /// which nobody holds it.
-fn holds(source: Source, members: u32, epoch: u64) -> (Turns, u32) {
+fn holds(plan: &Plan, source: Source) -> (Turns, u32) {
     let first = source.object() * HEADSETS_PER_OBJECT;
-    let sharers = members.saturating_sub(first).clamp(1, HEADSETS_PER_OBJECT);
+    let sharers = plan.members(source.room).saturating_sub(first).clamp(1, HEADSETS_PER_OBJECT);
     let idle = f64::from(HEADSETS_PER_OBJECT - sharers) / f64::from(sharers);
     let pause = TurnLength::Exponential(idle * (HOLD.0 + HOLD.1) / 2.0);
     let object = Source { sender: source.object(), ..source };
-    let turns =
-        Turns::new(object.rng(Stream::Grab), TurnLength::Uniform(HOLD.0, HOLD.1), pause, epoch);
+    let length = TurnLength::Uniform(HOLD.0, HOLD.1);
+    // The epoch is the same for all members of the room, because it decides when objects change
+    // hands.
+    let turns = Turns::new(object.rng(Stream::Grab), length, pause, plan.schedule_epoch);
     (turns.shared_by(sharers), source.sender - first)
 }
 
@@ -121,9 +117,7 @@ impl EventSchedule {
     /// Creates the schedule from `start` (µs) on.
     pub(crate) fn new(source: Source, traffic: &Traffic, start: u64) -> Self {
         let poisson = |stream, per_s| Poisson::new(source.rng(stream), per_s, start);
-        let length = TurnLength::Uniform(STROKE.0, STROKE.1);
-        let pause = TurnLength::Uniform(STROKE_PAUSE.0, STROKE_PAUSE.1);
-        let turns = Turns::new(source.rng(Stream::Draw), length, pause, start);
+        let turns = Turns::new(source.rng(Stream::Draw), STROKE, STROKE_PAUSE, start);
         EventSchedule {
             notices: poisson(Stream::Pace, traffic.notices_per_s),
             strokes: Ticks::new(turns, 0, traffic.stroke_hz, start),
@@ -176,19 +170,13 @@ pub(crate) struct StateSchedule {
 impl StateSchedule {
     /// Creates the schedule from `start` (µs) on. An object is held at the same times as in
     /// [`Schedule::new`].
-    pub(crate) fn new(
-        source: Source,
-        traffic: &Traffic,
-        members: u32,
-        epoch: u64,
-        start: u64,
-    ) -> Self {
-        let (turns, taker) = holds(source, members, epoch);
-        let hz = if traffic.has(Channel::Object) { STATE_POSITION_HZ } else { 0.0 };
+    pub(crate) fn new(plan: &Plan, source: Source, start: u64) -> Self {
+        let (turns, taker) = holds(plan, source);
+        let hz = if plan.traffic.has(Channel::Object) { STATE_POSITION_HZ } else { 0.0 };
         let pace = source.rng(Stream::PropertyPace);
         StateSchedule {
             holds: Ticks::new(turns, taker, hz, start),
-            properties: Poisson::new(pace, traffic.properties_per_s, start),
+            properties: Poisson::new(pace, plan.traffic.properties_per_s, start),
         }
     }
 
@@ -228,10 +216,20 @@ mod tests {
         Source { seed, room: 0, sender }
     }
 
+    /// Returns the plan of one room of `members`.
+    fn plan(profile: Profile, members: u32) -> Plan {
+        Plan {
+            headsets: members,
+            room_size: members,
+            traffic: profile.traffic(None),
+            schedule_epoch: EPOCH,
+            ..Plan::of_two_rooms()
+        }
+    }
+
     /// Returns every message that a headset sends in the first `seconds`.
     fn messages(profile: Profile, members: u32, source: Source, seconds: u64) -> Vec<DueMessage> {
-        let traffic = profile.traffic(None);
-        let mut schedule = Schedule::new(source, &traffic, members, EPOCH, EPOCH);
+        let mut schedule = Schedule::new(&plan(profile, members), source, EPOCH);
         let end = EPOCH + seconds * SECOND;
         let dues: Vec<_> = std::iter::from_fn(|| {
             let due = schedule.due();
@@ -293,8 +291,7 @@ mod tests {
     fn a_count_is_of_the_messages_that_are_taken() {
         let window = EPOCH + 10 * SECOND..EPOCH + 20 * SECOND;
         for profile in [Profile::Training, Profile::Assist, Profile::Idle] {
-            let traffic = profile.traffic(None);
-            let schedule = Schedule::new(source(1, 2), &traffic, 10, EPOCH, EPOCH);
+            let schedule = Schedule::new(&plan(profile, 10), source(1, 2), EPOCH);
             let dues = messages(profile, 10, source(1, 2), 20);
             let of = |channel| {
                 let due = dues.iter().filter(|due| due.channel == channel);
@@ -302,7 +299,7 @@ mod tests {
             };
             assert_eq!(schedule.clone().count(window.clone()), Channel::ALL.map(of));
             assert_eq!(schedule.count(window.end..window.end), [0; Channel::COUNT]);
-            let events = EventSchedule::new(source(1, 2), &traffic, EPOCH);
+            let events = EventSchedule::new(source(1, 2), &profile.traffic(None), EPOCH);
             let mut taken = events.clone();
             let dues = std::iter::from_fn(|| taken.take().filter(|(due, _)| *due < window.end));
             let due = dues.filter(|(due, _)| *due >= window.start).count() as u64;
@@ -403,9 +400,10 @@ mod tests {
     fn the_state_is_asked_at_its_rates_and_in_every_hold() {
         let until = EPOCH + 60 * SECOND;
         let mut changes = Vec::new();
+        let training = plan(Profile::Training, 1_000);
         for sender in 0..1_000 {
-            let (source, traffic) = (source(1, sender), Profile::Training.traffic(None));
-            let mut schedule = StateSchedule::new(source, &traffic, 1_000, EPOCH, EPOCH);
+            let source = source(1, sender);
+            let mut schedule = StateSchedule::new(&training, source, EPOCH);
             let dues = std::iter::from_fn(|| {
                 let due = schedule.due();
                 (due < until).then(|| (due, schedule.take().unwrap()))
@@ -427,8 +425,8 @@ mod tests {
         assert!(
             (2_700..3_600).contains(&(count(PlannedChange::Claim) + count(PlannedChange::Move)))
         );
-        let traffic = Profile::Meeting.traffic(None);
-        assert_eq!(StateSchedule::new(source(1, 1), &traffic, 10, EPOCH, EPOCH).due(), u64::MAX);
+        let meeting = plan(Profile::Meeting, 10);
+        assert_eq!(StateSchedule::new(&meeting, source(1, 1), EPOCH).due(), u64::MAX);
     }
 
     #[test]

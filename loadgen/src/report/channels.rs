@@ -1,11 +1,11 @@
 //! The figures of each channel: what was delivered, how late, and how old it was.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{ms, share};
 use crate::check::gaps::Gaps;
 use crate::check::tally::Tally;
+use crate::check::times::Times;
 use crate::load::channel::Channel;
 use crate::load::profile::Traffic;
 
@@ -80,28 +80,21 @@ pub(crate) struct Latency {
 impl Channels {
     /// Returns empty figures of the channels that a run of this traffic has.
     pub(crate) fn of(traffic: &Traffic) -> Self {
-        let optional = |channel| traffic.has(channel).then(|| ChannelReport::empty(channel));
-        let channels = Channels::default();
-        Channels {
-            pose: PoseChannel {
-                channel: ChannelReport::empty(Channel::Pose),
-                ..PoseChannel::default()
-            },
-            object: optional(Channel::Object),
-            pointer: optional(Channel::Pointer),
-            ..channels
-        }
+        Self::with(|channel| traffic.has(channel))
     }
 
     /// Returns empty figures of every channel that a report can have.
     pub(crate) fn full() -> Self {
+        Self::with(|_| true)
+    }
+
+    /// Returns empty figures, which have those optional channels for which `has` is true.
+    fn with(has: impl Fn(Channel) -> bool) -> Self {
+        let optional = |channel| has(channel).then(|| ChannelReport::empty(channel));
         Channels {
-            pose: PoseChannel {
-                channel: ChannelReport::empty(Channel::Pose),
-                ..PoseChannel::default()
-            },
-            object: Some(ChannelReport::empty(Channel::Object)),
-            pointer: Some(ChannelReport::empty(Channel::Pointer)),
+            pose: PoseChannel::new(ChannelReport::empty(Channel::Pose), Gaps::default()),
+            object: optional(Channel::Object),
+            pointer: optional(Channel::Pointer),
             ..Channels::default()
         }
     }
@@ -165,7 +158,7 @@ impl ChannelReport {
 }
 
 impl Latency {
-    pub(crate) fn new(micros: &Histogram<u64>) -> Self {
+    pub(crate) fn new(micros: &Times) -> Self {
         let known = |value: u64| (!micros.is_empty()).then(|| ms(value));
         let at = |q: f64| known(micros.value_at_quantile(q));
         Latency {
@@ -186,12 +179,14 @@ mod tests {
     fn the_ledger_balances_whatever_is_counted() {
         let mut rng = fastrand::Rng::with_seed(1);
         for _ in 0..10_000 {
-            let mut tally = Tally::new();
-            tally.expected = rng.u64(0..100);
-            tally.delivered = rng.u64(0..120);
-            tally.superseded = rng.u64(0..50);
-            tally.suppressed = rng.u64(0..50);
-            tally.late = rng.u64(0..50);
+            let tally = Tally {
+                expected: rng.u64(0..100),
+                delivered: rng.u64(0..120),
+                superseded: rng.u64(0..50),
+                suppressed: rng.u64(0..50),
+                late: rng.u64(0..50),
+                ..Tally::default()
+            };
             let (c, cut) = ChannelReport::new(&tally);
             assert_eq!(c.delivered + c.superseded + c.suppressed + c.lost, c.expected);
             let counted = tally.delivered + tally.superseded + tally.suppressed;
@@ -205,14 +200,14 @@ mod tests {
 
     #[test]
     fn an_empty_channel_has_no_loss() {
-        let (channel, cut) = ChannelReport::new(&Tally::new());
+        let (channel, cut) = ChannelReport::new(&Tally::default());
         assert_eq!((channel, cut), (ChannelReport::default(), false));
     }
 
     #[test]
     fn latencies_are_in_ms() {
-        let mut tally = Tally::new();
-        (1..=1_000).for_each(|n| tally.record_latency(n * 100));
+        let mut tally = Tally::default();
+        (1..=1_000).for_each(|n| tally.latency.record(n * 100));
         let latency = ChannelReport::new(&tally).0.latency_ms;
         for (found, expected) in [(latency.p50, 50.0), (latency.p99, 99.0), (latency.max, 100.0)] {
             assert!(found.is_some_and(|found| (found - expected).abs() < 0.2), "{latency:?}");
@@ -221,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_nothing_was_measured_of_is_unknown() {
-        let figures = ChannelReport::new(&Tally::new()).0;
+        let figures = ChannelReport::new(&Tally::default()).0;
         assert_eq!(figures.latency_ms, Latency::default());
         assert_eq!(
             (figures.latency_ms.p99, figures.loss, figures.delivered_share),

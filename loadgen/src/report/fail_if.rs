@@ -8,31 +8,19 @@ use serde_json::Value;
 use super::Report;
 
 /// A condition under which a completed run exits with 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct FailIf {
     text: String,
     path: String,
-    operator: Operator,
+    holds: Comparison,
     limit: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
-    Greater,
-    GreaterOrEqual,
-    Less,
-    LessOrEqual,
-    Equal,
-}
+type Comparison = fn(&f64, &f64) -> bool;
 
 /// The longest operators come first, so that `>=` is not read as `>`.
-const OPERATORS: [(&str, Operator); 5] = [
-    (">=", Operator::GreaterOrEqual),
-    ("<=", Operator::LessOrEqual),
-    ("==", Operator::Equal),
-    (">", Operator::Greater),
-    ("<", Operator::Less),
-];
+const OPERATORS: [(&str, Comparison); 5] =
+    [(">=", f64::ge), ("<=", f64::le), ("==", f64::eq), (">", f64::gt), ("<", f64::lt)];
 
 impl FailIf {
     /// Returns whether `shape`, an empty report with the parts that the run will fill, contains the
@@ -47,14 +35,7 @@ impl FailIf {
         let Some(FigureValue::Known(value)) = figure(report, &self.path) else {
             return Some(format!("{}: it is unknown", self.text));
         };
-        let held = match self.operator {
-            Operator::Greater => value > self.limit,
-            Operator::GreaterOrEqual => value >= self.limit,
-            Operator::Less => value < self.limit,
-            Operator::LessOrEqual => value <= self.limit,
-            Operator::Equal => value == self.limit,
-        };
-        held.then(|| format!("{}: it is {value}", self.text))
+        (self.holds)(&value, &self.limit).then(|| format!("{}: it is {value}", self.text))
     }
 }
 
@@ -70,10 +51,10 @@ impl FromStr for FailIf {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = OPERATORS
             .iter()
-            .filter_map(|(sign, operator)| text.find(sign).map(|at| (at, *sign, *operator)));
+            .filter_map(|(sign, holds)| text.find(sign).map(|at| (at, *sign, *holds)));
         // Take the operator that comes first in the text. Of two at the same position, take the
         // longer one, which comes first in the list.
-        let (at, sign, operator) = found
+        let (at, sign, holds) = found
             .reduce(|best, next| if next.0 < best.0 { next } else { best })
             .ok_or("write FIGURE > NUMBER (or >=, <, <=, ==)")?;
         let name = text[..at].trim();
@@ -84,7 +65,7 @@ impl FromStr for FailIf {
         }
         let path = full_path(name)
             .ok_or_else(|| format!("the report has no figure `{name}`; {}", known_figures()))?;
-        Ok(FailIf { text: text.trim().to_owned(), path, operator, limit })
+        Ok(FailIf { text: text.trim().to_owned(), path, holds, limit })
     }
 }
 
@@ -100,16 +81,11 @@ enum FigureValue {
 /// for `channels.pose.latency_ms.p99`, and `pose.age_p99_ms` for `channels.pose.age_ms.p99`.
 /// Whether a run has the figure depends on its profile.
 fn full_path(name: &str) -> Option<String> {
-    let quantile = name.split_once('.').and_then(|(channel, figure)| {
-        let quantile = figure.strip_suffix("_ms")?;
-        Some(match quantile.strip_prefix("age_") {
-            Some(quantile) => format!("channels.{channel}.age_ms.{quantile}"),
-            None => format!("channels.{channel}.latency_ms.{quantile}"),
-        })
-    });
-    let spelled = [Some(name.to_owned()), Some(format!("channels.{name}")), quantile];
-    let full = Report::full();
-    spelled.into_iter().flatten().find(|path| figure(&full, path).is_some())
+    let is_meant = |path: &String| {
+        let inside_channels = path.strip_prefix("channels.");
+        path == name || inside_channels == Some(name) || short_name(path) == name
+    };
+    known_paths().into_iter().find(is_meant)
 }
 
 /// Returns a figure of a report; `None` if the report has no figure of that path. True is 1, false
@@ -124,22 +100,28 @@ fn figure(report: &Report, path: &str) -> Option<FigureValue> {
 }
 
 fn known_figures() -> String {
-    let mut names = Vec::new();
-    if let Ok(json) = serde_json::to_value(Report::full()) {
-        leaves(&json, "", &mut names);
-    }
+    let names: Vec<_> = known_paths().iter().map(|path| short_name(path)).collect();
     format!("there are: {}", names.join(", "))
 }
 
-fn leaves(value: &Value, path: &str, names: &mut Vec<String>) {
+/// Returns the paths of all figures that a report can have.
+fn known_paths() -> Vec<String> {
+    let mut paths = Vec::new();
+    if let Ok(json) = serde_json::to_value(Report::full()) {
+        leaves(&json, "", &mut paths);
+    }
+    paths
+}
+
+fn leaves(value: &Value, path: &str, paths: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                leaves(value, &path, names);
+                leaves(value, &path, paths);
             }
         }
-        Value::Number(_) | Value::Null | Value::Bool(_) => names.push(short_name(path)),
+        Value::Number(_) | Value::Null | Value::Bool(_) => paths.push(path.to_owned()),
         _ => {}
     }
 }

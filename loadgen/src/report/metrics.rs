@@ -8,14 +8,18 @@ use std::time::Duration;
 const MAX_ANSWER: u64 = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Counters, summed over all shards. A counter that the server does not name is `None`.
+/// The metrics that are read, in the order of [`Counters`].
+const METRICS: [&str; 4] = [
+    "nucleus_realtime_datagrams_out_total",
+    "nucleus_realtime_messages_out_total",
+    "nucleus_realtime_kernel_drops_total",
+    "nucleus_realtime_too_old_total",
+];
+
+/// Counters, summed over all shards: datagrams out, messages out, kernel drops, and messages that
+/// were too old. A counter that the server does not name is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) datagrams_out: Option<u64>,
-    pub(crate) messages_out: Option<u64>,
-    pub(crate) kernel_drops: Option<u64>,
-    pub(crate) too_old: Option<u64>,
-}
+pub(crate) struct Counters(pub(super) [Option<u64>; METRICS.len()]);
 
 impl Counters {
     /// Reads the counters of the server at `http`, `host:port`.
@@ -30,33 +34,17 @@ impl Counters {
     /// Returns how much the counters have grown since `earlier`. A counter that has become smaller
     /// began again in between, so its growth is unknown.
     pub(crate) fn since(&self, earlier: &Counters) -> Counters {
-        let growth = |now: Option<u64>, before: Option<u64>| now?.checked_sub(before?);
-        Counters {
-            datagrams_out: growth(self.datagrams_out, earlier.datagrams_out),
-            messages_out: growth(self.messages_out, earlier.messages_out),
-            kernel_drops: growth(self.kernel_drops, earlier.kernel_drops),
-            too_old: growth(self.too_old, earlier.too_old),
-        }
+        Counters(std::array::from_fn(|i| self.0[i]?.checked_sub(earlier.0[i]?)))
     }
 
     /// Returns whether a counter is smaller than it was `earlier`: then the server was started anew.
     pub(crate) fn is_smaller_than(&self, earlier: &Counters) -> bool {
-        let pairs = [
-            (self.datagrams_out, earlier.datagrams_out),
-            (self.messages_out, earlier.messages_out),
-            (self.kernel_drops, earlier.kernel_drops),
-            (self.too_old, earlier.too_old),
-        ];
-        pairs.iter().any(|(now, before)| now.zip(*before).is_some_and(|(now, was)| now < was))
+        let mut pairs = self.0.into_iter().zip(earlier.0);
+        pairs.any(|(now, before)| now.zip(before).is_some_and(|(now, before)| now < before))
     }
 
     fn parse(text: &str) -> Self {
-        Counters {
-            datagrams_out: sum(text, "nucleus_realtime_datagrams_out_total"),
-            messages_out: sum(text, "nucleus_realtime_messages_out_total"),
-            kernel_drops: sum(text, "nucleus_realtime_kernel_drops_total"),
-            too_old: sum(text, "nucleus_realtime_too_old_total"),
-        }
+        Counters(METRICS.map(|name| sum(text, name)))
     }
 }
 
@@ -100,20 +88,10 @@ mod tests {
             nucleus_realtime_datagrams_out_total_other 7\n\
             nucleus_realtime_messages_out_total 1e3\n\
             nucleus_realtime_kernel_drops_total{shard=\"0\"} nonsense\n";
-        let counters = Counters {
-            datagrams_out: Some(15),
-            messages_out: Some(1_000),
-            kernel_drops: None,
-            too_old: None,
-        };
+        let counters = Counters([Some(15), Some(1_000), None, None]);
         assert_eq!(Counters::parse(text), counters, "nonsense and absence are not 0");
-        let earlier = Counters {
-            datagrams_out: Some(5),
-            messages_out: Some(2_000),
-            kernel_drops: Some(0),
-            too_old: Some(0),
-        };
-        let growth = Counters { datagrams_out: Some(10), ..Counters::default() };
+        let earlier = Counters([Some(5), Some(2_000), Some(0), Some(0)]);
+        let growth = Counters([Some(10), None, None, None]);
         assert_eq!(counters.since(&earlier), growth);
     }
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::check::nearest::{NEAR_K, NearPoses};
 use crate::check::states::StateFigures;
+use crate::check::times::Times;
 use crate::load::channel::Channel;
 use crate::load::profile::Traffic;
 use channels::{Channels, Latency};
@@ -237,7 +238,7 @@ impl Report {
 
 impl Joins {
     /// Returns the figures of `attempted` joins. `joins` has the times of those that succeeded, µs.
-    pub(crate) fn new(attempted: u64, joins: &hdrhistogram::Histogram<u64>) -> Self {
+    pub(crate) fn new(attempted: u64, joins: &Times) -> Self {
         let Latency { p50, p99, .. } = Latency::new(joins);
         let ok = joins.len();
         Joins { attempted, ok, failed: attempted.saturating_sub(ok), p50_ms: p50, p99_ms: p99 }

@@ -11,28 +11,21 @@ use crate::shared::RunShared;
 const TERMINAL_EVERY: u64 = 1_000_000;
 const PLAIN_EVERY: u64 = 5_000_000;
 
-/// Realtime messages since the start of the run.
-#[derive(Clone, Copy, Debug, Default)]
-struct MessageTotals {
-    sent: u64,
-    delivered: u64,
-}
-
 /// Writes the progress line.
 pub(crate) struct Ticker {
     shared: Arc<RunShared>,
     terminal: bool,
     started: u64,
     last: u64,
-    /// The totals at the last line.
-    before: MessageTotals,
+    /// The realtime messages that were sent and delivered before the last line.
+    before: [u64; 2],
 }
 
 impl Ticker {
     pub(crate) fn new(shared: Arc<RunShared>) -> Self {
         let started = shared.clock.now();
         let terminal = std::io::stderr().is_terminal();
-        Ticker { shared, terminal, started, last: started, before: MessageTotals::default() }
+        Ticker { shared, terminal, started, last: started, before: [0; 2] }
     }
 
     /// Writes a line if the next line is due.
@@ -62,11 +55,9 @@ impl Ticker {
 
     fn line(&mut self, phase: &str, now: u64, passed: u64) -> String {
         let p = &self.shared.progress;
-        let totals =
-            MessageTotals { sent: p.sent.load(Relaxed), delivered: p.delivered.load(Relaxed) };
-        let rate = |total: u64, before: u64| (total - before) * 1_000_000 / passed.max(1);
-        let sent = rate(totals.sent, self.before.sent);
-        let delivered = rate(totals.delivered, self.before.delivered);
+        let totals = [&p.sent, &p.delivered].map(|total| total.load(Relaxed));
+        let [sent, delivered] =
+            std::array::from_fn(|i| (totals[i] - self.before[i]) * 1_000_000 / passed.max(1));
         self.before = totals;
         format!(
             "{:>5.1} s {phase}: {} joined, {} failed, {} lost, {} back; {sent} sent/s, {delivered} delivered/s",

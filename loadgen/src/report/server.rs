@@ -25,19 +25,6 @@ pub(crate) struct ServerFigures {
     pub(crate) too_old: Option<u64>,
 }
 
-impl ServerFigures {
-    /// Computes the ratios, where both parts are known.
-    fn finish(mut self) -> Self {
-        let messages = self.messages_out.filter(|messages| *messages > 0);
-        let datagrams = self.datagrams_out.filter(|datagrams| *datagrams > 0);
-        let each = |(messages, datagrams)| messages as f64 / datagrams as f64;
-        self.messages_per_datagram = self.messages_out.zip(datagrams).map(each);
-        let cost = |(cpu_s, messages)| (cpu_s * 1e9 / messages as f64) as u64;
-        self.cpu_ns_per_message = self.cpu_s.zip(messages).map(cost);
-        self
-    }
-}
-
 /// Reads the server's process and counters at the start and at the end of the window.
 pub(crate) struct ServerWatch {
     http: Option<String>,
@@ -104,18 +91,22 @@ impl ServerWatch {
             (false, true) => "metrics",
             (false, false) => "none",
         };
-        let counters = counters.unwrap_or_default();
-        let server = ServerFigures {
+        let [datagrams_out, messages_out, kernel_drops, too_old] = counters.unwrap_or_default().0;
+        let messages = messages_out.filter(|messages| *messages > 0);
+        let datagrams = datagrams_out.filter(|datagrams| *datagrams > 0);
+        let each = |(messages, datagrams)| messages as f64 / datagrams as f64;
+        let cost = |(cpu_s, messages)| (cpu_s * 1e9 / messages as f64) as u64;
+        ServerFigures {
             source,
             cpu_s,
             rss_bytes: self.after.rss,
-            datagrams_out: counters.datagrams_out,
-            messages_out: counters.messages_out,
-            kernel_drops: counters.kernel_drops,
-            too_old: counters.too_old,
-            ..ServerFigures::default()
-        };
-        server.finish()
+            datagrams_out,
+            messages_out,
+            messages_per_datagram: messages_out.zip(datagrams).map(each),
+            cpu_ns_per_message: cpu_s.zip(messages).map(cost),
+            kernel_drops,
+            too_old,
+        }
     }
 
     /// Returns a note if a fault of the run has replaced the server's process.
@@ -183,7 +174,7 @@ mod tests {
     }
 
     fn counters(datagrams_out: Option<u64>, messages_out: Option<u64>) -> Option<Counters> {
-        Some(Counters { datagrams_out, messages_out, ..Counters::default() })
+        Some(Counters([datagrams_out, messages_out, None, None]))
     }
 
     fn watch(before: ServerSample, after: ServerSample) -> ServerWatch {

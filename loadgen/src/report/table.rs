@@ -50,6 +50,12 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
+/// The line above the rows of the channels.
+const CHANNELS_HEAD: &str = "\
+channel       sent    expected   delivered  deliv %  withheld     lost   loss %  \
+age p50  age p99   p50 ms      p95      p99      max
+";
+
 /// Returns a figure as text.
 fn decimal(figure: Option<f64>, digits: usize) -> String {
     figure.map_or("unknown".into(), |figure| format!("{figure:.digits$}"))
@@ -66,23 +72,7 @@ fn count(figure: Option<u64>) -> String {
 }
 
 fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
-    writeln!(
-        f,
-        "channel {:>10} {:>11} {:>11} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "sent",
-        "expected",
-        "delivered",
-        "deliv %",
-        "withheld",
-        "lost",
-        "loss %",
-        "age p50",
-        "age p99",
-        "p50 ms",
-        "p95",
-        "p99",
-        "max"
-    )?;
+    f.write_str(CHANNELS_HEAD)?;
     for (name, channel) in r.channels.named() {
         row(f, name, channel)?;
     }

@@ -1,8 +1,9 @@
 //! Decides whether a run is valid: whether it proves anything about the server.
 
 use super::Report;
-use super::measurements::{Findings, RealtimeTotals};
+use super::measurements::Findings;
 use super::server::ServerWatch;
+use crate::check::outcome::WorkerOutcome;
 use crate::check::tally::Tally;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
@@ -26,7 +27,7 @@ pub(super) fn check(
     report: &mut Report,
     plan: &Plan,
     findings: &Findings,
-    total: &RealtimeTotals,
+    total: &WorkerOutcome,
     watch: &ServerWatch,
 ) {
     if let Some(signal) = findings.interrupted {
@@ -44,6 +45,7 @@ pub(super) fn check(
     if findings.server_end.is_none() {
         check_server_figures(report, plan, total);
     }
+    let (asked, answered) = (findings.asked, findings.answered);
     if let Some(silence) = findings.silence.filter(|_| findings.server_end.is_none()) {
         report.invalidate(format!(
             "no realtime message arrived in the last {:.1} s of the run, as if the server were gone",
@@ -51,14 +53,12 @@ pub(super) fn check(
         ));
     } else if findings.is_unanswered() && findings.server_end.is_none() {
         report.invalidate(format!(
-            "none of {} sessions had an answer at the end of the run, as if the server were gone",
-            findings.asked
+            "none of {asked} sessions had an answer at the end of the run, as if the server were gone"
         ));
-    } else if (findings.answered as f64) < MIN_OFFERED * findings.asked as f64 {
-        let (asked, answered) = (findings.asked, findings.answered);
+    } else if (answered as f64) < MIN_OFFERED * asked as f64 {
         report.invalidate(format!("only {answered} of {asked} sessions had an answer at the end"));
-    } else if findings.answered < findings.asked {
-        let (asked, silent) = (findings.asked, findings.asked - findings.answered);
+    } else if answered < asked {
+        let silent = asked - answered;
         report.notes.push(format!("{silent} of {asked} sessions had no answer at the end in time"));
     }
     if total.dead_threads > 0 {
@@ -86,7 +86,7 @@ pub(super) fn check(
     }
     check_offered(report, plan, findings, total);
     let is_expected = |tally: &Tally| tally.expected > 0;
-    let mut tallies = total.channels.iter().chain(&findings.events);
+    let mut tallies = total.messages.channels.iter().chain([&findings.events]);
     if plan.traffic.sends() && !tallies.any(is_expected) {
         report
             .invalidate("no message was to be delivered: each headset was alone, or none was due");
@@ -94,14 +94,15 @@ pub(super) fn check(
     match total.kernel_drops {
         None => report.notes.push("the generator's own lost datagrams are unknown".into()),
         Some(drops) => {
-            let datagrams = (total.datagrams_in + drops).max(1) as f64;
+            let datagrams = (total.sockets.datagrams_in + drops).max(1) as f64;
             if drops as f64 / datagrams > MAX_OWN_DROPS {
                 report.invalidate(format!("the generator's own sockets dropped {drops} datagrams"));
             }
         }
     }
-    let messages = total.channels.iter().map(|tally| tally.sent).sum::<u64>().max(1) as f64;
-    let unsent = total.unsent + findings.late_unsent;
+    let messages =
+        total.messages.channels.iter().map(|tally| tally.sent).sum::<u64>().max(1) as f64;
+    let unsent = total.sockets.unsent + findings.late_unsent;
     if unsent as f64 / messages > MAX_OWN_DROPS {
         report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
     }
@@ -109,22 +110,22 @@ pub(super) fn check(
         let overflow = findings.overflow;
         report.invalidate(format!("the generator's own threads dropped {overflow} datagrams"));
     }
-    if total.rejected > 0 {
+    if total.sockets.rejected > 0 {
         report.notes.push(format!(
             "{} realtime datagrams were refused: not authentic, too old or malformed",
-            total.rejected
+            total.sockets.rejected
         ));
     }
 }
 
 /// Marks the report as invalid if the server's figures cannot be of the server that relayed the
 /// messages.
-fn check_server_figures(report: &mut Report, plan: &Plan, total: &RealtimeTotals) {
+fn check_server_figures(report: &mut Report, plan: &Plan, total: &WorkerOutcome) {
     // On the fallback, messages do not leave by the realtime port.
-    if plan.fault_share > 0.0 {
+    if plan.faults.fault_share > 0.0 {
         return;
     }
-    let delivered = total.channels.iter().map(|tally| tally.delivered).sum::<u64>();
+    let delivered = total.messages.channels.iter().map(|tally| tally.delivered).sum::<u64>();
     // The window of the server's counters differs a little from that of the messages.
     if let Some(out) = report.server.messages_out.filter(|out| out * 2 < delivered) {
         report.invalidate(format!(
@@ -142,9 +143,9 @@ fn check_server_figures(report: &mut Report, plan: &Plan, total: &RealtimeTotals
 }
 
 /// Marks the report as invalid if less was sent on a channel than was due by its schedule.
-fn check_offered(report: &mut Report, plan: &Plan, findings: &Findings, total: &RealtimeTotals) {
+fn check_offered(report: &mut Report, plan: &Plan, findings: &Findings, total: &WorkerOutcome) {
     for channel in Channel::ALL {
-        let sent = total.channels[channel as usize].sent;
+        let sent = total.messages.channels[channel as usize].sent;
         let mut due = total.scheduled[channel as usize] as f64;
         // These channels have a fixed rate. So what all headsets together should have sent is known,
         // also if some never began. The others have turns of random length.
@@ -154,8 +155,7 @@ fn check_offered(report: &mut Report, plan: &Plan, findings: &Findings, total: &
         }
         offered(report, channel.name(), sent, due);
     }
-    let sent = findings.events.as_ref().map_or(0, |events| events.sent);
-    offered(report, "event", sent, findings.scheduled_events as f64);
+    offered(report, "event", findings.events.sent, findings.scheduled_events as f64);
 }
 
 fn offered(report: &mut Report, name: &str, sent: u64, due: f64) {
@@ -182,7 +182,6 @@ mod tests {
     use nucleus_loadgen::embedded::ServerEnd;
 
     use super::*;
-    use crate::check::tally::Tally;
     use crate::load::profile::Profile;
 
     const WINDOW: Window = Window { start: 10_000_000, end: 20_000_000 };
@@ -197,9 +196,9 @@ mod tests {
     }
 
     /// Returns the totals of realtime threads that expected a pose.
-    fn totals() -> RealtimeTotals {
-        let mut totals = RealtimeTotals::of(Vec::new());
-        totals.channels[Channel::Pose as usize].expected = 1;
+    fn totals() -> WorkerOutcome {
+        let mut totals = WorkerOutcome::sum(Vec::new());
+        totals.messages.channels[Channel::Pose as usize].expected = 1;
         totals
     }
 
@@ -246,11 +245,9 @@ mod tests {
         let reasons = |voice: [u64; 2], events: [u64; 2]| {
             let mut total = totals();
             total.scheduled[Channel::Voice as usize] = voice[0];
-            total.channels[Channel::Voice as usize].sent = voice[1];
-            let mut sent_events = Tally::new();
-            sent_events.sent = events[1];
+            total.messages.channels[Channel::Voice as usize].sent = voice[1];
             let findings = Findings {
-                events: Some(sent_events),
+                events: Tally { sent: events[1], ..Tally::default() },
                 scheduled_events: events[0],
                 ..Findings::default()
             };
@@ -269,7 +266,7 @@ mod tests {
         let is_valid = |traffic, expected| {
             let plan = Plan { traffic, ..Plan::of_two_rooms() };
             let mut totals = totals();
-            totals.channels[Channel::Pose as usize].expected = expected;
+            totals.messages.channels[Channel::Pose as usize].expected = expected;
             let (mut report, watch) = (Report::full(), ServerWatch::new(None, None));
             check(&mut report, &plan, &Findings::default(), &totals, &watch);
             report.valid
@@ -283,7 +280,7 @@ mod tests {
     fn figures_of_another_server_prove_nothing() {
         let reasons = |messages_out, cpu_s| {
             let mut totals = totals();
-            let tally = &mut totals.channels[Channel::Pose as usize];
+            let tally = &mut totals.messages.channels[Channel::Pose as usize];
             (tally.expected, tally.delivered) = (1_000_000, 1_000_000);
             let mut report = Report::full();
             (report.server.messages_out, report.server.cpu_s) = (messages_out, cpu_s);

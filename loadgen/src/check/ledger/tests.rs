@@ -1,6 +1,9 @@
 //! The tests of the ledger.
 
 use super::*;
+use crate::check::arrivals::Arrivals;
+use crate::check::gaps::Gaps;
+use crate::check::nearest::NearPoses;
 use crate::load::profile::{Profile, Traffic};
 
 const WINDOW: Window = Window { start: 1_000, end: 2_000 };
@@ -51,14 +54,14 @@ fn counts_what_was_scheduled_in_the_window() {
             ledger.record_received(1, scheduled + 50, &message(&due, 5, &payload));
         }
     }
-    for tally in &ledger.channels {
+    for tally in &ledger.counts.channels {
         assert_eq!((tally.sent, tally.expected, tally.delivered), (2, 2, 2));
         assert_eq!((tally.duplicated, tally.corrupt, tally.misrouted), (2, 0, 0));
         assert_eq!(tally.latency.max(), 40);
     }
-    assert_eq!((ledger.sent, ledger.delivered, ledger.send_lag.max()), (16, 16, 3));
+    assert_eq!((ledger.sent, ledger.delivered, ledger.counts.send_lag.max()), (16, 16, 3));
     assert_eq!(
-        ledger.near_poses,
+        ledger.counts.near_poses,
         NearPoses { expected: 2, delivered: 2 },
         "only poses count as near"
     );
@@ -70,7 +73,7 @@ fn a_channel_that_the_profile_does_not_have_is_nobody_s() {
     let due = due(Channel::Object, 0, 1_500);
     let payload = sent(&mut ledger, 0, &due);
     ledger.record_received(1, 1_600, &message(&due, 5, &payload));
-    let object = &ledger.channels[Channel::Object as usize];
+    let object = &ledger.counts.channels[Channel::Object as usize];
     assert_eq!((object.delivered, object.corrupt), (0, 1));
 }
 
@@ -83,14 +86,14 @@ fn an_object_s_number_and_channel_are_checked_too() {
     ledger.record_received(1, 1_600, &Message { channel: 0, ..message(&due, 5, &payload) });
     ledger.record_received(1, 1_600, &Message { flags: 0, ..message(&due, 5, &payload) });
     ledger.record_received(1, 1_600, &message(&due, 5, &payload));
-    let object = &ledger.channels[Channel::Object as usize];
+    let object = &ledger.counts.channels[Channel::Object as usize];
     assert_eq!((object.delivered, object.corrupt), (1, 3));
 }
 
 #[test]
 fn gaps_are_between_poses_of_one_sender_at_one_receiver() {
-    let mut ledger = ledger();
-    assert_eq!(ledger.close(), Gaps { max: 1_000, over_1s: 0 }, "no pose has arrived");
+    let ledger = ledger();
+    assert_eq!(ledger.close().gaps, Gaps { max: 1_000, over_1s: 0 }, "no pose has arrived");
     let mut ledger = self::ledger();
     for (number, scheduled) in [900, 1_300, 1_400, 1_900].into_iter().enumerate() {
         for sender in 0..4 {
@@ -104,8 +107,8 @@ fn gaps_are_between_poses_of_one_sender_at_one_receiver() {
             ledger.record_received(sender ^ 1, scheduled + 60, &message);
         }
     }
-    assert_eq!(ledger.close(), Gaps { max: 500, over_1s: 0 });
-    assert_eq!(ledger_of(Profile::Idle.traffic(None)).close(), Gaps::default());
+    assert_eq!(ledger.close().gaps, Gaps { max: 500, over_1s: 0 });
+    assert_eq!(ledger_of(Profile::Idle.traffic(None)).close().gaps, Gaps::default());
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn tells_late_wrong_and_misdirected_messages() {
     sent(&mut ledger, 2, &due);
     let late = WINDOW.end + REALTIME_WAIT + 1;
     ledger.record_received(1, late, &message(&due, 5, &payload));
-    let counts = (ledger.channels[0].delivered, ledger.channels[0].late);
+    let counts = (ledger.counts.channels[0].delivered, ledger.counts.channels[0].late);
     assert_eq!(counts, (0, 1), "the message arrived too late to count as delivered");
     let other_room = Source { seed: 1, room: 1, sender: 0 };
     let mut other = Vec::new();
@@ -124,11 +127,14 @@ fn tells_late_wrong_and_misdirected_messages() {
     ledger.record_received(1, 1_600, &message(&due, 5, &other));
     ledger.record_received(1, 1_600, &message(&due, 99, &payload));
     ledger.record_received(0, 1_600, &message(&due, 5, &payload));
-    assert_eq!(ledger.channels[0].misrouted, 3, "another room, an empty slot, the receiver's slot");
+    assert_eq!(
+        ledger.counts.channels[0].misrouted, 3,
+        "another room, an empty slot, the receiver's slot"
+    );
     ledger.record_received(1, 1_600, &message(&due, 5, &payload[1..]));
     ledger.record_received(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
     ledger.record_received(1, 1_600, &Message { sequence: 7, ..message(&due, 5, &payload) });
-    assert_eq!(ledger.channels[0].corrupt, 3);
+    assert_eq!(ledger.counts.channels[0].corrupt, 3);
 }
 
 #[test]
@@ -142,15 +148,15 @@ fn a_message_that_arrives_when_clients_drop_it_is_late_and_not_corrupt() {
     let arrive = |ledger: &mut Ledger, number: usize, age: u64| {
         let (due, payload) = &poses[number];
         ledger.record_received(1, due.scheduled + age, &message(due, 5, payload));
-        let tally = &ledger.channels[0];
+        let tally = &ledger.counts.channels[0];
         (tally.delivered, tally.late, tally.corrupt)
     };
     assert_eq!(arrive(&mut ledger, 2_399, TOO_OLD), (1, 0, 0), "a client takes it");
     assert_eq!(arrive(&mut ledger, 2_398, TOO_OLD + 1), (1, 1, 0), "a client drops it");
     assert_eq!(arrive(&mut ledger, 2_000, 5_000_000), (1, 2, 0), "after an outage");
     assert_eq!(arrive(&mut ledger, 7, 79_000_000), (1, 3, 0), "after the log has forgotten it");
-    assert_eq!(ledger.channels[0].latency.len(), 1, "a late message has no latency");
-    assert_eq!(ledger.arrivals.verified_share(), Some(1.0));
+    assert_eq!(ledger.counts.channels[0].latency.len(), 1, "a late message has no latency");
+    assert_eq!(ledger.counts.arrivals.verified_share(), Some(1.0));
 }
 
 #[test]
@@ -162,5 +168,5 @@ fn what_could_not_be_compared_is_not_verified() {
         ledger.record_received(1, arrival, &message(&due, slot, &payload));
     }
     let expected = Arrivals { arrived: 2, verified: 1, last: 1_600 };
-    assert_eq!(ledger.arrivals, expected, "nobody has slot 99; 900 is before the window");
+    assert_eq!(ledger.counts.arrivals, expected, "nobody has slot 99; 900 is before the window");
 }
