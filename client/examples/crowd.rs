@@ -6,7 +6,11 @@
 //! cargo run --release -p nucleus-client --example crowd -- --server 127.0.0.1:5055 --tokens tokens.txt
 //! ```
 //!
-//! The file has a join token in each line, one for each headset.
+//! The file has a join token in each line, one for each headset:
+//!
+//! ```text
+//! for n in $(seq 50); do nucleus token --product atom --tenant load --user c$n; done > tokens.txt
+//! ```
 
 #![expect(clippy::print_stdout, reason = "this program prints its measurements")]
 
@@ -85,7 +89,8 @@ impl Ages {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let tokens = std::fs::read_to_string(&options.tokens)?;
+    let tokens = std::fs::read_to_string(&options.tokens)
+        .map_err(|error| format!("{}: {error}", options.tokens.display()))?;
     let counts = Arc::new(Counts::default());
     let mut headsets = Vec::new();
     let tokens = tokens.lines().map(str::trim).filter(|token| !token.is_empty());

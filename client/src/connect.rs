@@ -226,7 +226,9 @@ impl ConnectOptions {
     /// Sets where fresh tokens come from, for example a request to the application's backend. The
     /// client asks before the ticket of its session ends, and when a server refuses a token during
     /// a return; also for the first token, if an empty one was given. `None` means that there is no
-    /// token now: the client asks again after a pause, during a return as long as its patience lasts.
+    /// token now: the client asks again after a pause (in mid-session a minute), during a return as long
+    /// as its patience lasts. A provider that takes longer than 30 s counts as without a token. The
+    /// first token must come within ten seconds.
     /// Default: the application is asked with [`RoomEvent::TokenWanted`](crate::RoomEvent::TokenWanted).
     pub fn token_provider<F>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -303,7 +305,7 @@ impl fmt::Debug for ConnectOptions {
 /// # Errors
 /// * [`ConnectError::Trust`] if the trusted certificates are unusable.
 /// * [`ConnectError::Join`] if the server has no address, cannot be reached, did not answer or
-///   refused the join.
+///   refused the join, or if the token provider gave no first token.
 /// * [`ConnectError::Socket`] if the socket of the realtime plane cannot be opened.
 /// * [`ConnectError::Link`] if the server's parameters for the realtime plane are unusable.
 pub async fn connect(mut options: ConnectOptions) -> Result<Room, ConnectError> {

@@ -12,6 +12,9 @@ use crate::token;
 /// Longest time for the first token: a person waits.
 const FIRST_TOKEN: Duration = Duration::from_secs(10);
 
+/// Longest time for a later token: a backend that is slower has failed, and may be asked again.
+const LATER_TOKEN: Duration = Duration::from_secs(30);
+
 type Provided = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 /// A function of the application that returns a fresh token of the same user.
@@ -46,11 +49,11 @@ impl TokenProvider {
     }
 
     /// Asks for a token in a task of its own, and passes it to `take`. A provider that panics
-    /// provides nothing.
+    /// provides nothing, and so does one that takes longer than [`LATER_TOKEN`].
     pub(crate) fn provide(&self, take: impl FnOnce(Option<String>) + Send + 'static) {
-        let provided = self.ask();
+        let provided = tokio::time::timeout(LATER_TOKEN, self.ask());
         tokio::spawn(async move {
-            let provided = provided.await.ok().flatten();
+            let provided = provided.await.ok().and_then(Result::ok).flatten();
             take(provided.map(|provided| token::trimmed(&provided)));
         });
     }

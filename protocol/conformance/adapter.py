@@ -2,7 +2,10 @@
 
 import asyncio
 import collections
+import contextlib
 import json
+import os
+import signal
 
 from messages import Failure
 
@@ -32,7 +35,7 @@ class Adapter:
         pipe = asyncio.subprocess.PIPE
         try:
             self.process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, limit=MAX_LINE
+                *command, stdin=pipe, stdout=pipe, limit=MAX_LINE, start_new_session=True
             )
         except OSError as error:
             raise Failure(f"the adapter does not start: {error}") from error
@@ -85,7 +88,11 @@ class Adapter:
         try:
             await asyncio.wait_for(self.process.wait(), STOP_S)
         except asyncio.TimeoutError:
-            self.process.kill()
-            # A process counts as ended when what it wrote is read.
-            await self.process.stdout.read()
-            await self.process.wait()
+            pass
+        with contextlib.suppress(ProcessLookupError):
+            # The adapter may be a script that has started the client as another process.
+            os.killpg(self.process.pid, signal.SIGKILL)
+        # A process counts as ended when what it wrote is read.
+        while await self.process.stdout.read(MAX_LINE):
+            pass
+        await self.process.wait()

@@ -18,19 +18,22 @@ Needs Python 3.11 and the package aioquic.
 import argparse
 import asyncio
 import logging
+import pathlib
 import shlex
 import shutil
 import sys
+
+HERE = pathlib.Path(__file__).parent
 
 try:
     import self_test
     from runner import JOBS, dialogues, run_all
 except ModuleNotFoundError as missing:
-    sys.exit(f"The Python package {missing.name} is missing. README.md says how to install it.")
+    sys.exit(f"The Python package {missing.name} is missing. {HERE}/README.md says how to install it.")
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Runs the dialogues against a client.")
+    parser = argparse.ArgumentParser(prog="conformance", description="Runs the dialogues against a client.")
     parser.add_argument("--client", metavar="CMD", help="command line of the client's adapter")
     parser.add_argument("--only", action="append", help="name of a dialogue; may be repeated")
     parser.add_argument("--jobs", type=int, default=JOBS, help="dialogues at the same time")
@@ -46,10 +49,12 @@ def main():
         adapter = shlex.split(options.client) if options.client else options.adapter
     except ValueError as error:
         parser.error(f"--client: {error}")
-    if not adapter or not found:
-        parser.error("give the command line of an adapter with --client, and names of dialogues that exist")
+    if unknown := [name for name in options.only or [] if name not in found]:
+        parser.error(f"there is no dialogue {unknown[0]}")
+    if not adapter:
+        parser.error("give the command line of an adapter with --client")
     if shutil.which(adapter[0]) is None:
-        parser.error(f"there is no program {adapter[0]}")
+        parser.error(f"there is no program {adapter[0]}, or it cannot be executed")
     verdicts = asyncio.run(run_all(found, adapter, options.jobs))
     count = lambda wanted: sum(verdict == wanted for verdict, _ in verdicts.values())
     print(f"{count('passed')} passed, {count('skipped')} skipped, {count('FAILED')} failed")

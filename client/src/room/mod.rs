@@ -60,10 +60,12 @@ pub struct RoomStats {
 /// [`Room::for_each_pose`] once a frame. All methods that are not `async` return at once, and may be
 /// called on any thread.
 ///
+/// The room works on the tokio runtime in which it was joined: one with several threads, or one that
+/// a thread drives all the time. Without it nothing is sent or received, and nothing says so.
+///
 /// [`Room::leave`] leaves the room and waits for the server's confirmation. Dropping the room
 /// leaves too, but waits for nothing: events that are not sent yet are lost, and if the process ends
-/// at once, the others see the peer until the server counts it as lost. The room needs the tokio
-/// runtime in which it was joined.
+/// at once, the others see the peer until the server counts it as lost.
 ///
 /// The client resumes a lost session by itself, see [`RoomEvent::Interrupted`].
 pub struct Room {
@@ -396,10 +398,20 @@ impl Room {
     /// Calls `read` with the pose of each peer and key to show in this frame: interpolated between the
     /// poses that have arrived, evenly in time, and a little later than they arrive. How much later
     /// is measured for each peer: most poses are found between two that have arrived. Use this for
-    /// avatars, and [`Self::for_each_pose`] for what must be the newest, whether smooth or not.
+    /// avatars, and [`Self::for_each_pose`] for what must be the newest, whether smooth or not, and for
+    /// the bytes that a sender adds to its poses. After a gap the pose jumps to where the peer is.
     ///
-    /// Keeps poses from the first call on, so call it in each frame. Sends nothing and waits for
-    /// nothing. `read` must not call methods of this room.
+    /// Shows nothing until the clocks are synchronized (see [`Self::server_time`]). Keeps poses from
+    /// the first call on, so call it in each frame. Sends nothing and waits for nothing. `read` must
+    /// not call methods of this room.
+    ///
+    /// ```no_run
+    /// # fn frame(room: &nucleus_client::Room) {
+    /// room.for_each_shown_pose(|shown| {
+    ///     println!("{} is at {:?}", shown.from, shown.pose.head.position);
+    /// });
+    /// # }
+    /// ```
     pub fn for_each_shown_pose(&self, read: impl FnMut(ShownPose)) {
         let (now, mut realtime) = (self.realtime.clock.now(), self.realtime.read());
         realtime.shown_poses(now).for_each(read);

@@ -33,6 +33,9 @@ pub struct ShownPose {
     pub pose: Pose,
     /// The moment that the pose shows, by the server's clock. Never earlier than in the frame before.
     pub shown: Time,
+    /// When the newest pose of this sender and key was captured, by the server's clock. Tells how long
+    /// the peer has been silent.
+    pub newest: Time,
     /// How the pose was found.
     pub certainty: Certainty,
 }
@@ -66,8 +69,8 @@ impl PoseInterpolator {
     pub fn poses_at(&mut self, now: Time, frame: Time) -> impl Iterator<Item = ShownPose> {
         self.0.iter_mut().filter_map(move |(TrackKey { from, channel, key }, track)| {
             let (pose, shown, certainty) = track.show(now, frame)?;
-            let (from, channel, key) = (*from, *channel, *key);
-            Some(ShownPose { from, channel, key, pose, shown, certainty })
+            let (from, channel, key, newest) = (*from, *channel, *key, track.newest()?);
+            Some(ShownPose { from, channel, key, pose, shown, newest, certainty })
         })
     }
 

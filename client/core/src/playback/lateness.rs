@@ -41,6 +41,11 @@ impl Lateness {
         }
     }
 
+    /// Returns whether anything is known.
+    pub(super) fn is_known(&self) -> bool {
+        self.count > 0
+    }
+
     /// Returns the time that nearly all messages are late at most.
     pub(super) fn usual(&self) -> Duration {
         Duration::from_millis(self.usual.into())

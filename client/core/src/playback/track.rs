@@ -13,6 +13,9 @@ use super::slew::SlewedTime;
 const KEPT: usize = 32;
 /// Longest time beyond the newest pose for which its movement goes on: a third of a stride.
 const LONGEST_EXTRAPOLATION: Duration = Duration::from_millis(200);
+/// The time after that in which the shown pose goes back to the newest one: a peer that sends nothing
+/// more stands still.
+const WAY_BACK: Duration = Duration::from_millis(300);
 /// A longer time between two poses says nothing about the way between them.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 /// A faster change of the head's position is a teleport, in metres per second. Nobody runs or throws
@@ -30,9 +33,10 @@ const SLEW: u32 = 100;
 pub enum Certainty {
     /// It lies between two poses that the peer has sent.
     Interpolated,
-    /// The next pose has not arrived, so the last movement goes on.
+    /// The next pose has not arrived, so the last movement goes on for 200 ms, and then back to the
+    /// newest pose.
     Extrapolated,
-    /// It is the newest pose: nothing is known of the movement after it.
+    /// It is a pose as the peer has sent it: nothing is known of a movement.
     Held,
 }
 
@@ -83,37 +87,48 @@ impl PoseTrack {
     /// and how it was found. `None` while there is none.
     pub(super) fn show(&mut self, now: Time, frame: Time) -> Option<(Pose, Time, Certainty)> {
         let newest = self.snapshots.back()?;
+        if !self.lateness.is_known() {
+            return Some((newest.pose, newest.captured, Certainty::Held));
+        }
         let shown = self.shown.at(now, frame - self.lateness.usual());
         let after = self.snapshots.partition_point(|snapshot| snapshot.captured <= shown);
         let (pose, certainty) = match (after.checked_sub(1), self.snapshots.get(after)) {
-            (Some(before), Some(after)) => {
-                (between(&self.snapshots[before], after, shown), Certainty::Interpolated)
-            }
+            (Some(before), Some(after)) => between(&self.snapshots[before], after, shown),
             // The track begins later.
             (None, Some(first)) => (first.pose, Certainty::Held),
             (_, None) => {
                 let before = self.snapshots.len().checked_sub(2).map(|at| &self.snapshots[at]);
                 let beyond = before.and_then(|before| beyond(before, newest, shown));
-                beyond
-                    .map_or((newest.pose, Certainty::Held), |pose| (pose, Certainty::Extrapolated))
+                beyond.unwrap_or((newest.pose, Certainty::Held))
             }
         };
         Some((pose, shown, certainty))
     }
+
+    /// Returns when the newest pose was captured.
+    pub(super) fn newest(&self) -> Option<Time> {
+        self.snapshots.back().map(|newest| newest.captured)
+    }
 }
 
 /// Returns the pose at a time between two poses.
-fn between(a: &Snapshot, b: &Snapshot, at: Time) -> Pose {
+fn between(a: &Snapshot, b: &Snapshot, at: Time) -> (Pose, Certainty) {
     match is_movement(a, b) {
-        true => mix(&a.pose, &b.pose, share(a, b, at)),
-        false => a.pose,
+        true => (mix(&a.pose, &b.pose, share(a, b, at)), Certainty::Interpolated),
+        false => (a.pose, Certainty::Held),
     }
 }
 
 /// Returns the pose at a time after two poses, if their movement can go on.
-fn beyond(a: &Snapshot, b: &Snapshot, at: Time) -> Option<Pose> {
-    let at = at.min(b.captured + LONGEST_EXTRAPOLATION);
-    (is_movement(a, b) && at > b.captured).then(|| mix(&a.pose, &b.pose, share(a, b, at)))
+fn beyond(a: &Snapshot, b: &Snapshot, at: Time) -> Option<(Pose, Certainty)> {
+    let time = at.since(b.captured);
+    let forward = time.min(LONGEST_EXTRAPOLATION);
+    let left = 1.0 - (time - forward).as_secs_f32() / WAY_BACK.as_secs_f32();
+    if time.is_zero() || left <= 0.0 || !is_movement(a, b) {
+        return None;
+    }
+    let at = b.captured + forward.mul_f32(left);
+    Some((mix(&a.pose, &b.pose, share(a, b, at)), Certainty::Extrapolated))
 }
 
 /// Returns where a time lies between two poses: 0 at the first one, 1 at the second one.
@@ -132,22 +147,18 @@ fn is_movement(a: &Snapshot, b: &Snapshot) -> bool {
 }
 
 fn mix(a: &Pose, b: &Pose, share: f32) -> Pose {
-    // A hand that is tracked in only one of the poses is shown as it is in that one.
-    let hand = |a: Option<Transform>, b: Option<Transform>| match (a, b) {
-        (Some(a), Some(b)) => Some(mix_transforms(&a, &b, share)),
-        (only_a, only_b) => {
-            if share < 1.0 {
-                only_a
-            } else {
-                only_b
-            }
-        }
+    let head = mix_transforms(&a.head, &b.head, share);
+    // A hand that is tracked in only one of the poses moves with the head.
+    let with_head = |hand: Transform, own: &Transform| {
+        let moved = |i: usize| hand.position[i] - own.position[i] + head.position[i];
+        Transform { position: std::array::from_fn(moved), ..hand }
     };
-    Pose {
-        head: mix_transforms(&a.head, &b.head, share),
-        left: hand(a.left, b.left),
-        right: hand(a.right, b.right),
-    }
+    let hand = |in_a: Option<Transform>, in_b: Option<Transform>| match (in_a, in_b) {
+        (Some(in_a), Some(in_b)) => Some(mix_transforms(&in_a, &in_b, share)),
+        (in_a, _) if share < 1.0 => in_a.map(|hand| with_head(hand, &a.head)),
+        (_, in_b) => in_b.map(|hand| with_head(hand, &b.head)),
+    };
+    Pose { head, left: hand(a.left, b.left), right: hand(a.right, b.right) }
 }
 
 /// Mixes positions along the straight line, and rotations by the normalized sum of the quaternions:
@@ -185,22 +196,26 @@ mod tests {
     #[test]
     fn a_teleport_has_no_way() {
         let (a, b) = (snapshot(0, 0.0), snapshot(33, 5.0));
-        assert_eq!(between(&a, &b, START + 30 * MS), a.pose);
+        assert_eq!(between(&a, &b, START + 30 * MS), (a.pose, Certainty::Held));
         assert_eq!(beyond(&a, &b, START + 40 * MS), None);
         // 0.6 m in 33 ms is a fast movement.
         let b = snapshot(33, 0.6);
-        let x = between(&a, &b, START + 11 * MS).head.position[0];
+        let x = between(&a, &b, START + 11 * MS).0.head.position[0];
         assert!((x - 0.2).abs() < 1e-5, "{x}");
         // Nothing is known of the way in ten seconds.
-        assert_eq!(between(&a, &snapshot(10_000, 1.0), START + 5_000 * MS), a.pose);
+        let held = between(&a, &snapshot(10_000, 1.0), START + 5_000 * MS);
+        assert_eq!(held, (a.pose, Certainty::Held));
     }
 
     #[test]
-    fn an_extrapolation_is_bounded() {
+    fn an_extrapolation_is_bounded_and_goes_back() {
         let (a, b) = (snapshot(0, 0.0), snapshot(50, 0.05));
-        let x = |ms: u32| beyond(&a, &b, START + ms * MS).unwrap().head.position[0];
+        let x = |ms: u32| beyond(&a, &b, START + ms * MS).unwrap().0.head.position[0];
         assert!((x(100) - 0.1).abs() < 1e-5, "{}", x(100));
-        assert!((x(5_000) - 0.25).abs() < 1e-5, "{}", x(5_000));
+        for (ms, expected) in [(250, 0.25), (400, 0.15), (520, 0.07)] {
+            assert!((x(ms) - expected).abs() < 1e-4, "{ms} ms: {}", x(ms));
+        }
+        assert_eq!(beyond(&a, &b, START + 550 * MS), None, "the newest pose stays");
     }
 
     #[test]
@@ -215,5 +230,17 @@ mod tests {
         }
         let zero = turned([0.0; 4]);
         assert_eq!(mix_transforms(&zero, &zero, 0.5).rotation, [0.0; 4], "and no NaN");
+    }
+
+    #[test]
+    fn a_hand_that_is_lost_moves_with_the_head() {
+        let hand = Transform { position: [0.3, 1.2, 0.1], rotation: [0.0, 0.0, 0.0, 1.0] };
+        let a = Pose { left: Some(hand), ..pose(0.0) };
+        let found = mix(&a, &pose(1.0), 0.5);
+        let moved = found.left.unwrap().position;
+        for (found, expected) in moved.iter().zip([0.8, 1.2, 0.1]) {
+            assert!((found - expected).abs() < 1e-5, "{moved:?}");
+        }
+        assert_eq!(mix(&a, &pose(1.0), 1.0).left, None);
     }
 }

@@ -35,6 +35,12 @@ pub struct ReturnTicket {
     pub(crate) is_partial: bool,
 }
 
+/// Returns the 32-bit FNV-1a hash, which finds damage but no forgery.
+fn checksum(bytes: &[u8]) -> [u8; 4] {
+    let add = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, add).to_le_bytes()
+}
+
 impl fmt::Debug for ReturnTicket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReturnTicket").field("room", &self.room).finish_non_exhaustive()
@@ -53,15 +59,20 @@ impl ReturnTicket {
         let mut bytes = [&head[..], room].concat();
         self.sent.encode(&mut bytes);
         bytes.extend_from_slice(&self.ticket);
+        bytes.extend(checksum(&bytes));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// Reads what [`Self::to_text`] has written. Returns `None` for any other text.
     pub fn from_text(text: &str) -> Option<Self> {
-        if text.len() > 2 * (HEAD + limits::MAX_ROOM_NAME + MAX_SENT + MAX_TICKET) {
+        if text.len() > 2 * (HEAD + limits::MAX_ROOM_NAME + MAX_SENT + MAX_TICKET + 4) {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok()?;
+        let (bytes, sum) = bytes.split_last_chunk()?;
+        if *sum != checksum(bytes) {
+            return None;
+        }
         let (head, rest) = bytes.split_at_checked(HEAD)?;
         let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
         let (room, rest) = rest.split_at_checked(usize::from(*head.last()?))?;
@@ -90,9 +101,11 @@ mod tests {
         };
         let text = ticket.to_text();
         assert_eq!(ReturnTicket::from_text(&format!(" {text}\n")), Some(ticket.clone()));
-        for cut in 0..text.len() {
-            let part = ReturnTicket::from_text(&text[..cut]);
-            assert!(part.is_none_or(|part| part.ticket.len() < 80), "{cut}");
+        for at in 0..text.len() {
+            assert_eq!(ReturnTicket::from_text(&text[..at]), None, "{at}");
+            let other = if &text[at..=at] == "A" { "B" } else { "A" };
+            let damaged = [&text[..at], other, &text[at + 1..]].concat();
+            assert_eq!(ReturnTicket::from_text(&damaged), None, "{at}");
         }
         for other in ["", "ü", "AAAA", &text.replace('A', "!"), &"A".repeat(100_000)] {
             assert_eq!(ReturnTicket::from_text(other), None, "{other}");

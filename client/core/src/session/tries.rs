@@ -10,6 +10,8 @@ use super::{Backoff, JoinError};
 
 /// Longest time for all the servers that a refusal of the first join names: a person waits.
 const OTHERS_TIME: Duration = Duration::from_secs(30);
+/// If less than this is left to come back, another try is not worth a connection.
+const SHORTEST_TRY: Duration = Duration::from_secs(1);
 
 /// What a client does next to get a session.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ pub(super) struct ComeBack {
     error: JoinError,
     /// Whether the pause before the next try is over.
     has_paused: bool,
+    has_tried: bool,
     next: NextTry,
 }
 
@@ -78,6 +81,7 @@ impl Tries {
                 backoff: Backoff::default(),
                 error: lost,
                 has_paused: false,
+                has_tried: false,
                 next: NextTry::AfterPause(Duration::ZERO),
             });
         }
@@ -97,7 +101,11 @@ impl Tries {
             Tries::First(first) => first.failed(now, error),
             Tries::Return(servers, Some(tries)) => {
                 (tries.next, tries.has_paused) = (servers.failed(&error), false);
-                tries.error = error;
+                // A try that the end has cut short says less than the one before.
+                let is_cut = tries.deadline <= now && matches!(error, JoinError::TimedOut { .. });
+                if !is_cut {
+                    tries.error = error;
+                }
             }
             Tries::Return(_, None) => {}
         }
@@ -152,7 +160,7 @@ impl ComeBack {
         match self.next {
             _ if left.is_zero() => TryStep::GiveUp(self.error.clone()),
             NextTry::AfterPause(least) if !self.has_paused => {
-                if least >= left {
+                if least >= left || self.has_tried && left < SHORTEST_TRY {
                     return TryStep::GiveUp(self.error.clone());
                 }
                 self.has_paused = true;
@@ -160,7 +168,10 @@ impl ComeBack {
                 // The last try needs time too.
                 TryStep::Pause(pause.min(least.max(left / 2)))
             }
-            NextTry::AtOnce | NextTry::AfterPause(_) => TryStep::Join(servers.next_server()),
+            NextTry::AtOnce | NextTry::AfterPause(_) => {
+                self.has_tried = true;
+                TryStep::Join(servers.next_server())
+            }
             NextTry::Never => TryStep::GiveUp(self.error.clone()),
         }
     }

@@ -253,6 +253,27 @@ fn a_provider_without_a_good_token_is_asked_until_the_patience_ends() {
     }
 }
 
+#[test]
+fn the_end_names_the_reason_of_the_refusals_and_not_the_try_that_it_cut_short() {
+    let mut script = renewed_client(true);
+    script.close(Code::Internal);
+    let begun = script.now;
+    while !script.client.session().is_closed() {
+        if !script.connects.is_empty() {
+            script.accept();
+            // In the end nothing answers any more.
+            if script.now.since(begun) < Duration::from_secs(3_590) {
+                script.refuse(Code::TokenExpired, 0);
+                script.client.take_token(script.now, None);
+                script.pump();
+            }
+        }
+        script.run(Duration::from_millis(50));
+    }
+    let Some(RoomEvent::Closed { code, text }) = script.events().pop() else { panic!("no end") };
+    assert_eq!(code, Some(Code::TokenExpired), "{text}");
+}
+
 /// The certificate may have changed since the newest token was made.
 #[test]
 fn a_provider_is_asked_when_the_certificate_is_not_trusted() {
