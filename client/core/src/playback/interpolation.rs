@@ -42,8 +42,9 @@ pub struct ShownPose {
 
 /// The poses of everybody, evenly in time.
 ///
-/// The poses of each sender are shown as late as nearly all of them are known: the time from the
-/// capture to the arrival of the next pose. That delay is measured, and changes slowly.
+/// A pose is known to be the newest until the next one arrives. The time from its capture to that
+/// arrival is measured, and poses are shown later by as much as nearly all of these times. That delay
+/// changes slowly.
 #[derive(Debug, Default)]
 pub struct PoseInterpolator(HashMap<TrackKey, PoseTrack>);
 

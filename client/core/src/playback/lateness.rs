@@ -1,4 +1,4 @@
-//! [`Lateness`]: how late the messages of one sender are, and how late nearly all of them are.
+//! [`Lateness`]: how late the messages of one sender usually are.
 
 use std::time::Duration;
 
@@ -8,8 +8,7 @@ const REMEMBERED: usize = 128;
 const LATER: usize = 2;
 /// After this many messages [`Lateness::usual`] is computed anew.
 const EVERY: usize = 16;
-/// A message that is later than this counts as this late, in ms: nobody wants to see the others so
-/// late.
+/// A message that is later counts as this late, in ms. Nobody wants to see the others any later.
 const LATEST: u16 = 1_000;
 
 /// How late the newest messages of one sender were.

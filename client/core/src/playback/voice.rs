@@ -21,12 +21,13 @@ const WAITING: usize = 32;
 const MAX_SPEAKERS: usize = 256;
 /// Packets in a row that are concealed when nothing arrives. A decoder fades out in this time.
 const CONCEALED: u32 = 5;
-/// How much sooner the next packet is played while the lateness becomes smaller: one packet in 0.4 s is
-/// dropped.
+/// While the lateness becomes smaller, each packet is played this much sooner. So one packet in 0.4 s
+/// is dropped.
 const CATCH_UP: Duration = Duration::from_millis(1);
-/// The voice of a longer time is dropped at once: the application has played nothing for a while.
+/// If playback is behind by more than this, because the application has played nothing for a while, it
+/// jumps ahead.
 const LARGEST_CATCH_UP: Duration = Duration::from_millis(200);
-/// A packet that arrives later than this after its time is not played, although nothing else is.
+/// A packet that arrives later than this after its time is dropped.
 const TOO_LATE: Duration = Duration::from_millis(40);
 
 /// What to play for the next 20 ms of a speaker.
@@ -58,13 +59,13 @@ struct WaitingPacket {
 struct VoiceTrack {
     /// In the order of the sequence numbers.
     waiting: VecDeque<WaitingPacket>,
-    /// Buffers of packets that were played.
+    /// Packets that were played or dropped, for their buffers.
     free: Vec<WaitingPacket>,
     lateness: Lateness,
     /// The moment that was played last, by the server's clock.
     moment: Time,
-    /// The sequence number of the next packet, and when it was captured if the speaker has not paused;
-    /// `None` before the first one.
+    /// The sequence number of the next packet, and its capture time unless the speaker pauses before;
+    /// `None` before the first packet.
     next: Option<(u16, Time)>,
     /// Whether the speaker speaks, as far as is known.
     is_speaking: bool,
@@ -92,9 +93,19 @@ impl VoiceTrack {
 
     fn add(&mut self, sequence: u16, captured: Time, arrived: Time, voice: &Voice<'_>) {
         self.lateness.add(arrived.since(captured));
-        let is_played = self.next.is_some_and(|(next, _)| is_before(sequence, next));
-        if is_played || captured + TOO_LATE < self.moment {
+        if captured + TOO_LATE < self.moment {
             return;
+        }
+        if let Some((next, due)) = self.next
+            && is_before(sequence, next)
+        {
+            if captured < due {
+                // It was played or concealed already.
+                return;
+            }
+            // The numbers have wrapped while nothing arrived, or begin anew.
+            self.free.extend(self.waiting.drain(..));
+            (self.next, self.is_speaking, self.concealed) = (None, false, 0);
         }
         if self.waiting.len() == WAITING {
             let first = self.take_first();

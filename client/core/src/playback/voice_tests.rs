@@ -108,6 +108,24 @@ fn on_a_good_network_everything_is_played_although_the_clocks_differ() {
     }
 }
 
+/// The numbers may have wrapped while the listener got nothing, or a new process begins at 0.
+#[test]
+fn a_speaker_whose_numbers_begin_anew_is_heard() {
+    let (mut player, mut opus, mut now) = (VoicePlayer::default(), Vec::new(), START);
+    for first in [40_000, 20_000, 0, 30_000] {
+        let mut played = 0;
+        for number in 0..50u16 {
+            let voice = Voice { level: 30, speaking: true, flags: 0, opus: &[7] };
+            player.add(SPEAKER, first + number, now - 10 * MS, now, &voice);
+            let step = player.play(SPEAKER, now, &mut opus);
+            played += u32::from(matches!(step, VoiceStep::Packet { .. }));
+            now += VOICE_PACKET;
+        }
+        assert!(played >= 48, "{played} of 50 from {first}");
+        now += 300 * VOICE_PACKET;
+    }
+}
+
 #[test]
 fn after_a_hitch_nobody_hears_the_past() {
     let clean = Conditions::delayed(10, 12, Loss::NONE);

@@ -321,7 +321,7 @@ impl Realtime {
     /// interpolated, evenly in time, and a little later than they arrive. They are kept from the
     /// first call on. Empty until the clocks are synchronized.
     pub fn shown_poses(&mut self, now: Time) -> impl Iterator<Item = ShownPose> {
-        let frame = self.server_time(now);
+        let frame = self.playback_time(now);
         let poses = self.interpolator.get_or_insert_default();
         frame.map(|frame| poses.poses_at(now, frame)).into_iter().flatten()
     }
@@ -332,7 +332,7 @@ impl Realtime {
     ///
     /// [`VOICE_PACKET`]: crate::playback::VOICE_PACKET
     pub fn play_voice(&mut self, now: Time, speaker: PeerId, opus: &mut Vec<u8>) -> VoiceStep {
-        let frame = self.server_time(now);
+        let frame = self.playback_time(now);
         let player = self.voice_player.get_or_insert_default();
         frame.map_or(VoiceStep::Silence, |frame| player.play(speaker, frame, opus))
     }
@@ -358,6 +358,12 @@ impl Realtime {
         let InboxCounters { replaced, not_taken, stale_voice } = self.inbox.counters();
         let rejected = self.earlier_rejected + rejected;
         RealtimeCounters { rejected, replaced, not_taken, stale_voice, ..self.counters }
+    }
+
+    /// Returns the server's time as messages are dated by it. What plays them evens out its jumps.
+    fn playback_time(&mut self, now: Time) -> Option<Time> {
+        let even = self.server_time(now);
+        self.link.server_time(now).or(even)
     }
 
     /// Returns what another process must know to continue the sequences of sent messages.

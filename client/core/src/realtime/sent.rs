@@ -7,7 +7,7 @@ use nucleus_protocol::realtime::MessageKind;
 use super::message::StreamKey;
 use super::sequences::KEYS_PER_SENDER;
 
-/// Bytes of one key on the wire: kind, channel, key and the next sequence.
+/// Bytes of one key in a ticket: kind, channel, key and the next sequence.
 const ENTRY: usize = 6;
 /// How many numbers are skipped: those of the messages that were sent after the export, for two
 /// minutes at 120 Hz. A quarter of all numbers: receivers count the next one as newer if at most as
@@ -19,7 +19,7 @@ const SKIPPED: u16 = 1 << 14;
 pub(super) struct SentStream {
     /// The sequence number of the next message.
     pub(super) next: u16,
-    /// The number of messages of all keys up to the last one of this key.
+    /// How many messages of all keys had been sent when this key was used last.
     pub(super) last_use: u64,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct SentStream {
 /// number is smaller than that of an earlier one of its key, so a process that continues the
 /// session of another one must continue its numbers.
 ///
-/// The keys that were used last, as many as a receiver remembers.
+/// Holds at most as many keys as a receiver remembers: those that were used last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentSequences(Vec<(StreamKey, u16)>);
 
