@@ -181,10 +181,10 @@ impl Room {
         rest: &[u8],
     ) -> Result<(), SendError> {
         pose.check()?;
-        let mut payload = Vec::with_capacity(40 + rest.len());
-        pose.encode(&mut payload);
-        payload.extend_from_slice(rest);
-        self.send(MessageKind::Pose, true, &to, ApplicationKey { channel: 0, key }, payload)
+        self.send(MessageKind::Pose, true, &to, ApplicationKey { channel: 0, key }, |payload| {
+            pose.encode(payload);
+            payload.extend_from_slice(rest);
+        })
     }
 
     /// Sends a pointer or cursor, at most 900 bytes. Only the newest one of each `channel` and `key`
@@ -202,7 +202,8 @@ impl Room {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let key = ApplicationKey { channel, key };
-        self.send(MessageKind::Pointer, true, &to, key, payload.to_vec())
+        let write = |to: &mut Vec<u8>| to.extend_from_slice(payload);
+        self.send(MessageKind::Pointer, true, &to, key, write)
     }
 
     /// Sends an unreliable message of at most 900 bytes. The message may be lost or arrive out of
@@ -218,7 +219,8 @@ impl Room {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let key = ApplicationKey { channel, key };
-        self.send(MessageKind::Unreliable, false, &to, key, payload.to_vec())
+        let write = |to: &mut Vec<u8>| to.extend_from_slice(payload);
+        self.send(MessageKind::Unreliable, false, &to, key, write)
     }
 
     /// Sends an unreliable message of at most 900 bytes that replaces earlier ones of the same
@@ -235,7 +237,8 @@ impl Room {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let key = ApplicationKey { channel, key };
-        self.send(MessageKind::Unreliable, true, &to, key, payload.to_vec())
+        let write = |to: &mut Vec<u8>| to.extend_from_slice(payload);
+        self.send(MessageKind::Unreliable, true, &to, key, write)
     }
 
     /// Sends a reliable, ordered event of at most 16 KiB on a channel below 240. Waits while the
@@ -433,8 +436,10 @@ impl Room {
         newest_wins: bool,
         to: &To,
         ApplicationKey { channel, key }: ApplicationKey,
-        payload: Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), SendError> {
+        let mut payload = self.realtime.read().payload_buffer();
+        write(&mut payload);
         if payload.len() > limits::MAX_PAYLOAD {
             return Err(SendError::TooLarge { len: payload.len(), limit: limits::MAX_PAYLOAD });
         }

@@ -38,9 +38,8 @@ impl Room {
         if self.self_muted.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut payload = Vec::with_capacity(2 + voice.opus.len());
-        voice.encode(&mut payload);
-        self.send(MessageKind::Voice, false, &to, ApplicationKey::default(), payload)
+        let write = |payload: &mut Vec<u8>| voice.encode(payload);
+        self.send(MessageKind::Voice, false, &to, ApplicationKey::default(), write)
     }
 
     /// Returns what to play for the next 20 ms of a speaker, and writes the Opus packet to `opus`. Call

@@ -64,6 +64,8 @@ fn frame(room: &Room) -> FrameCost {
         black_box(&pose);
         poses += 1;
     });
+    room.for_each_shown_pose(|shown| _ = black_box(shown));
+    room.send_pose(&pose(0.5)).unwrap();
     FrameCost { allocations: allocator::count() - allocations, time: begun.elapsed(), poses }
 }
 

@@ -8,6 +8,7 @@ mod plane;
 mod quality;
 mod recent;
 mod reports;
+mod sending;
 mod sent;
 mod sequences;
 pub mod speaking;

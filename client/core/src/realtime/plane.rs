@@ -35,15 +35,13 @@ use super::message::{
 use super::quality::{ConnectionFigures, QualityMeter};
 use super::recent::RecentMap;
 use super::reports::{RealtimeReport, RealtimeReports};
+use super::sending::SendQueue;
 use super::sent::{SentSequences, SentStream};
 use super::sequences::SenderHistory;
 use super::speaking::Speaking;
 use crate::playback::{PoseInterpolator, ShownPose, SlewedTime, VoicePlayer, VoiceStep};
 use crate::roster::{PeerId, Slot};
 
-/// Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue
-/// is full, the oldest message is dropped.
-const MAX_QUEUED: usize = 256;
 /// Smallest number of keys of this client whose next sequence is kept.
 const OWN_KEYS: usize = 16_384;
 /// How much faster or slower than real time the server's time may go for the application, in parts of
@@ -62,7 +60,7 @@ pub struct Realtime {
     sent: RecentMap<StreamKey, SentStream>,
     /// Messages sent so far.
     sent_count: u64,
-    queue: VecDeque<OutgoingMessage>,
+    queue: SendQueue,
     held: VecDeque<HeldMessage>,
     inbox: Inbox,
     /// `None` until the application asks for interpolated poses.
@@ -101,7 +99,7 @@ impl Realtime {
             senders: HashMap::new(),
             sent: streams,
             sent_count: 0,
-            queue: VecDeque::new(),
+            queue: SendQueue::default(),
             held: VecDeque::new(),
             inbox: Inbox::default(),
             interpolator: None,
@@ -184,20 +182,13 @@ impl Realtime {
     /// Queues a message for the next datagram. The message takes the position of a queued one that
     /// it replaces.
     pub fn send(&mut self, message: OutgoingMessage) {
-        if message.is_too_large() {
-            self.counters.unsent += 1;
-            return;
-        }
-        if let Some(older) = self.queue.iter_mut().find(|older| message.replaces(older)) {
-            *older = message;
-            self.counters.unsent += 1;
-            return;
-        }
-        if self.queue.len() >= MAX_QUEUED {
-            self.queue.pop_front();
-            self.counters.unsent += 1;
-        }
-        self.queue.push_back(message);
+        self.queue.push(message);
+    }
+
+    /// Returns an empty buffer for the payload of a message. It is one of an earlier message, so a
+    /// caller that sends once a frame allocates nothing.
+    pub fn payload_buffer(&mut self) -> Vec<u8> {
+        self.queue.buffer()
     }
 
     /// Handles a received datagram, which is decrypted in place.
@@ -357,7 +348,8 @@ impl Realtime {
         let rejected: u64 = self.link.counters().rejected.iter().sum();
         let InboxCounters { replaced, not_taken, stale_voice } = self.inbox.counters();
         let rejected = self.earlier_rejected + rejected;
-        RealtimeCounters { rejected, replaced, not_taken, stale_voice, ..self.counters }
+        let unsent = self.queue.dropped();
+        RealtimeCounters { rejected, replaced, not_taken, stale_voice, unsent, ..self.counters }
     }
 
     /// Returns the server's time as messages are dated by it. What plays them evens out its jumps.
@@ -401,7 +393,7 @@ impl Realtime {
             frame.sequence = stream.next;
             *stream = SentStream { next: stream.next.wrapping_add(1), last_use: self.sent_count };
             frame.encode(out);
-            self.queue.pop_front();
+            self.queue.pop();
         }
         // A link that has used all packet numbers sends nothing until the client joins again.
         self.link.finish(now, out, start).ok().map(|()| route)
