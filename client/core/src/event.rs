@@ -186,6 +186,9 @@ pub enum RoomEvent {
         /// The new peer id of this client.
         me: PeerId,
     },
+    /// The server's clock is another one, because the server was started again or is another one.
+    /// Times from before cannot be compared with those from now on, see `Room::server_time`.
+    ClockChanged,
     /// Realtime messages changed their path. `true`: the realtime port stopped answering, and
     /// realtime messages travel inside the session. `false`: the realtime port answers again.
     Fallback(bool),

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use nucleus_client_core::realtime::{Realtime, ReceivedMessage, SentSequences};
+use nucleus_client_core::realtime::{JoinedClock, Realtime, ReceivedMessage, SentSequences};
 use nucleus_client_core::roster::{PeerId, Slot};
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, RootSecret, Suite};
@@ -145,7 +145,9 @@ fn encoded_pose() -> Vec<u8> {
 impl RoomOfFifty {
     fn new(is_busy: bool) -> Self {
         let now = Time::from_millis(100_000);
-        let mut client = Realtime::new(link(now, LinkSide::Client), &SentSequences::default());
+        let clock = JoinedClock { at: now, server_time: now, epoch: 1 };
+        let of_client = link(now, LinkSide::Client);
+        let mut client = Realtime::new(of_client, clock, &SentSequences::default());
         (0..PEERS).for_each(|slot| client.add_peer(now, Slot(slot), PeerId(slot.into())));
         Self {
             now,

@@ -110,9 +110,10 @@ impl Room {
     }
 
     /// Returns the time of the server's clock, which is the same for all peers of the room. It never
-    /// goes backwards, and makes up for errors of its estimate without jumps. `None` until the clocks
-    /// are synchronized, about one round trip after the join. Another server has another clock.
-    pub fn server_time(&self) -> Option<Time> {
+    /// goes backwards, and makes up for errors of its estimate without jumps. Until the clocks are
+    /// synchronized, about one round trip after the join, it is behind by the time that the server's
+    /// answer took. [`RoomEvent::ClockChanged`] reports another clock.
+    pub fn server_time(&self) -> Time {
         let now = self.realtime.clock.now();
         self.realtime.read().server_time(now)
     }
@@ -404,7 +405,7 @@ impl Room {
     /// avatars, and [`Self::for_each_pose`] for what must be the newest, whether smooth or not, and for
     /// the bytes that a sender adds to its poses. After a gap the pose jumps to where the peer is.
     ///
-    /// Shows nothing until the clocks are synchronized (see [`Self::server_time`]). Keeps poses from
+    /// Shows nothing until the clocks are synchronized. Keeps poses from
     /// the first call on, so call it in each frame. Sends nothing and waits for nothing. `read` must
     /// not call methods of this room.
     ///

@@ -128,6 +128,7 @@ impl RoomTask {
         let server = connection.remote_address();
         let remote = config.path.map_or(server, |path| path.remote);
         let others = link.other_paths(server, remote);
+        let clock_of_server = link.clock();
         let open_link = |now| {
             let mut link = Link::new(now, config);
             others.into_iter().for_each(|path| link.add_path(path));
@@ -138,14 +139,14 @@ impl RoomTask {
         if let Some(RealtimePart { shared, endpoint: current, connections }) = &self.realtime {
             current.set(endpoint.clone());
             shared.relink(&connection.connection, |realtime, now| {
-                realtime.relink(open_link(now), same_room);
+                realtime.relink(open_link(now), clock_of_server, same_room);
             });
             // Fails only if the realtime task has ended, which it does not before this one.
             let _ = connections.send(connection).await;
             return Ok(());
         }
         let current = CurrentEndpoint::new(endpoint.clone());
-        let realtime = Realtime::new(open_link(clock.now()), &self.sent);
+        let realtime = Realtime::new(open_link(clock.now()), clock_of_server, &self.sent);
         let shared = Arc::new(DriverShared::new(clock, realtime, &connection.connection));
         let driver = Driver::open(connection, current.clone(), shared.clone()).await?;
         let (connections, new_connections) = mpsc::channel(NEW_CONNECTIONS);

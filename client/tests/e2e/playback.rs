@@ -8,16 +8,14 @@ use tokio::time::{Instant, interval_at};
 use super::support::TestServer;
 
 /// Where a head is that moves at 1 m/s by the server's clock.
-fn position(room: &Room) -> Option<f32> {
-    let time = room.server_time()?;
-    Some((time.as_micros() % 1_000_000_000) as f32 / 1_000_000.0)
+fn position(room: &Room) -> f32 {
+    (room.server_time().as_micros() % 1_000_000_000) as f32 / 1_000_000.0
 }
 
 fn send(room: &Room, number: u32) {
-    if let Some(x) = position(room) {
-        let head = Transform { position: [x, 1.7, 0.0], rotation: [0.0, 0.0, 0.0, 1.0] };
-        room.send_pose(&Pose { head, left: None, right: None }).unwrap();
-    }
+    let at = [position(room), 1.7, 0.0];
+    let head = Transform { position: at, rotation: [0.0, 0.0, 0.0, 1.0] };
+    room.send_pose(&Pose { head, left: None, right: None }).unwrap();
     let opus = &number.to_le_bytes();
     room.send_voice(&Voice { level: 30, speaking: true, flags: 0, opus }).unwrap();
 }

@@ -135,7 +135,7 @@ async fn after_a_hitch_a_program_finds_the_newest_poses_no_stale_voice_and_every
     }
     // The last messages arrive.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let now = viewer.server_time().unwrap();
+    let now = viewer.server_time();
     let (mut events, mut voice) = (HashMap::new(), HashMap::new());
     for event in viewer.poll() {
         match event {

@@ -1,6 +1,7 @@
 //! The realtime plane of one room: which messages are sent, and which of the received ones are
 //! delivered.
 
+mod clock;
 mod inbox;
 mod lists;
 mod message;
@@ -15,6 +16,7 @@ pub mod speaking;
 #[cfg(test)]
 mod tests;
 
+pub use clock::JoinedClock;
 pub use message::{MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage};
 pub use plane::Realtime;
 pub use quality::{ConnectionFigures, ConnectionQuality};

@@ -28,6 +28,7 @@ use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
+use super::clock::{JoinedClock, ServerClock};
 use super::inbox::{Inbox, InboxCounters};
 use super::message::{
     MessageView, OutgoingMessage, PeerPose, RealtimeCounters, ReceivedMessage, StreamKey,
@@ -39,17 +40,11 @@ use super::sending::SendQueue;
 use super::sent::{SentSequences, SentStream};
 use super::sequences::SenderHistory;
 use super::speaking::Speaking;
-use crate::playback::{PoseInterpolator, ShownPose, SlewedTime, VoicePlayer, VoiceStep};
+use crate::playback::{PoseInterpolator, ShownPose, VoicePlayer, VoiceStep};
 use crate::roster::{PeerId, Slot};
 
 /// Smallest number of keys of this client whose next sequence is kept.
 const OWN_KEYS: usize = 16_384;
-/// How much faster or slower than real time the server's time may go for the application, in parts of
-/// a thousand: it makes up for an estimate that was wrong by 20 ms within a second.
-const CLOCK_SLEW: u32 = 20;
-/// A larger change of the server's time is no error of an estimate: its clock was set, or this device
-/// has slept.
-const LARGEST_SLEW: Duration = Duration::from_secs(1);
 /// Largest age of a message that is handed to the application.
 const OLDEST: Duration = Duration::from_millis(limits::RECEIVED_AGE as u64);
 
@@ -67,7 +62,7 @@ pub struct Realtime {
     interpolator: Option<PoseInterpolator>,
     /// `None` until the application asks for voice to play.
     voice_player: Option<VoicePlayer>,
-    server_time: SlewedTime,
+    clock: ServerClock,
     reports: RealtimeReports,
     quality: QualityMeter,
     /// Whether there is a session. Without one, nothing is known of the realtime port.
@@ -89,7 +84,7 @@ struct HeldMessage {
 impl Realtime {
     /// Creates the realtime plane over a new link, without any known peers. `sent` is what an earlier
     /// process has sent in this session; otherwise it is empty.
-    pub fn new(link: Link, sent: &SentSequences) -> Self {
+    pub fn new(link: Link, clock: JoinedClock, sent: &SentSequences) -> Self {
         let mut streams = RecentMap::new(OWN_KEYS);
         for (key, next) in sent.continued() {
             streams.get_or(key, || SentStream { next, last_use: 0 });
@@ -104,7 +99,7 @@ impl Realtime {
             inbox: Inbox::default(),
             interpolator: None,
             voice_player: None,
-            server_time: SlewedTime::new(CLOCK_SLEW, LARGEST_SLEW),
+            clock: ServerClock::new(clock),
             reports: RealtimeReports::default(),
             quality: QualityMeter::default(),
             is_connected: true,
@@ -118,9 +113,10 @@ impl Realtime {
     /// The sequence numbers of sent messages continue, so that recipients do not drop the messages
     /// as old. If the room instance is another one (`same_room` is false), the slots belong to
     /// other peers, so everything that contains a slot is dropped: received messages and poses too.
-    pub fn relink(&mut self, link: Link, same_room: bool) {
+    pub fn relink(&mut self, link: Link, clock: JoinedClock, same_room: bool) {
         self.earlier_rejected += self.link.counters().rejected.iter().sum::<u64>();
         self.link = link;
+        self.clock.rejoin(clock);
         self.is_connected = true;
         self.quality.relink();
         if !same_room {
@@ -131,7 +127,6 @@ impl Realtime {
             self.inbox.clear();
             self.interpolator.iter_mut().for_each(PoseInterpolator::clear);
             self.voice_player.iter_mut().for_each(VoicePlayer::clear);
-            self.server_time.restart();
         }
     }
 
@@ -313,8 +308,7 @@ impl Realtime {
     /// first call on. Empty until the clocks are synchronized.
     pub fn shown_poses(&mut self, now: Time) -> impl Iterator<Item = ShownPose> {
         let frame = self.playback_time(now);
-        let poses = self.interpolator.get_or_insert_default();
-        frame.map(|frame| poses.poses_at(now, frame)).into_iter().flatten()
+        self.interpolator.get_or_insert_default().poses_at(now, frame)
     }
 
     /// Returns what to play for the next [`VOICE_PACKET`] of a speaker, and writes the Opus packet to
@@ -324,18 +318,13 @@ impl Realtime {
     /// [`VOICE_PACKET`]: crate::playback::VOICE_PACKET
     pub fn play_voice(&mut self, now: Time, speaker: PeerId, opus: &mut Vec<u8>) -> VoiceStep {
         let frame = self.playback_time(now);
-        let player = self.voice_player.get_or_insert_default();
-        frame.map_or(VoiceStep::Silence, |frame| player.play(speaker, frame, opus))
+        self.voice_player.get_or_insert_default().play(speaker, frame, opus)
     }
 
-    /// Returns the server's time for the application: it never goes backwards, and makes up for
-    /// errors of its estimate without jumps. `None` until the clocks are synchronized.
-    pub fn server_time(&mut self, now: Time) -> Option<Time> {
-        match self.link.server_time(now) {
-            Some(measured) => Some(self.server_time.at(now, measured)),
-            // A new link to the same server has measured nothing yet.
-            None => self.server_time.go_on(now),
-        }
+    /// Returns the server's time for the application: it is known from the join on, never goes
+    /// backwards, and makes up for errors of its estimate without jumps.
+    pub fn server_time(&mut self, now: Time) -> Time {
+        self.clock.at(now, self.link.server_time(now))
     }
 
     /// Returns the number of messages that wait for [`Realtime::pop`], stale voice included.
@@ -353,9 +342,9 @@ impl Realtime {
     }
 
     /// Returns the server's time as messages are dated by it. What plays them evens out its jumps.
-    fn playback_time(&mut self, now: Time) -> Option<Time> {
+    fn playback_time(&mut self, now: Time) -> Time {
         let even = self.server_time(now);
-        self.link.server_time(now).or(even)
+        self.link.server_time(now).unwrap_or(even)
     }
 
     /// Returns what another process must know to continue the sequences of sent messages.

@@ -107,7 +107,7 @@ impl RoomClient {
         let features = offered.common(self.options.capabilities.features);
         let settings = SessionSettings::from_list(&joined.settings);
         let (largest_body, planes) = self.planes;
-        let link = GrantedLink::new(&joined, &settings, planes, largest_body.into());
+        let link = GrantedLink::new(now, &joined, &settings, planes, largest_body.into());
         let instance = RoomInstanceId(joined.room_instance);
         let is_first = self.instance.is_none();
         let same_room = is_first || self.instance == Some(instance);
@@ -140,6 +140,7 @@ impl RoomClient {
         }
         let own = OwnPeer { before: self.me, now: PeerId(joined.peer) };
         (self.me, self.instance) = (own.now, Some(instance));
+        let epoch = self.clock_epoch.replace(joined.clock_epoch);
         self.outputs.push_back(RoomOutput::Link { link: Box::new(link), same_room });
         let peers = if self.keeps_roster { joined.roster } else { Vec::new() };
         let newer = Roster::new(joined.roster_version, peers);
@@ -155,6 +156,9 @@ impl RoomClient {
             },
             Cost::Counted,
         );
+        if epoch.is_some_and(|epoch| epoch != joined.clock_epoch) {
+            self.push(RoomEvent::ClockChanged, Cost::Counted);
+        }
         // In the same instance, the next snapshot brings the replica up to date; without a
         // snapshot, the state is still empty. In another instance the old state is invalid, and
         // requests must not be based on it.

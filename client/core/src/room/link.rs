@@ -10,7 +10,9 @@ use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{
     GRANT_EXPORTER, Joined, LinkGrant, RealtimeEndpoint, SessionSettings,
 };
+use nucleus_protocol::time::Time;
 
+use crate::realtime::JoinedClock;
 use crate::session::LinkError;
 
 /// The grant of a realtime link. Use it for one link only: two links with the same grant would use
@@ -24,10 +26,13 @@ pub struct GrantedLink {
     max_body: usize,
     report_interval: Duration,
     grant: Option<LinkGrant>,
+    clock: JoinedClock,
 }
 
 impl GrantedLink {
+    /// `now` is when the answer of the server has arrived.
     pub(super) fn new(
+        now: Time,
         joined: &Joined,
         settings: &SessionSettings,
         planes: Planes,
@@ -40,8 +45,18 @@ impl GrantedLink {
             planes,
             max_body: max_body.map_or(largest_body, |max| max.min(largest_body)),
             report_interval: Duration::from_millis(settings.report_interval_ms),
+            clock: JoinedClock {
+                at: now,
+                server_time: Time::from_micros(joined.server_time),
+                epoch: joined.clock_epoch,
+            },
             grant: joined.grant.first().cloned().filter(|_| planes != Planes::SessionOnly),
         }
+    }
+
+    /// Returns what the server has said of its clock.
+    pub fn clock(&self) -> JoinedClock {
+        self.clock
     }
 
     /// Returns the other paths that the server has named, for [`Link::add_path`]: those of the same

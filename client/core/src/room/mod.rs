@@ -93,6 +93,8 @@ pub struct RoomClient {
     me: PeerId,
     /// `None` before the first session.
     instance: Option<RoomInstanceId>,
+    /// Names the server's clock; `None` before the first session.
+    clock_epoch: Option<u32>,
     roster: Roster,
     keeps_roster: bool,
     replica: Replica,
@@ -209,6 +211,7 @@ impl RoomClient {
             planes: (0, Planes::Both),
             me: PeerId(0),
             instance: None,
+            clock_epoch: None,
             roster: Roster::new(0, []),
             keeps_roster: config.keeps_roster,
             replica: Replica::new(),

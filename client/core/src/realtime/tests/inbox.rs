@@ -232,7 +232,7 @@ fn another_room_instance_removes_everything_and_the_same_one_nothing() {
     let all = [message(0, &payload), voice(0), other(0)];
     pair.deliver_only(&all);
     let relink = |pair: &mut Pair, same_room| {
-        pair.client.relink(link(pair.now, LinkSide::Client), same_room);
+        pair.client.relink(link(pair.now, LinkSide::Client), CLOCK, same_room);
         pair.server = link(pair.now, LinkSide::Server);
         pair.exchange();
     };

@@ -12,7 +12,7 @@ use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{ConnectionId, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
-use super::{OutgoingMessage, Realtime, ReceivedMessage, SentSequences};
+use super::{JoinedClock, OutgoingMessage, Realtime, ReceivedMessage, SentSequences};
 use crate::roster::{PeerId, Slot};
 
 const ADA: (Slot, PeerId) = (Slot(3), PeerId(30));
@@ -60,6 +60,10 @@ fn message(sequence: u16, payload: &[u8]) -> Message<'_> {
     }
 }
 
+/// The clock of the server's answer to the join.
+const CLOCK: JoinedClock =
+    JoinedClock { at: Time::from_millis(100_000), server_time: Time::ZERO, epoch: 1 };
+
 fn pose(payload: &[u8]) -> OutgoingMessage {
     let target = TARGET_OTHERS;
     let payload = payload.to_vec();
@@ -77,7 +81,7 @@ impl Pair {
     /// Returns a pair whose link is established, and whose client knows the server's time.
     fn new() -> Self {
         let now = Time::from_millis(100_000);
-        let client = Realtime::new(link(now, LinkSide::Client), &SentSequences::default());
+        let client = Realtime::new(link(now, LinkSide::Client), CLOCK, &SentSequences::default());
         let mut pair = Self { now, client, server: link(now, LinkSide::Server) };
         for _ in 0..20 {
             pair.exchange();
@@ -367,7 +371,7 @@ fn before_the_first_clock_reply_messages_have_no_capture_time() {
     let now = Time::from_millis(100_000);
     let mut early = Pair {
         now,
-        client: Realtime::new(link(now, LinkSide::Client), &SentSequences::default()),
+        client: Realtime::new(link(now, LinkSide::Client), CLOCK, &SentSequences::default()),
         server: link(now, LinkSide::Server),
     };
     assert_eq!(early.capture_time(), None);
@@ -409,7 +413,7 @@ fn another_process_continues_the_numbers_of_the_one_before() {
     let last = (0..100).map(|_| number(&mut before)).last().unwrap();
     let mut after = Pair::new();
     let sent = before.client.sent_sequences();
-    after.client = Realtime::new(link(after.now, LinkSide::Client), &sent);
+    after.client = Realtime::new(link(after.now, LinkSide::Client), CLOCK, &sent);
     after.server = link(after.now, LinkSide::Server);
     let first = number(&mut after);
 

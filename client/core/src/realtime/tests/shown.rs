@@ -8,7 +8,7 @@ use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
-use super::{ADA, MS, Pair, link, message};
+use super::{ADA, CLOCK, MS, Pair, link, message};
 use crate::playback::{Certainty, ShownPose, VoiceStep};
 
 /// Where Ada's head is: she moves at 1 m/s.
@@ -61,9 +61,9 @@ fn poses_are_shown_evenly_until_the_peer_leaves() {
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     pair.watch_ada(Duration::from_secs(1));
     assert_eq!(pair.client.shown_poses(pair.now).count(), 1);
-    pair.client.relink(link(pair.now, LinkSide::Client), true);
+    pair.client.relink(link(pair.now, LinkSide::Client), CLOCK, true);
     assert_eq!(pair.client.shown_poses(pair.now).count(), 1, "a resume hides nobody");
-    pair.client.relink(link(pair.now, LinkSide::Client), false);
+    pair.client.relink(link(pair.now, LinkSide::Client), CLOCK, false);
     assert_eq!(pair.client.shown_poses(pair.now).count(), 0);
 }
 
