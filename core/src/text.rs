@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use nucleus_protocol::text::is_plain;
+use nucleus_protocol::text::{is_control, is_ignorable};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
@@ -69,37 +71,9 @@ pub fn plain(bytes: &[u8], min: usize, max: usize) -> Result<String, NotPlain> {
     Ok(text)
 }
 
-/// Returns whether a character may stand in a [`plain`] text.
-pub fn is_plain(c: char) -> bool {
-    !is_control(c) && (!is_ignorable(c) || is_joiner_or_mark(c))
-}
-
 /// Returns a text in NFC (Unicode Standard Annex 15), unchecked.
 pub fn nfc(text: &str) -> String {
     text.nfc().collect()
-}
-
-fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// Returns whether a reader sees nothing of this character: the property
-/// `Default_Ignorable_Code_Point` of Unicode 17, and the marks of interlinear annotations.
-fn is_ignorable(c: char) -> bool {
-    matches!(c,
-        '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
-/// Returns whether an ignorable character has a use in names: the joiners ZWNJ and ZWJ, the marks
-/// LRM and RLM, and variation selectors.
-fn is_joiner_or_mark(c: char) -> bool {
-    matches!(c,
-        '\u{200c}'..='\u{200f}' | '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{e0100}'..='\u{e01ef}')
 }
 
 fn is_visible(c: char) -> bool {

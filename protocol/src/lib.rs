@@ -20,4 +20,5 @@ pub mod limits;
 pub mod link;
 pub mod realtime;
 pub mod session;
+pub mod text;
 pub mod time;

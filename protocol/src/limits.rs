@@ -156,6 +156,14 @@ pub const MAX_BULK_MESSAGE: usize = 4 * MAX_EVENT_PAYLOAD;
 pub const MAX_EVENT_MESSAGE: usize = MAX_EVENT_PAYLOAD + 4 * MAX_EVENT_TARGETS + 256;
 /// Most peers that one event may name.
 pub const MAX_EVENT_TARGETS: usize = 1_024;
+/// Largest type of a typed event, and largest method of a request to a peer, in bytes: a name as
+/// programmers write it, with its module.
+pub const MAX_EVENT_NAME: usize = 64;
+/// Longest time in ms that a peer may wait for the answer of another. Longer work should be
+/// acknowledged at once, and its end reported by an event.
+pub const MAX_RPC_TIMEOUT_MS: u32 = 60_000;
+/// Largest text of a request that failed, in bytes: a few lines for a person.
+pub const MAX_RPC_TEXT: usize = 1_024;
 /// Largest `StateRequest` in bytes. The server's update that results is smaller than the largest
 /// event message.
 pub const MAX_STATE_REQUEST: usize = 16 << 10;

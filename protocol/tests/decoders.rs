@@ -34,6 +34,8 @@ fn decode_everything(bytes: &[u8]) {
     let _reports = (ClientReport::parse(bytes), ServerReport::parse(bytes));
     let _later = (ReportInterval::parse(bytes), Viewpoint::parse(bytes), PresenceMap::parse(bytes));
     decode_session_messages(bytes);
+    let _rpc = session::RpcMessage::parse(bytes);
+    let _typed = session::TypedEvent::parse(bytes);
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);
     }
@@ -187,7 +189,19 @@ fn valid_messages() -> Vec<Vec<u8>> {
         .chain(lobby_messages())
         .chain(social_messages())
         .map(|m| m[session::SESSION_HEADER_BYTES..].to_vec())
+        .chain(application_payloads())
         .collect()
+}
+
+/// Returns a request to a peer, an answer, and a typed event.
+fn application_payloads() -> [Vec<u8>; 3] {
+    let mut out = [const { Vec::new() }; 3];
+    let (method, payload) = ("cup.grab", &[7; 40][..]);
+    session::RpcMessage::Request { request: 1, timeout_ms: 5_000, method, payload }
+        .encode(&mut out[0]);
+    session::RpcMessage::Answer { request: 1, code: 300, payload: b"no cup" }.encode(&mut out[1]);
+    session::TypedEvent { event_type: "door.opened", data: payload }.encode(&mut out[2]);
+    out
 }
 
 fn transform(reach: f32) -> impl Strategy<Value = Transform> {

@@ -224,8 +224,9 @@ pub struct EventUp {
     pub payload: Vec<u8>,
 }
 
-/// The first channel that the protocol reserves: 240 for calls with an answer, 241 for typed
-/// events. The server relays every channel unread.
+/// The first channel that the protocol reserves: [`RPC_CHANNEL`](super::RPC_CHANNEL),
+/// [`TYPED_EVENT_CHANNEL`](super::TYPED_EVENT_CHANNEL), and those for later. The server relays every
+/// channel unread.
 pub const RESERVED_CHANNELS: u8 = 240;
 
 /// Another piece of the message follows.

@@ -5,6 +5,7 @@
 //! by field and never change. Every other message is an `rkyv` archive; its reader checks the
 //! schema and version in the header before it reads the body.
 
+mod application;
 mod archive;
 mod code;
 mod features;
@@ -21,6 +22,7 @@ mod settings;
 mod social;
 mod state;
 
+pub use application::*;
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
 pub use features::{Features, MAX_FEATURE_BYTES};
