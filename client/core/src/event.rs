@@ -12,6 +12,7 @@ use crate::moderation::Audit;
 use crate::realtime::speaking::SpeakingChange;
 use crate::realtime::{ConnectionQuality, MessageView, Realtime, RealtimeReport};
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
+use crate::rpc::RpcId;
 use crate::state::StateChange;
 
 /// An event in a room, returned by `Room::next`.
@@ -135,6 +136,32 @@ pub enum RoomEvent {
         channel: u8,
         /// The application's data.
         payload: Vec<u8>,
+    },
+    /// A reliable event that names its type. Typed events are in one order with [`RoomEvent::Event`].
+    TypedEvent {
+        /// The event's position, as in [`RoomEvent::Event`].
+        sequence: u64,
+        /// The sender.
+        from: PeerId,
+        /// The type, chosen by the application: 1 to 64 bytes of text.
+        event_type: String,
+        /// The application's data.
+        payload: Vec<u8>,
+    },
+    /// A peer asks this client for an answer: give it with `Room::answer_rpc`. Requests are in one
+    /// order with [`RoomEvent::Event`]. A request whose caller does not wait any more is not
+    /// returned.
+    RpcRequest {
+        /// Names the request in the answer.
+        id: RpcId,
+        /// The caller.
+        from: PeerId,
+        /// What this client is to do, chosen by the application: 1 to 64 bytes of text.
+        method: String,
+        /// The application's data.
+        payload: Vec<u8>,
+        /// How long the caller still waits. The time of the way is not counted.
+        timeout: Duration,
     },
     /// A complete message of the bulk lane. Bulk messages are returned in the order in which the
     /// server took their last pieces. An event may overtake a bulk message.

@@ -13,6 +13,7 @@
 //! | [`assembly`] | the messages of the bulk lane |
 //! | [`event`] | the events that a room delivers to the application |
 //! | [`moderation`] | the acts of moderation |
+//! | [`rpc`] | requests of one peer to another, and their answers |
 //! | [`playback`] | which moment of the others an application shows |
 //! | [`rooms`] | how a join selects a room |
 //! | [`token`] | what a client may read from its own join token |
@@ -27,6 +28,7 @@ mod requests;
 pub mod room;
 pub mod rooms;
 pub mod roster;
+pub mod rpc;
 pub mod session;
 pub mod social;
 pub mod state;

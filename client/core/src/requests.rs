@@ -19,7 +19,12 @@ pub(crate) struct Requests<P, R> {
 
 impl<P, R> Requests<P, R> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { next: 1, pending: BTreeMap::new(), results: BTreeMap::new(), most }
+        Self::starting_at(1, most)
+    }
+
+    /// Creates an empty table whose first request has the number `first`.
+    pub(crate) fn starting_at(first: u32, most: usize) -> Self {
+        Self { next: first, pending: BTreeMap::new(), results: BTreeMap::new(), most }
     }
 
     /// Returns whether another request may be made.
@@ -29,10 +34,20 @@ impl<P, R> Requests<P, R> {
 
     /// Adds a request and returns its number.
     pub(crate) fn start(&mut self, request: P) -> u32 {
+        // Numbers wrap. One that is still in use is left out; `has_capacity` bounds how many are.
+        while self.pending.contains_key(&self.next) || self.results.contains_key(&self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.pending.insert(number, request);
         number
+    }
+
+    /// Gives the next request this number, as after numbers have wrapped.
+    #[cfg(test)]
+    pub(crate) fn start_again_at(&mut self, next: u32) {
+        self.next = next;
     }
 
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut P> {

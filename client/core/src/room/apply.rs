@@ -6,15 +6,19 @@ use bytes::Bytes;
 use nucleus_protocol::ids::RoomInstanceId;
 use nucleus_protocol::session::{
     Code, EventAck, EventDown, Features, Joined, Lane, NEW_PEER, RESERVED_CHANNELS, RESUMED,
-    RESUMED_WITH_LOSS, Renewed, RosterUpdate, Schema, SessionSettings, StateReply, Throttled,
-    TokenWanted, join_mode, owned,
+    RESUMED_WITH_LOSS, RPC_CHANNEL, Renewed, RosterUpdate, Schema, SessionSettings, StateReply,
+    TYPED_EVENT_CHANNEL, Throttled, TokenWanted, TypedEvent, join_mode, owned,
 };
 use nucleus_protocol::time::Time;
 
-use super::{EVENT_OVERHEAD, GrantedLink, RenewError, RoomClient, RoomOutput, WaitingEvent};
+use super::{
+    EVENT_OVERHEAD, GrantedLink, LanePosition, RenewError, RoomClient, RoomOutput, TakenEvents,
+    WaitingEvent,
+};
 use crate::event::{RoomEvent, Throttle};
 use crate::realtime::SentSequences;
 use crate::roster::{PeerId, Roster, RosterChange};
+use crate::rpc::{RpcArrival, RpcError};
 use crate::session::{ConnectionFacts, ProtocolError, ReceivedItem, ReturnTicket, SessionStep};
 use crate::state::StateChange;
 
@@ -132,6 +136,7 @@ impl RoomClient {
         self.renewal.attach();
         if is_new_peer {
             self.claimed = [0; 2];
+            self.rpc.end_all(&RpcError::Interrupted);
             self.muted.become_new_peer();
             self.groups.become_new_peer();
         }
@@ -145,6 +150,10 @@ impl RoomClient {
         let peers = if self.keeps_roster { joined.roster } else { Vec::new() };
         let newer = Roster::new(joined.roster_version, peers);
         if is_first {
+            if is_new_peer {
+                // The events of an earlier process were another peer's.
+                self.taken = TakenEvents::default();
+            }
             self.begin_first(newer, joined.resumed, was_partial);
             return Ok(());
         }
@@ -184,7 +193,7 @@ impl RoomClient {
     fn receive(&mut self, now: Time, item: ReceivedItem) -> Result<(), ProtocolError> {
         match item {
             ReceivedItem::Control(schema, body) => self.take_control(now, schema, &body)?,
-            ReceivedItem::Event(lane, event) => self.take_event_down(lane, event),
+            ReceivedItem::Event(lane, event) => self.take_event_down(now, lane, event),
             ReceivedItem::Snapshot(snapshot) => {
                 let changes = self.replica.apply_snapshot(snapshot)?;
                 self.report_state(changes, Cost::Free);
@@ -256,20 +265,53 @@ impl RoomClient {
         Ok(())
     }
 
-    fn take_event_down(&mut self, lane: Lane, event: EventDown) {
-        // Channels of the protocol that this version does not know.
-        if event.channel >= RESERVED_CHANNELS {
-            return;
+    fn take_event_down(&mut self, now: Time, lane: Lane, event: EventDown) {
+        let sequence = event.sequence;
+        let event = match (lane, event.channel) {
+            (Lane::Events, RPC_CHANNEL) => self.take_rpc(now, &event),
+            (Lane::Events, TYPED_EVENT_CHANNEL) => self.typed_event(&event),
+            // Channels of the protocol that this version does not know.
+            (_, RESERVED_CHANNELS..) => None,
+            (Lane::Events, _) => Some(event.into()),
+            (Lane::Bulk, _) => self.bulk.take(event),
+        };
+        match event {
+            Some(event) => self.push_with(event, Some((lane, sequence)), Cost::Counted),
+            None if lane == Lane::Events => self.taken.pass(sequence),
+            None => {}
         }
-        match lane {
-            Lane::Events => self.push(event.into(), Cost::Counted),
-            Lane::Bulk => {
-                let sequence = event.sequence;
-                if let Some(message) = self.bulk.take(event) {
-                    self.push_with(message, Some(sequence), Cost::Counted);
-                }
+    }
+
+    /// Handles a request or an answer of a peer. Returns the event for the application, if there is
+    /// one.
+    fn take_rpc(&mut self, now: Time, event: &EventDown) -> Option<RoomEvent> {
+        let from = PeerId(event.peer);
+        if self.keeps_roster && self.roster.peer(from).is_none() {
+            // The sender has left. Its requests have ended, and those to it.
+            return None;
+        }
+        match self.rpc.receive(now, from, &event.payload) {
+            RpcArrival::Nothing => None,
+            RpcArrival::Request { id, method, payload } => {
+                // Set when the application takes the event.
+                let timeout = Duration::ZERO;
+                Some(RoomEvent::RpcRequest { id, from, method, payload, timeout })
+            }
+            RpcArrival::Answer(payload) => {
+                self.answer_busy(from, payload);
+                None
             }
         }
+    }
+
+    fn typed_event(&mut self, event: &EventDown) -> Option<RoomEvent> {
+        let Some(TypedEvent { event_type, data }) = TypedEvent::parse(&event.payload) else {
+            self.rpc.count_malformed();
+            return None;
+        };
+        let (sequence, from) = (event.sequence, PeerId(event.peer));
+        let (event_type, payload) = (event_type.to_owned(), data.to_vec());
+        Some(RoomEvent::TypedEvent { sequence, from, event_type, payload })
     }
 
     /// Asks for a token after three quarters of the time that the ticket still admits to another
@@ -311,6 +353,7 @@ impl RoomClient {
     fn end(&mut self) {
         self.end_requests();
         self.renewal.end_all(RenewError::Closed);
+        self.rpc.end_all(&RpcError::Closed);
         self.outbox.clear();
         self.token_wanted_at = None;
     }
@@ -338,6 +381,9 @@ impl RoomClient {
     /// `Resumed` report them.
     fn report_roster(&mut self, changes: Vec<RosterChange>, own: Option<OwnPeer>, cost: Cost) {
         for change in changes {
+            if let RosterChange::Left { peer, .. } = &change {
+                self.rpc.peer_left(peer.id);
+            }
             let own_change = own.as_ref().is_some_and(|own| match &change {
                 RosterChange::Joined(peer) => own.now == peer.id,
                 RosterChange::Left { peer, .. } => own.before == peer.id,
@@ -360,17 +406,16 @@ impl RoomClient {
         self.push_with(event, None, cost);
     }
 
-    fn push_with(&mut self, event: RoomEvent, bulk: Option<u64>, cost: Cost) {
+    fn push_with(&mut self, event: RoomEvent, position: Option<LanePosition>, cost: Cost) {
         let len = match &event {
             RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
+            RoomEvent::TypedEvent { event_type: name, payload, .. }
+            | RoomEvent::RpcRequest { method: name, payload, .. } => name.len() + payload.len(),
             RoomEvent::State(change) => change.bytes(),
-            RoomEvent::Rejoined { .. } => {
-                self.new_peers_waiting += 1;
-                0
-            }
             _ => 0,
         };
+        self.taken.queue(&event, position);
         let cost = if let Cost::Counted = cost { len + EVENT_OVERHEAD } else { 0 };
-        self.events.push(WaitingEvent { event, bulk }, cost);
+        self.events.push(WaitingEvent { event, position }, cost);
     }
 }

@@ -11,6 +11,7 @@ mod link;
 mod renewal;
 mod requests;
 mod send;
+mod taken;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::assembly::BulkAssembly;
 use crate::event::RoomEvent;
 use crate::queue::EventQueue;
 use crate::roster::{PeerId, Roster, Slot};
+use crate::rpc::Rpcs;
 use crate::session::backlog::EventBacklog;
 use crate::session::join_token::JoinToken;
 use crate::session::{
@@ -40,6 +42,7 @@ use renewal::TokenRenewal;
 pub use renewal::{RenewError, RenewalNumber};
 use requests::RoomRequests;
 pub use requests::{RequestResult, StateError};
+use taken::{LanePosition, TakenEvents};
 
 /// Size of the waiting events, in bytes, at which the client stops reading the session. QUIC's
 /// flow control then stops the senders. The limit is one second of events in the largest rooms.
@@ -75,8 +78,8 @@ pub enum RoomOutput {
 /// An event that waits for the application.
 struct WaitingEvent {
     event: RoomEvent,
-    /// Sequence of the last piece, of a message of the bulk lane.
-    bulk: Option<u64>,
+    /// `None` if the event did not come on a lane.
+    position: Option<LanePosition>,
 }
 
 /// A client in a room, over all of its sessions.
@@ -108,19 +111,17 @@ pub struct RoomClient {
     too_large_events: u64,
     requests: RoomRequests,
     renewal: TokenRenewal,
+    rpc: Rpcs,
     muted: Desired<bool>,
     groups: Desired<GroupSet>,
     bulk: BulkAssembly,
     /// Number of the next object that this client creates.
     next_object: u32,
     events: EventQueue<WaitingEvent>,
-    /// Largest sequence of an event that the application has taken, by lane.
-    taken: [u64; 2],
+    taken: TakenEvents,
     /// Largest sequence that a join as this peer has named, by lane. The server does not send the
     /// events up to this one again.
     claimed: [u64; 2],
-    /// [`RoomEvent::Rejoined`] events that the application has not taken.
-    new_peers_waiting: u32,
     /// Whether the waiting events have stopped the reading of the session.
     is_behind: bool,
     /// When a leave stops waiting for events that are not written.
@@ -144,6 +145,7 @@ impl DrivenClient for RoomClient {
             self.ask_for_token(None);
         }
         self.token.handle_timeout(now, &mut self.session);
+        self.rpc.handle_timeout(now);
         self.advance(now);
     }
 
@@ -152,7 +154,7 @@ impl DrivenClient for RoomClient {
         // A lost session does not delay the leave.
         let has_left = self.session.is_leaving() || self.session.is_closed();
         let leave = self.leaves_at.filter(|_| !has_left);
-        [self.session.deadline(), token, leave].into_iter().flatten().min()
+        [self.session.deadline(), token, leave, self.rpc.deadline()].into_iter().flatten().min()
     }
 
     fn poll(&mut self) -> Option<ClientOutput<RoomOutput>> {
@@ -164,19 +166,11 @@ impl DrivenClient for RoomClient {
     }
 
     fn take_event(&mut self, now: Time) -> Option<RoomEvent> {
-        let WaitingEvent { event, bulk } = self.events.pop()?;
-        match &event {
-            RoomEvent::Event { sequence, .. } => self.taken[0] = *sequence,
-            RoomEvent::Rejoined { .. } => {
-                self.taken = [0; 2];
-                self.new_peers_waiting -= 1;
-            }
-            _ => self.taken[1] = bulk.unwrap_or(self.taken[1]),
-        }
+        let event = self.pop_event(now);
         if self.is_behind {
             self.advance(now);
         }
-        Some(event)
+        event
     }
 
     fn is_behind(&self) -> bool {
@@ -222,18 +216,31 @@ impl RoomClient {
             too_large_events: 0,
             requests: RoomRequests::new(),
             renewal: TokenRenewal::default(),
+            rpc: Rpcs::new(config.seed),
             muted: Desired::new(),
             groups: Desired::new(),
             bulk: BulkAssembly::default(),
             next_object: 1,
             events: EventQueue::new(WAITING_BYTES, MOST_WAITING),
-            taken,
+            taken: TakenEvents::new(taken),
             claimed: [0; 2],
-            new_peers_waiting: 0,
             is_behind: false,
             leaves_at: None,
             failure: None,
             outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next event, and leaves out requests that do not wait for an answer any more.
+    fn pop_event(&mut self, now: Time) -> Option<RoomEvent> {
+        loop {
+            let WaitingEvent { mut event, position } = self.events.pop()?;
+            self.taken.take(&event, position);
+            if let RoomEvent::RpcRequest { id, timeout, .. } = &mut event {
+                let Some(left) = self.rpc.time_left(now, *id) else { continue };
+                *timeout = left;
+            }
+            return Some(event);
         }
     }
 
@@ -348,8 +355,7 @@ impl RoomClient {
     /// application has taken. The caller sets [`ReturnTicket::sent`]. Hand it out only when this
     /// client no longer uses it: the server gives the session to whoever comes last.
     pub fn ticket(&self) -> Option<ReturnTicket> {
-        let is_new = self.new_peers_waiting > 0;
-        let last_sequences = if is_new { [0; 2] } else { self.taken };
+        let last_sequences = self.taken.last_sequences();
         let is_claimed = last_sequences.iter().zip(self.claimed).any(|(last, named)| *last < named);
         // The pieces before the last message that was taken do not come again.
         let is_begun = self.bulk.has_begun_by(last_sequences[1]);

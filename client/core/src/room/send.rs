@@ -1,11 +1,13 @@
 //! What a [`RoomClient`] sends: events, requests, desired settings and fresh tokens.
 
+use std::borrow::Cow;
+
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits;
 use nucleus_protocol::realtime::{TARGET_OTHERS, target_of_group};
 use nucleus_protocol::session::{
-    Lane, Moderate, Operation, Ping, Renew, SESSION_HEADER_BYTES, Schema, StateRequest, Subscribe,
-    act, encode,
+    Lane, Moderate, Operation, Ping, RPC_CHANNEL, RPC_REQUEST_BYTES, Renew, SESSION_HEADER_BYTES,
+    Schema, StateRequest, Subscribe, TYPED_EVENT_CHANNEL, TypedEvent, act, encode, is_event_name,
 };
 use nucleus_protocol::time::Time;
 
@@ -13,6 +15,7 @@ use super::desired::Desired;
 use super::{RenewError, RenewalNumber, RequestResult, RoomClient, SettingNumber, StateError};
 use crate::requests::RequestNumber;
 use crate::roster::PeerId;
+use crate::rpc::{AnswerError, RpcAnswer, RpcCall, RpcError, RpcId, RpcNumber, RpcResult};
 use crate::session::backlog::{QueuedEvent, pieces};
 use crate::session::{SendError, To, encode_event};
 use crate::state::{BatchError, ObjectId};
@@ -65,6 +68,110 @@ impl RoomClient {
         self.outbox.queue(Lane::Bulk, pieces(payload, size).map(event).collect());
         self.send_waiting(now);
         Ok(())
+    }
+
+    /// Sends an event of this type, as [`Self::send_event`] does. Type and payload have at most 16,383
+    /// bytes together.
+    ///
+    /// # Errors
+    /// [`SendError::EventType`] if the type is not 1 to 64 bytes of text without control characters
+    /// and invisible characters; otherwise as [`Self::send_event`].
+    pub fn send_typed_event(
+        &mut self,
+        now: Time,
+        to: To,
+        event_type: &str,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        if !is_event_name(event_type) {
+            return Err(SendError::EventType);
+        }
+        let mut bytes = Vec::with_capacity(1 + event_type.len() + payload.len());
+        TypedEvent { event_type, data: payload }.encode(&mut bytes);
+        self.queue_event(to, TYPED_EVENT_CHANNEL, bytes)?;
+        self.send_waiting(now);
+        Ok(())
+    }
+
+    /// Queues an event on a channel of the protocol.
+    fn queue_event(&mut self, to: To, channel: u8, payload: Vec<u8>) -> Result<(), SendError> {
+        to.check_size(payload.len(), self.largest_piece())?;
+        self.check_capacity(Lane::Events)?;
+        let event = QueuedEvent { to, channel, piece: 0, payload: payload.into() };
+        self.outbox.queue(Lane::Events, vec![event]);
+        Ok(())
+    }
+
+    /// Sends a request to a peer, which answers it. [`Self::take_rpc_result`] returns the answer. If
+    /// the session is lost, the request waits until it is resumed; the timeout goes on.
+    ///
+    /// # Errors
+    /// See [`RpcError`]. Nothing is sent then. [`RpcError::TooMany`] and [`SendError::WouldBlock`]
+    /// pass when other requests end, or when the server takes more events.
+    pub fn rpc(&mut self, now: Time, call: &RpcCall<'_>) -> Result<RpcNumber, RpcError> {
+        if self.is_closed() {
+            return Err(RpcError::Closed);
+        }
+        if call.to == self.me {
+            return Err(RpcError::ToSelf);
+        }
+        if !self.has_joined() || self.keeps_roster && self.roster.peer(call.to).is_none() {
+            return Err(RpcError::UnknownPeer);
+        }
+        self.rpc.check(call)?;
+        let to = To::Peer(call.to);
+        let len = RPC_REQUEST_BYTES + call.method.len() + call.payload.len();
+        to.check_size(len, self.largest_piece())?;
+        self.check_capacity(Lane::Events)?;
+        let (number, payload) = self.rpc.start(now, call);
+        self.queue_event(to, RPC_CHANNEL, payload)?;
+        self.send_waiting(now);
+        Ok(number)
+    }
+
+    /// Takes the result of a request to a peer; `None` while there is none.
+    pub fn take_rpc_result(&mut self, number: RpcNumber) -> Option<RpcResult> {
+        self.rpc.take(number)
+    }
+
+    /// Forgets a request for whose answer nobody waits. The peer may still carry it out.
+    pub fn forget_rpc(&mut self, number: RpcNumber) {
+        self.rpc.forget(number);
+    }
+
+    /// Answers the request of a peer, [`RoomEvent::RpcRequest`](crate::event::RoomEvent::RpcRequest).
+    /// An answer has at most 16,377 bytes.
+    ///
+    /// # Errors
+    /// See [`AnswerError`]. Nothing is sent then.
+    pub fn answer_rpc(
+        &mut self,
+        now: Time,
+        id: RpcId,
+        answer: RpcAnswer<'_>,
+    ) -> Result<(), AnswerError> {
+        let (to, payload) = self.rpc.answer(now, id, answer)?;
+        self.queue_event(To::Peer(to), RPC_CHANNEL, payload)?;
+        self.rpc.answered(id);
+        self.send_waiting(now);
+        Ok(())
+    }
+
+    /// Answers a request that is one too many. Without capacity there is no answer, and the caller's
+    /// timeout ends the request: the backlog stays bounded whatever peers send.
+    pub(super) fn answer_busy(&mut self, to: PeerId, payload: Vec<u8>) {
+        let _blocked = self.queue_event(To::Peer(to), RPC_CHANNEL, payload);
+    }
+
+    /// Returns how many requests to peers wait for their answers, and how many requests of peers
+    /// wait for an answer of this client.
+    pub fn waiting_rpcs(&self, now: Time) -> (usize, usize) {
+        self.rpc.waiting(now)
+    }
+
+    /// Returns how many malformed requests, answers and typed events were ignored.
+    pub fn malformed_events(&self) -> u64 {
+        self.rpc.malformed()
     }
 
     /// Returns the target of a realtime message, as [`OutgoingMessage`] wants it.
@@ -130,12 +237,24 @@ impl RoomClient {
             {
                 let QueuedEvent { to, channel, piece, payload } = event;
                 let limit = self.largest_piece();
+                let payload = match channel {
+                    RPC_CHANNEL => self.rpc.refresh(now, &payload),
+                    _ => Some(Cow::Borrowed(&payload[..])),
+                };
+                let Some(payload) = payload else {
+                    // The caller of this request does not wait any more.
+                    self.outbox.drop_unwritten(lane);
+                    continue;
+                };
                 match encode_event(to, channel, piece, &payload, limit) {
                     Ok(message) => self.session.write(lane, &message),
                     // The server before took larger events.
-                    Err(_) => {
+                    Err(error) => {
                         self.outbox.drop_unwritten(lane);
                         self.too_large_events += 1;
+                        if channel == RPC_CHANNEL {
+                            self.rpc.fail(&payload, error.into());
+                        }
                     }
                 }
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nucleus_protocol::limits::{
     EVENT_ACK_BYTES, EVENT_ACK_COUNT, MAX_EVENT_PAYLOAD, MAX_EVENT_TARGETS,
 };
-use nucleus_protocol::session::{EventAck, Lane, PIECE_CONTINUES, PIECE_MORE};
+use nucleus_protocol::session::{EventAck, Lane, PIECE_CONTINUES, PIECE_MORE, RPC_CHANNEL};
 
 use super::{ProtocolError, To};
 
@@ -35,7 +35,7 @@ const _: () = assert!(
 pub struct QueuedEvent {
     /// The recipients.
     pub to: To,
-    /// The application's channel.
+    /// The application's channel, or one of the protocol's on the events lane.
     pub channel: u8,
     /// Flags of a piece on the bulk lane, see [`nucleus_protocol::session::EventUp::piece`].
     pub piece: u8,
@@ -181,6 +181,8 @@ impl LaneBacklog {
             let started = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
             self.events.drain(..self.sent() + started);
             self.first = taken;
+            // A new peer gets no answers to its requests, and owes none.
+            self.events.retain(|event| event.channel != RPC_CHANNEL);
         } else {
             self.forget(taken);
         }

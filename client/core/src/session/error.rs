@@ -195,6 +195,13 @@ pub enum SendError {
     /// The channel is reserved for the protocol.
     #[error("channel {0} is reserved for the protocol; an application uses 0 to 239")]
     ReservedChannel(u8),
+    /// The type of a typed event is not 1 to 64 bytes of text without control characters and
+    /// invisible characters.
+    #[error(
+        "the type of an event has 1 to 64 bytes of text, without control characters and invisible \
+         characters"
+    )]
+    EventType,
     /// The event names too many peers.
     #[error("the event names {count} peers; at most {limit} are allowed")]
     TooManyPeers {

@@ -45,6 +45,14 @@ impl To {
         if channel >= RESERVED_CHANNELS {
             return Err(SendError::ReservedChannel(channel));
         }
+        self.check_size(len, limit)
+    }
+
+    /// Checks the number of recipients, and that a payload of `len` bytes is within `limit`.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`] or [`SendError::TooManyPeers`].
+    pub(crate) fn check_size(&self, len: usize, limit: usize) -> Result<(), SendError> {
         if len > limit {
             return Err(SendError::TooLarge { len, limit });
         }
@@ -62,7 +70,7 @@ impl To {
 /// payload has at most `limit` bytes.
 ///
 /// # Errors
-/// [`SendError::TooLarge`], [`SendError::TooManyPeers`] or [`SendError::ReservedChannel`].
+/// [`SendError::TooLarge`] or [`SendError::TooManyPeers`].
 pub fn encode_event(
     to: To,
     channel: u8,
@@ -70,7 +78,7 @@ pub fn encode_event(
     payload: &[u8],
     limit: usize,
 ) -> Result<Vec<u8>, SendError> {
-    to.check(channel, payload.len(), limit)?;
+    to.check_size(payload.len(), limit)?;
     let (target, peers) = match to {
         To::All => (TO_ALL, Vec::new()),
         To::Others => (TO_OTHERS, Vec::new()),

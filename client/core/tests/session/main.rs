@@ -8,6 +8,7 @@
 
 mod events;
 mod lost;
+mod rpc;
 mod state;
 mod streams;
 mod support;
