@@ -1,8 +1,8 @@
 //! [`Room`]: a joined room as an application uses it.
 
+mod send;
 mod state;
 mod task;
-mod voice;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,17 +12,14 @@ use nucleus_client_core::playback::ShownPose;
 use nucleus_client_core::room::{RenewError, RoomClient, StateError};
 use nucleus_client_core::session::DrivenClient;
 use nucleus_protocol::groups::Group;
-use nucleus_protocol::limits;
-use nucleus_protocol::realtime::MessageKind;
-use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::time::Time;
 
 use crate::event::{RoomEvent, next_realtime_event};
 use crate::on_drop::OnDrop;
 use crate::realtime::driver::DriverShared;
-use crate::realtime::{ConnectionFigures, OutgoingMessage, PeerPose, RealtimeCounters};
+use crate::realtime::{ConnectionFigures, PeerPose, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo};
-use crate::session::{ClientHandle, CurrentEndpoint, ReturnTicket, SendError, To};
+use crate::session::{ClientHandle, CurrentEndpoint, ReturnTicket};
 use crate::token;
 pub(crate) use task::RoomTask;
 
@@ -77,13 +74,6 @@ pub struct Room {
     self_muted: AtomicBool,
     /// Whether the application has taken [`RoomEvent::Closed`].
     is_over: AtomicBool,
-}
-
-/// Channel and key of a realtime message, both chosen by the application.
-#[derive(Clone, Copy, Default)]
-struct ApplicationKey {
-    channel: u8,
-    key: u16,
 }
 
 impl Room {
@@ -155,140 +145,6 @@ impl Room {
         let mut ticket = self.client.read().ticket()?;
         ticket.sent = self.realtime.read().sent_sequences();
         Some(ticket)
-    }
-
-    /// Sends the pose of head and hands to all other peers. Only the newest pose is delivered: an
-    /// older one that arrives later is dropped.
-    ///
-    /// # Errors
-    /// [`SendError::Pose`] if a number is NaN, infinite or out of range, or a rotation has the
-    /// length 0: the others would see the avatar jump. The head may be 8,388.607 m from the origin
-    /// in each axis, and a hand 2.047 m from the head. [`SendError::Closed`] if the room is closed.
-    pub fn send_pose(&self, pose: &Pose) -> Result<(), SendError> {
-        self.send_pose_to(To::Others, 0, pose, &[])
-    }
-
-    /// Sends a pose to a target: the others, one peer, the host or a group. A client with several
-    /// bodies gives each a key. `rest` is up to the application, for example fingers and buttons:
-    /// with the pose at most 900 bytes.
-    ///
-    /// # Errors
-    /// The same as for [`Room::send_pose`] and [`Room::send_pointer`].
-    pub fn send_pose_to(
-        &self,
-        to: To,
-        key: u16,
-        pose: &Pose,
-        rest: &[u8],
-    ) -> Result<(), SendError> {
-        pose.check()?;
-        self.send(MessageKind::Pose, true, &to, ApplicationKey { channel: 0, key }, |payload| {
-            pose.encode(payload);
-            payload.extend_from_slice(rest);
-        })
-    }
-
-    /// Sends a pointer or cursor, at most 900 bytes. Only the newest one of each `channel` and `key`
-    /// is delivered.
-    ///
-    /// # Errors
-    /// [`SendError::TooLarge`], [`SendError::UnknownPeer`] if the target is not in the room,
-    /// [`SendError::RealtimeTarget`] if it is not one of the others, one peer, the host or a group,
-    /// or [`SendError::Closed`].
-    pub fn send_pointer(
-        &self,
-        to: To,
-        channel: u8,
-        key: u16,
-        payload: &[u8],
-    ) -> Result<(), SendError> {
-        let key = ApplicationKey { channel, key };
-        let write = |to: &mut Vec<u8>| to.extend_from_slice(payload);
-        self.send(MessageKind::Pointer, true, &to, key, write)
-    }
-
-    /// Sends an unreliable message of at most 900 bytes. The message may be lost or arrive out of
-    /// order, and does not replace earlier ones.
-    ///
-    /// # Errors
-    /// The same as for [`Room::send_pointer`].
-    pub fn send_unreliable(
-        &self,
-        to: To,
-        channel: u8,
-        key: u16,
-        payload: &[u8],
-    ) -> Result<(), SendError> {
-        let key = ApplicationKey { channel, key };
-        let write = |to: &mut Vec<u8>| to.extend_from_slice(payload);
-        self.send(MessageKind::Unreliable, false, &to, key, write)
-    }
-
-    /// Sends an unreliable message of at most 900 bytes that replaces earlier ones of the same
-    /// `channel` and `key` (for example an object's number). An older message is never delivered
-    /// after a newer one.
-    ///
-    /// # Errors
-    /// The same as for [`Room::send_pointer`].
-    pub fn send_newest(
-        &self,
-        to: To,
-        channel: u8,
-        key: u16,
-        payload: &[u8],
-    ) -> Result<(), SendError> {
-        let key = ApplicationKey { channel, key };
-        let write = |to: &mut Vec<u8>| to.extend_from_slice(payload);
-        self.send(MessageKind::Unreliable, true, &to, key, write)
-    }
-
-    /// Sends a reliable, ordered event of at most 16 KiB on a channel below 240. Waits while the
-    /// room takes events more slowly than they are sent, and while the room does not acknowledge
-    /// them: at most 512 KiB of events are kept until they are acknowledged.
-    ///
-    /// If the session is lost, the event is sent after the resume. If the client rejoins as a new
-    /// peer ([`RoomEvent::Rejoined`]) instead, events that were already written are lost, and so
-    /// are events for named peers of an earlier room instance.
-    ///
-    /// # Errors
-    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], [`SendError::ReservedChannel`], or
-    /// [`SendError::Closed`] if the room is closed.
-    pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        let send = |client: &mut RoomClient, now| {
-            not_blocked(client.send_event(now, to.clone(), channel, payload))
-        };
-        self.client.wait_for(send).await
-    }
-
-    /// Sends an event as [`Room::send_event`] does, but never waits.
-    ///
-    /// # Errors
-    /// [`SendError::WouldBlock`] if too many events wait; otherwise as [`Room::send_event`].
-    pub fn try_send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        self.client.change(|client, now| client.send_event(now, to, channel, payload))
-    }
-
-    /// Sends a reliable message of at most 64 KiB on the bulk lane.
-    ///
-    /// Bulk messages are in order among themselves. Bulk messages and events do not wait for each
-    /// other. Waits while the room takes bulk messages more slowly than they are sent (64 KiB a
-    /// second on average). A lost session is handled as in [`Room::send_event`].
-    ///
-    /// # Errors
-    /// The same as for [`Room::send_event`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
-    pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        let send = |client: &mut RoomClient, now| {
-            not_blocked(client.send_bulk(now, to.clone(), channel, payload))
-        };
-        self.client.wait_for(send).await
-    }
-
-    /// Sends a message as [`Room::send_bulk`] does, but never waits.
-    ///
-    /// # Errors
-    /// [`SendError::WouldBlock`] if too many messages wait; otherwise as [`Room::send_bulk`].
-    pub fn try_send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        self.client.change(|client, now| client.send_bulk(now, to, channel, payload))
     }
 
     /// Subscribes to these groups and unsubscribes from all others. A subscriber receives the
@@ -430,35 +286,6 @@ impl Room {
         // The process may end right after this call, so let the last packets go out first.
         let _ = tokio::time::timeout(DRAIN, self.endpoint.get().wait_idle()).await;
     }
-
-    fn send(
-        &self,
-        kind: MessageKind,
-        newest_wins: bool,
-        to: &To,
-        ApplicationKey { channel, key }: ApplicationKey,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), SendError> {
-        let mut payload = self.realtime.read().payload_buffer();
-        write(&mut payload);
-        if payload.len() > limits::MAX_PAYLOAD {
-            return Err(SendError::TooLarge { len: payload.len(), limit: limits::MAX_PAYLOAD });
-        }
-        let target = {
-            let client = self.client.read();
-            if client.is_closed() {
-                return Err(SendError::Closed);
-            }
-            client.realtime_target(to)?
-        };
-        self.realtime.send(OutgoingMessage { kind, newest_wins, target, channel, key, payload });
-        Ok(())
-    }
-}
-
-/// Returns nothing if the send must wait.
-fn not_blocked(sent: Result<(), SendError>) -> Option<Result<(), SendError>> {
-    (sent != Err(SendError::WouldBlock)).then_some(sent)
 }
 
 impl Drop for Room {
