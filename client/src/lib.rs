@@ -55,6 +55,7 @@ pub use event::{RoomEvent, Throttle, VoicePacket};
 pub use moderation::{Audit, ModerationAct};
 pub use nucleus_client_core::playback::{Certainty, ShownPose, VoiceStep};
 pub use nucleus_client_core::room::{RenewError, StateError};
+pub use nucleus_client_core::rpc::{AnswerError, RpcError, RpcFault, RpcId};
 pub use nucleus_client_core::social::{
     CallId, RoomInfo, SocialError, SocialEvent, Status, UserInfo,
 };

@@ -29,8 +29,8 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// ends although others send faster than the application runs.
 const EVENTS_PER_POLL: usize = 4_096;
 
-/// Counters of a room since the join. `bulk_dropped` counts reliable messages, all others count
-/// realtime messages. [`RoomEvent::Resumed`] and [`RoomEvent::Rejoined`] report lost events.
+/// Counters of a room since the join. `bulk_dropped`, `too_large_events` and `malformed_events`
+/// count reliable messages, all others count realtime messages. [`RoomEvent::Resumed`] and [`RoomEvent::Rejoined`] report lost events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomStats {
@@ -44,6 +44,9 @@ pub struct RoomStats {
     /// Events that were dropped because the client came back to a server that takes only smaller
     /// ones.
     pub too_large_events: u64,
+    /// Requests of peers, answers and typed events that were ignored because they were malformed, or
+    /// because a peer answered that was not asked.
+    pub malformed_events: u64,
     /// How often the realtime port stopped answering since the last join or resume.
     pub fallbacks: u64,
 }
@@ -121,9 +124,9 @@ impl Room {
 
     /// Returns the counters of dropped messages.
     pub fn stats(&self) -> RoomStats {
-        let (bulk_dropped, too_large_events) = {
+        let (bulk_dropped, too_large_events, malformed_events) = {
             let client = self.client.read();
-            (client.bulk_dropped(), client.too_large_events())
+            (client.bulk_dropped(), client.too_large_events(), client.malformed_events())
         };
         let realtime = self.realtime.read();
         RoomStats {
@@ -131,6 +134,7 @@ impl Room {
             on_fallback: realtime.on_fallback(),
             bulk_dropped,
             too_large_events,
+            malformed_events,
             fallbacks: realtime.link().fallbacks(),
         }
     }

@@ -1,15 +1,19 @@
-//! The methods of [`Room`] that send: realtime messages, voice, events and bulk messages.
+//! The methods of [`Room`] that send: realtime messages, voice, events, bulk messages and requests to
+//! peers.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use nucleus_client_core::playback::VoiceStep;
 use nucleus_client_core::room::{RoomClient, StateError};
+use nucleus_client_core::rpc::{AnswerError, RpcCall, RpcError, RpcFault, RpcId};
 use nucleus_protocol::limits;
 use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::{END_TO_END, LOWEST_LEVEL, SPURT_START, Voice};
 
 use super::Room;
+use crate::on_drop::OnDrop;
 use crate::realtime::OutgoingMessage;
 use crate::roster::PeerId;
 use crate::session::{SendError, To};
@@ -241,6 +245,39 @@ impl Room {
         self.client.change(|client, now| client.send_event(now, to, channel, payload))
     }
 
+    /// Sends a reliable event that names its type, for example `"door.opened"`, instead of a channel.
+    /// Otherwise works like [`Room::send_event`]. Type and payload have at most 16,383 bytes together.
+    /// The recipients receive [`RoomEvent::TypedEvent`](crate::RoomEvent::TypedEvent); clients of
+    /// versions without typed events ignore it.
+    ///
+    /// # Errors
+    /// [`SendError::EventType`] if the type is not 1 to 64 bytes of text without control characters
+    /// and invisible characters; otherwise as [`Room::send_event`].
+    pub async fn send_typed_event(
+        &self,
+        to: To,
+        event_type: &str,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let send = |client: &mut RoomClient, now| {
+            not_blocked(client.send_typed_event(now, to.clone(), event_type, payload))
+        };
+        self.client.wait_for(send).await
+    }
+
+    /// Sends an event as [`Room::send_typed_event`] does, but never waits.
+    ///
+    /// # Errors
+    /// [`SendError::WouldBlock`] if too many events wait; otherwise as [`Room::send_typed_event`].
+    pub fn try_send_typed_event(
+        &self,
+        to: To,
+        event_type: &str,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        self.client.change(|client, now| client.send_typed_event(now, to, event_type, payload))
+    }
+
     /// Sends a reliable message of at most 64 KiB on the bulk lane.
     ///
     /// Bulk messages are in order among themselves. Bulk messages and events do not wait for each
@@ -262,6 +299,91 @@ impl Room {
     /// [`SendError::WouldBlock`] if too many messages wait; otherwise as [`Room::send_bulk`].
     pub fn try_send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         self.client.change(|client, now| client.send_bulk(now, to, channel, payload))
+    }
+}
+
+/// RPC: requests to peers, and the answers to theirs. They travel as events, so they are in order
+/// with these, and a lost session that is resumed loses none.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use nucleus_client::{PeerId, Room, RoomEvent, RpcFault};
+///
+/// # async fn run(room: &Room, peer: PeerId) -> Result<(), Box<dyn std::error::Error>> {
+/// // One peer asks.
+/// let grabbed = room.rpc(peer, "cup.grab", b"left hand", Duration::from_secs(5)).await?;
+///
+/// // The other peer answers, in its loop of events.
+/// while let Some(event) = room.next().await {
+///     if let RoomEvent::RpcRequest { id, method, .. } = event {
+///         let answer = match method.as_str() {
+///             "cup.grab" => Ok(&b"yours"[..]),
+///             "cup.wash" => Err(RpcFault::new(256, "there is no water")),
+///             _ => Err(RpcFault::no_such_method()),
+///         };
+///         room.answer_rpc(id, answer)?;
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+impl Room {
+    /// Asks a peer, and waits for its answer. The peer receives
+    /// [`RoomEvent::RpcRequest`](crate::RoomEvent::RpcRequest).
+    ///
+    /// `method` is 1 to 64 bytes of text. `payload` has at most 16,374 bytes less those of the method.
+    /// `timeout` is 1 ms to 60 s, counted from this call: also while the session is lost, while 64
+    /// requests of this client wait already, and while too many events wait to be sent.
+    ///
+    /// Cancel-safe: if the returned future is dropped, the answer is ignored, and a request that is
+    /// not written yet is not sent. May be awaited in the task that calls [`Room::next`]; but no answer
+    /// arrives while more than 256 KiB of events wait for the application.
+    ///
+    /// A peer whose client knows no RPC does not answer, so the request times out.
+    ///
+    /// # Errors
+    /// See [`RpcError`], which says whether the request may have been carried out. Never
+    /// [`RpcError::TooMany`] and [`SendError::WouldBlock`].
+    pub async fn rpc(
+        &self,
+        to: PeerId,
+        method: &str,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, RpcError> {
+        let ends = self.client.clock().now() + timeout;
+        let start = self.client.wait_for(|client, now| {
+            let left = ends.since(now);
+            if left.is_zero() && !timeout.is_zero() {
+                return Some(Err(RpcError::TimedOut));
+            }
+            match client.rpc(now, &RpcCall { to, method, payload, timeout: left }) {
+                Err(RpcError::TooMany | RpcError::Send(SendError::WouldBlock)) => None,
+                started => Some(started),
+            }
+        });
+        let started = tokio::time::timeout(timeout, start).await;
+        let number = started.map_err(|_| RpcError::TimedOut)??;
+        // Wakes those who wait for its place.
+        let _forget = OnDrop(|| self.client.change(|client, _| client.forget_rpc(number)));
+        self.client.wait_for(|client, _| client.take_rpc_result(number)).await
+    }
+
+    /// Answers the request of a peer, [`RoomEvent::RpcRequest`](crate::RoomEvent::RpcRequest): with
+    /// at most 16,377 bytes, or with a failure. Never waits. May be called in any task, in any order,
+    /// and much later, but only once.
+    ///
+    /// # Errors
+    /// [`AnswerError::NotWaiting`] if the caller does not wait any more, [`AnswerError::ReservedCode`],
+    /// or [`AnswerError::Send`]: then the request still waits. [`SendError::WouldBlock`] if too many
+    /// events wait to be sent.
+    pub fn answer_rpc(
+        &self,
+        id: RpcId,
+        answer: Result<&[u8], RpcFault>,
+    ) -> Result<(), AnswerError> {
+        let answer = answer.as_ref().copied();
+        self.client.change(|client, now| client.answer_rpc(now, id, answer))
     }
 }
 

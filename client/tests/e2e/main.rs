@@ -22,6 +22,7 @@ mod renewal;
 mod restart;
 mod room_state;
 mod rooms;
+mod rpc;
 mod servers;
 mod social;
 mod state;

@@ -77,12 +77,17 @@ impl WireSession {
 
     /// Sends an event to the other peers.
     pub(crate) async fn send_event(&mut self, payload: &[u8]) {
+        self.send_up(&event_up(payload)).await;
+    }
+
+    /// Sends a message on the stream of events.
+    pub(crate) async fn send_up(&mut self, message: &[u8]) {
         if self.events.is_none() {
             let mut events = self.connection.open_uni().await.unwrap();
             events.write_all(&[stream::EVENTS]).await.unwrap();
             self.events = Some(events);
         }
-        self.events.as_mut().unwrap().write_all(&event_up(payload)).await.unwrap();
+        self.events.as_mut().unwrap().write_all(message).await.unwrap();
     }
 
     /// Waits for the next event. Must not be called in a session that receives other streams.
