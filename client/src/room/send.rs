@@ -224,7 +224,7 @@ impl Room {
     /// them: at most 512 KiB of events are kept until they are acknowledged.
     ///
     /// If the session is lost, the event is sent after the resume. If the client rejoins as a new
-    /// peer ([`RoomEvent::Rejoined`]) instead, events that were already written are lost, and so
+    /// peer ([`crate::RoomEvent::Rejoined`]) instead, events that were already written are lost, and so
     /// are events for named peers of an earlier room instance.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Requests of one peer to another and their answers (RPC). Both travel as events, so they are
 //! reliable, and exactly once over resumes.
 //!
-//! [`Rpcs`] has both sides of a client: the requests that it has made, and those that it has to
+//! `Rpcs` has both sides of a client: the requests that it has made, and those that it has to
 //! answer. [`crate::room::RoomClient`] sends and receives the events.
 
 mod error;
