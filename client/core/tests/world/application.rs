@@ -18,12 +18,17 @@ use nucleus_protocol::time::Time;
 use crate::counter::{CountRequests, count_up};
 use crate::ledger::{Ledger, SentTo};
 use crate::network::{Happening, Network};
+use crate::rpcs::{ApplicationRpcs, RpcRecords};
 use crate::sightings::Sightings;
+
+/// The type of the events that name one.
+const EVENT_TYPE: &str = "ledger";
 
 /// What all applications share: the checks of what they see.
 pub(crate) struct Records {
     pub(crate) ledger: Ledger,
     pub(crate) counts: CountRequests,
+    pub(crate) rpcs: RpcRecords,
     pub(crate) sightings: Sightings,
 }
 
@@ -52,6 +57,7 @@ pub(crate) struct Application {
     /// Requests without a result; with the instance, if the request counts.
     requests: Vec<(RequestNumber, Option<RoomInstanceId>)>,
     renewals: Vec<RenewalNumber>,
+    rpcs: ApplicationRpcs,
     /// What was set last.
     pub(crate) muted: Option<(bool, SettingNumber)>,
     pub(crate) groups: Option<(GroupSet, SettingNumber)>,
@@ -81,6 +87,7 @@ impl Application {
             strangers: BTreeSet::new(),
             requests: Vec::new(),
             renewals: Vec::new(),
+            rpcs: ApplicationRpcs::default(),
             muted: None,
             groups: None,
         }
@@ -120,6 +127,9 @@ impl Application {
             has_events = true;
             self.take_event(network, event, records);
         }
+        if has_events {
+            self.rpcs.answer(network, client, &mut records.sightings);
+        }
         has_events
     }
 
@@ -137,6 +147,12 @@ impl Application {
                 self.note_sender(from);
                 ledger.receive(self.device, Lane::Events, &payload);
             }
+            RoomEvent::TypedEvent { from, event_type, payload, .. } => {
+                assert_eq!(event_type, EVENT_TYPE);
+                self.note_sender(from);
+                ledger.receive(self.device, Lane::Events, &payload);
+            }
+            RoomEvent::RpcRequest { .. } => self.rpcs.take(event, &mut records.rpcs),
             RoomEvent::Bulk { from, channel, payload } => {
                 assert!(channel < RESERVED_CHANNELS);
                 self.note_sender(from);
@@ -182,6 +198,8 @@ impl Application {
         if client.is_behind() {
             records.sightings.note("behind");
         }
+        self.rpcs.answer(network, client, &mut records.sightings);
+        self.rpcs.forget_one(network, client);
         let now = network.now;
         match network.rng.u8(..100) {
             0..48 => {
@@ -219,7 +237,7 @@ impl Application {
                 self.requests.extend(request.ok().map(|number| (number, None)));
             }
             93 => client.ping(),
-            _ => {}
+            _ => self.rpcs.ask_somebody(network, client, &mut records.rpcs),
         }
     }
 
@@ -264,6 +282,9 @@ impl Application {
         let ledger = &mut records.ledger;
         let payload = ledger.next_payload(self.device, lane, sent_to, size);
         match lane {
+            Lane::Events if payload[7].is_multiple_of(4) => {
+                client.send_typed_event(now, to, EVENT_TYPE, &payload)
+            }
             Lane::Events => client.send_event(now, to, 1, &payload),
             Lane::Bulk => client.send_bulk(now, to, 2, &payload),
         }?;
@@ -282,8 +303,19 @@ impl Application {
         self.requests.extend(request.ok().map(|number| (number, counted)));
     }
 
+    /// Asks all others, while nothing goes wrong.
+    pub(crate) fn ask_everybody(
+        &mut self,
+        now: Time,
+        client: &mut RoomClient,
+        records: &mut Records,
+    ) {
+        self.rpcs.ask_everybody(now, client, &mut records.rpcs);
+    }
+
     /// Takes the results of requests. Each has one result.
     pub(crate) fn take_results(&mut self, client: &mut RoomClient, records: &mut Records) {
+        self.rpcs.take_results(client, &records.rpcs, &mut records.sightings);
         self.requests.retain(|(number, counted)| {
             let Some(result) = client.take_result(*number) else { return true };
             assert_eq!(client.take_result(*number), None, "a second result");
@@ -314,6 +346,7 @@ impl Application {
         self.take_results(client, records);
         assert!(self.requests.is_empty(), "{:?} have no result", self.requests);
         assert!(self.renewals.is_empty(), "{:?} have no result", self.renewals);
+        self.rpcs.check_results();
         let muted = self.muted.map(|(_, setting)| client.muted_outcome(setting));
         let groups = self.groups.map(|(_, setting)| client.groups_outcome(setting));
         if !client.is_closed() {

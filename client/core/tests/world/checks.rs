@@ -24,6 +24,8 @@ impl Simulation {
                 let (client, application) = (&mut process.client, &mut process.application);
                 application.send_to_everybody(self.network.now, client, &mut self.records, lane);
             }
+            let (client, application) = (&mut process.client, &mut process.application);
+            application.ask_everybody(self.network.now, client, &mut self.records);
             self.pump(index);
         }
         self.run(Duration::from_secs(30));
@@ -50,6 +52,9 @@ impl Simulation {
             let is_back = process.application.is_in_room(&process.client);
             assert!(is_back, "{index} has not come back");
             process.application.check_answers(&mut process.client, &mut self.records);
+            let client = &process.client;
+            assert_eq!(client.waiting_rpcs(self.network.now), (0, 0), "{index}");
+            assert_eq!(client.malformed_events(), 0, "{index}");
         }
     }
 

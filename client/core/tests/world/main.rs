@@ -14,6 +14,7 @@
 //! | `device` | a device, which runs one client after the other |
 //! | `application` | what the application on a device does and expects |
 //! | `ledger` | the events that were sent, and who must have received them |
+//! | `rpcs` | the requests of the devices to each other, and their answers |
 //! | `counter` | a field of the shared state that the devices count up |
 //! | `sightings` | what has occurred |
 //! | `simulation` | all of it together, driven by one clock |
@@ -38,6 +39,7 @@ mod faults;
 mod ledger;
 mod network;
 mod room_host;
+mod rpcs;
 mod server;
 mod sightings;
 mod simulation;
@@ -52,7 +54,7 @@ use sightings::Sightings;
 use simulation::{Simulation, Troubles};
 
 /// What must occur in the simulations of many seeds.
-const EXPECTED: [&str; 20] = [
+const EXPECTED: [&str; 31] = [
     "behind",
     "closed: None",
     "closed: Some(Left)",
@@ -60,7 +62,9 @@ const EXPECTED: [&str; 20] = [
     "closed: Some(Version)",
     "event: Rejoined",
     "event: Throttled",
+    "event: RpcRequest",
     "event: TokenWanted",
+    "event: TypedEvent",
     "event: Moderated",
     "handed over",
     "interrupted: None",
@@ -73,6 +77,15 @@ const EXPECTED: [&str; 20] = [
     "request: Interrupted",
     "resumed, loss: false",
     "resumed, loss: true",
+    "rpc: Closed",
+    "rpc: Interrupted",
+    "rpc: PeerLeft",
+    "rpc: TimedOut",
+    "rpc: answered",
+    "rpc: answered too late",
+    "rpc: busy",
+    "rpc: fault",
+    "rpc: no such method",
 ];
 
 /// Clients send events, change the state and leave, while connections break, servers restart and
@@ -92,6 +105,18 @@ fn no_event_is_lost_or_doubled_without_being_told() {
     if seeds(1_000).len() >= 300 {
         all.into_inner().unwrap().check(&EXPECTED);
     }
+}
+
+/// In four hours of requests to peers, with a loss now and then, nothing piles up, and no number of a
+/// request means two of them.
+#[test]
+fn requests_go_on_for_hours() {
+    for_seeds(60, |seed| {
+        let mut simulation = Simulation::new(seed, Troubles::of_slow_requests(seed));
+        simulation.run(Duration::from_secs(4 * 3_600));
+        simulation.heal();
+        simulation.check_quiet();
+    });
 }
 
 /// In eight hours with a loss now and then, tokens of one hour and tickets that end, clients stay in

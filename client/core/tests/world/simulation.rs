@@ -18,11 +18,13 @@ use crate::device::Device;
 use crate::ledger::Ledger;
 use crate::network::{ConnectionNumber, Happening, Network, ToClient, ToServer};
 use crate::server::{ServerVersion, SimulatedServer};
-use crate::sightings::Sightings;
 use crate::tickets::{token, unix};
 
 /// Most happenings at one point in time.
 const MAX_AT_ONCE: u32 = 100_000;
+
+/// A seed with which a client's requests to peers begin five numbers before the numbers wrap.
+const SEED_OF_LAST_NUMBERS: u64 = 0x1ea_bfcf_0000_0000;
 
 /// What goes wrong in a simulation, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +59,11 @@ impl Troubles {
             peer_ttl: Duration::from_secs(rng.u64(1..40)),
             provides_tokens: if short { 60 } else { 95 },
         }
+    }
+
+    /// Requests now and then, over hours, with a fault now and then.
+    pub(crate) fn of_slow_requests(seed: u64) -> Self {
+        Self { acts_within: Some(Duration::from_secs(40)), ..Self::of_hours(seed) }
     }
 
     /// A fault now and then.
@@ -101,7 +108,8 @@ impl Simulation {
         }
         network.schedule(Duration::from_secs(1), Happening::Fault);
         let (ledger, counts) = (Ledger::new(troubles.devices), CountRequests::default());
-        let records = Records { ledger, counts, sightings: Sightings::default() };
+        let (rpcs, sightings) = Default::default();
+        let records = Records { ledger, counts, rpcs, sightings };
         Self { network, server, devices, records, troubles, faults: 0 }
     }
 
@@ -292,9 +300,15 @@ impl Simulation {
             true => Duration::from_secs(600),
             false => Duration::from_secs(network.rng.u64(5..120)),
         };
+        // The numbers of requests to peers often wrap soon. Those of a process that continues another
+        // one must differ, so they are random.
+        let seed = match self.devices[index].export {
+            None if network.rng.bool() => SEED_OF_LAST_NUMBERS,
+            _ => network.rng.u64(..),
+        };
         let config = ClientOptions {
             has_token_provider: self.troubles.is_calm || network.rng.bool(),
-            ..ClientOptions::new(patience, network.rng.u64(..))
+            ..ClientOptions::new(patience, seed)
         };
         let is_expired = !network.is_healed && !self.troubles.is_calm && network.chance(4);
         let join = RoomJoin {
