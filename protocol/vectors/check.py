@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+import application
 import keys
 import realtime
 import session
@@ -66,7 +67,7 @@ def check_refused(file):
 
 
 CHECKS = {"session": session.check, "realtime": realtime.check, "keys": keys.check,
-          "refused": check_refused}
+          "application": application.check, "refused": check_refused}
 
 
 def main():

@@ -6,6 +6,7 @@
 //! cases go into a new file, which `NUCLEUS_WRITE_VECTORS=1 cargo test -p nucleus-protocol --test
 //! vectors` writes.
 
+mod application;
 mod fields;
 mod keys;
 mod messaging;
