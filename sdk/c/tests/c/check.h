@@ -38,9 +38,8 @@ static inline NcClient new_client(void) {
     return client;
 }
 
-static inline NcRoom join(NcClient client, const char *server, const char *token, const char *name) {
-    NcConnect connect = {.size = sizeof connect, .server = server, .token = token, .name = name};
-    connect.room = "c";
+static inline NcRoom join(NcClient client, const char *server, const char *token, const char *room_name) {
+    NcConnect connect = {.size = sizeof connect, .server = server, .token = token, .room = room_name};
     connect.capacity = 64;
     NcRoom room = 0;
     CHECK(nc_connect(client, &connect, &room) == NC_RESULT_OK && room != 0);
@@ -58,6 +57,10 @@ static inline NcEvent wait_for(NcClient client, uint32_t kind, uint64_t handle, 
         NcEvent event;
         while (nc_poll(client, &event, 1) == 1) {
             if (fits(&event, kind, handle, op)) return event;
+            if (event.kind == NC_EVENT_KIND_JOIN_FAILED) {
+                fprintf(stderr, "not joined: %.*s\n", (int)event.payload.len, event.payload.data);
+                exit(1);
+            }
         }
     }
     fprintf(stderr, "no event of kind %" PRIu32 "\n", kind);

@@ -95,7 +95,7 @@ int main(int argc, char **argv) {
     CHECK(nc_room_free(rooms[0]) == NC_RESULT_INVALID_HANDLE);
 
     /* Free twice, and use what was freed. */
-    NcRoom joined = join(client, server, token, NULL);
+    NcRoom joined = join(client, server, token, "c");
     wait_for(client, NC_EVENT_KIND_JOINED, joined, 0);
     CHECK(nc_room_send_event(joined, NULL, 0, NULL, 5) == NC_RESULT_INVALID_ARGUMENT);
     CHECK(nc_room_voice(joined, 1, NULL, 100, NULL) == NC_RESULT_INVALID_ARGUMENT);
