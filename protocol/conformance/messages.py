@@ -138,6 +138,10 @@ def differences(expected, found, variables, path=""):
     expected, found = normal(expand(expected, variables)), normal(found)
     if expected == ANYTHING:
         return []
+    if isinstance(expected, dict) and expected.keys() == {"at_most"}:
+        if isinstance(found, int) and 0 < found <= expected["at_most"]:
+            return []
+        return [f"{path or 'value'}: expected 1 to {expected['at_most']}, came {short(found)}"]
     if isinstance(expected, str) and expected.startswith("$"):
         variables[expected[1:]] = found
         return []

@@ -1,7 +1,7 @@
 """The client of step 1 in "A minimal client" of docs/PROTOCOL.md, and its adapter: an example.
 
-It joins, keeps the roster, sends and receives events, and leaves. It has no realtime plane, resumes
-nothing, and offers no features. The self-test of run.py plants faults in it: `mini.py --fault NAME`.
+It joins, keeps the roster, sends and receives events and requests to peers, and leaves. It has no
+realtime plane, resumes nothing, and offers no features. The self-test of run.py plants faults in it: `mini.py --fault NAME`.
 """
 
 import asyncio
@@ -11,12 +11,14 @@ import logging
 import ssl
 import sys
 
+import channels
 import messages
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from cryptography.hazmat.primitives import serialization
+from mini_rpc import MiniRpc
 
 import session as layouts
 from wire import Refused
@@ -26,7 +28,6 @@ LEAVE_S = 1
 TARGETS = {"all": 0, "others": 1, "host": 3, "later": 5}
 MAX_EVENT = 7
 DEFAULT_MAX_EVENT = 16_384
-RESERVED_CHANNELS = 240
 # The largest body that this client reads, in bytes, by the stream.
 LIMITS = {"control": 2 << 20, "events": 20_736, "bulk": 20_736}
 FROM_SERVER = {"control": ("roster_update", "event_ack", "state_reply"), "events": ("event_down",),
@@ -55,6 +56,7 @@ class Mini(QuicConnectionProtocol):
         self.roster, self.roster_version, self.me = {}, 0, 0
         self.events_stream = None
         self.held = []
+        self.rpc = MiniRpc(self, report, FAULT)
         self.max_event = DEFAULT_MAX_EVENT
         self.joined = self.refused = self.closed = False
         self.code = None
@@ -91,6 +93,7 @@ class Mini(QuicConnectionProtocol):
         if self.closed:
             return
         self.closed = True
+        self.rpc.end_all("closed")
         code = self.code
         if code is None:
             code = event.error_code if event.frame_type is None else None
@@ -163,6 +166,7 @@ class Mini(QuicConnectionProtocol):
                 report("peer_joined", **seen(peer))
         for left in update["left"]:
             if self.roster.pop(left["peer"], None):
+                self.rpc.peer_left(left["peer"])
                 report("peer_left", **left)
         for change in update["changed"]:
             if peer := self.roster.get(change["peer"]):
@@ -176,7 +180,9 @@ class Mini(QuicConnectionProtocol):
         too_new = lambda event: 0 < event["roster_version"] - self.roster_version & 0xFFFFFFFF < 1 << 31
         while self.held and (FAULT == "no-hold" or not too_new(self.held[0])):
             event = self.held.pop(0)
-            if event["channel"] < RESERVED_CHANNELS or FAULT == "reserved":
+            if event["channel"] in channels.NEEDS and FAULT != "reserved":
+                self.rpc.on_event(event)
+            elif event["channel"] < channels.FIRST or FAULT == "reserved":
                 report("event", **{"from": event["peer"], "channel": event["channel"],
                                    "payload": event["payload"]})
 
@@ -186,17 +192,27 @@ class Mini(QuicConnectionProtocol):
     # Calls of the application.
 
     def send_event(self, to, channel, payload):
-        if len(payload.encode()) > self.max_event and FAULT != "any-size":
-            return {"code": 40}
+        return self.send(to, channel, payload.encode())
+
+    def send_typed_event(self, to, type, payload):
+        data = self.rpc.typed_event(type, payload)
+        return {"code": None} if data is None else self.send(to, channels.TYPED_EVENT, data, None)
+
+    def send(self, to, channel, data, too_large=40):
+        if len(data) > self.max_event and FAULT != "any-size":
+            return {"code": too_large}
         listed = to.get("peers", [to.get("group", 0)]) if isinstance(to, dict) else []
         target = TARGETS[to] if isinstance(to, str) else 2 if "peers" in to else 4
-        data = messages.encode("event_up", {"target": target, "channel": channel, "peers": listed,
-                                            "payload": payload})
+        self.write_event(target, channel, listed, data)
+        return {"code": 0}
+
+    def write_event(self, target, channel, peers, payload):
+        fields = {"target": target, "channel": channel, "peers": peers}
+        data = messages.encode("event_up", fields | {"payload": {"hex": payload.hex()}})
         if self.events_stream is None or FAULT == "second-stream":
             self.events_stream = self._quic.get_next_available_stream_id(is_unidirectional=True)
             data = b"\x02" + data
         self.write(self.events_stream, data)
-        return {"code": 0}
 
     def leave(self):
         if FAULT == "drops":
@@ -239,11 +255,15 @@ class App:
         if FAULT == "returns" and mini.code is None and mini.joined:
             await self.connect(arguments)
 
+    async def ask(self, number, arguments):
+        result = await self.mini.rpc.ask(**arguments)
+        print(json.dumps({"returns": number} | result), flush=True)
+
     async def run(self):
         reader = asyncio.StreamReader()
         protocol = lambda: asyncio.StreamReaderProtocol(reader)
         await asyncio.get_running_loop().connect_read_pipe(protocol, sys.stdin)
-        print(json.dumps({"can": ["settings"]}), flush=True)
+        print(json.dumps({"can": ["rpc", "settings", "typed_events"]}), flush=True)
         while FAULT == "babbles":
             print("[]")
         running = set()
@@ -256,8 +276,14 @@ class App:
                 result = {}
             elif name == "peers":
                 result = {"me": self.mini.me, "peers": self.mini.peers()}
-            elif name in ("send_event", "leave"):
+            elif name in ("send_event", "send_typed_event", "leave"):
                 result = getattr(self.mini, name)(**arguments)
+            elif name == "answer_rpc":
+                result = self.mini.rpc.answer(**arguments)
+            elif name == "rpc":
+                # The answer comes later, and the next line must not wait for it.
+                running.add(asyncio.create_task(self.ask(number, arguments)))
+                continue
             print(json.dumps({"returns": number} | result), flush=True)
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 
+import channels
 import realtime
 from adapter import Adapter
 from messages import STREAM_OF, Failure, compare, expand, short
@@ -30,7 +31,7 @@ DEFAULTS = {
 }
 # Reports that a dialogue must expect, because each is a turn of its story. A client may report
 # others where a dialogue does not ask for them.
-STORY = ("joined", "refused", "event", "bulk", "message", "interrupted", "resumed", "rejoined",
+STORY = ("joined", "refused", "event", "typed_event", "rpc_request", "bulk", "message", "interrupted", "resumed", "rejoined",
          "entered", "social_refused", "social_interrupted", "returned", "incoming", "accepted",
          "ended", "token_wanted", "throttled")
 # Words of a step that do not say its kind.
@@ -67,6 +68,7 @@ class Player:
         await self.open_servers()
         await self.adapter.start(command)
         await self.world.until(lambda: True, 0)
+        self.world.can = self.adapter.can
         lacking = set(self.dialogue.get("needs", [])) - self.adapter.can
         if lacking:
             return lacking
@@ -306,6 +308,8 @@ class Player:
 
     async def do_send(self, step, name):
         fields = DEFAULTS.get(name, {}) | expand(step.get("fields", {}), self.variables)
+        if name in channels.EVENTS and "payload" in fields:
+            fields["payload"] = channels.to_payload(fields["payload"])
         if name in ("joined", "entered"):
             fields = {"server_time": self.world.server_time()} | fields
         if name == "joined":

@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 
+import channels
 import messages
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import QuicServer
@@ -72,6 +73,8 @@ class World:
         self.changed = asyncio.Event()
         self.fault = None
         self.began = time.monotonic()
+        # What the client can do, as its adapter says.
+        self.can = set()
 
     def server_time(self):
         """Returns the time of the servers' clock in µs."""
@@ -126,6 +129,8 @@ class Session(QuicConnectionProtocol):
         self.stopped = {}
         self.frames = []
         self.link_id, self.clock_epoch = None, CLOCK_EPOCH
+        # The peer that the client is.
+        self.me = None
         # Whether the server has sent Joined, Entered or Refuse, or has closed.
         self.answered = False
         self.hello = None
@@ -222,8 +227,10 @@ class Session(QuicConnectionProtocol):
         needed = messages.FEATURE.get(name)
         if needed is not None and not self.common >> needed & 1:
             raise Failure(f"the client sent {name}, whose feature {needed} is not in the common set")
-        if name == "event_up" and fields["channel"] >= 240:
-            raise Failure(f"the client sent an event on the reserved channel {fields['channel']}")
+        if name == "event_up" and fields["channel"] >= channels.FIRST:
+            # On the bulk lane, all of these channels are reserved.
+            can = self.world.can if stream.name == "events" else ()
+            fields = channels.check(fields, self.me, can)
         # Ping may come at any time and needs no answer.
         if name != "ping":
             stream.messages.append((name, fields))
@@ -260,6 +267,7 @@ class Session(QuicConnectionProtocol):
             self.common = mine & yours
         if name == "joined":
             self.link_id, self.clock_epoch = fields["link_id"], fields["clock_epoch"]
+            self.me = fields["peer"]
         if name in ("joined", "entered", "refuse"):
             self.answered = True
         self.write(on or STREAM_OF.get(name, "control"), messages.encode(name, fields, behind))

@@ -5,7 +5,8 @@ use std::time::Duration;
 use nucleus_client::state::Ownership;
 use nucleus_client::{
     Batch, CallId, ConnectOptions, EntityId, Group, ObjectId, ObjectMode, PeerId, Query,
-    RenewError, Room, RoomOptions, SendError, Social, SocialError, StateError, Status, To, Value,
+    RenewError, Room, RoomOptions, RpcFault, RpcId, SendError, Social, SocialError, StateError,
+    Status, To, Value,
 };
 use serde_json::{Value as Json, json};
 
@@ -96,6 +97,16 @@ pub(super) async fn in_room(room: &Room, name: &str, call: &Json) -> Json {
         "state" => reports::state(room),
         "send_event" => sent(room.send_event(recipients(to), channel, payload).await),
         "send_bulk" => sent(room.send_bulk(recipients(to), channel, payload).await),
+        "send_typed_event" => {
+            let event_type = call["type"].as_str().unwrap_or_default();
+            sent(room.send_typed_event(recipients(to), event_type, payload).await)
+        }
+        "rpc" => {
+            let method = call["method"].as_str().unwrap_or_default();
+            let timeout = Duration::from_millis(u64_of(&call["timeout_ms"]));
+            reports::rpc_result(room.rpc(peer(to), method, payload, timeout).await)
+        }
+        "answer_rpc" => answered(room, call, payload),
         "send_message" => {
             let key = u16::try_from(u64_of(&call["key"])).unwrap_or_default();
             sent(room.send_unreliable(target(to), channel, key, payload))
@@ -163,6 +174,17 @@ pub(super) async fn in_social_session(social: &Social, name: &str, call: &Json) 
 
 fn sent(result: Result<(), SendError>) -> Json {
     match result {
+        Ok(()) => json!({ "code": 0 }),
+        Err(error) => json!({ "code": null, "why": error.to_string() }),
+    }
+}
+
+/// Answers a request of a peer: with the payload, or with a failure.
+fn answered(room: &Room, call: &Json, payload: &[u8]) -> Json {
+    let code = u16::try_from(u64_of(&call["code"])).unwrap_or_default();
+    let fault = || RpcFault::new(code, String::from_utf8_lossy(payload));
+    let answer = if code == 0 { Ok(payload) } else { Err(fault()) };
+    match room.answer_rpc(RpcId(u64_of(&call["request"])), answer) {
         Ok(()) => json!({ "code": 0 }),
         Err(error) => json!({ "code": null, "why": error.to_string() }),
     }

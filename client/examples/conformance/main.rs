@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 
 /// What this client can do, of the needs that dialogues name.
-const CAN: [&str; 12] = [
+const CAN: [&str; 14] = [
     "bulk",
     "groups",
     "moderation",
@@ -30,10 +30,14 @@ const CAN: [&str; 12] = [
     "renew",
     "resume",
     "rooms",
+    "rpc",
     "settings",
     "social",
     "state",
+    "typed_events",
 ];
+/// Calls that send an event. Events go out in the order of their calls.
+const SENDS: [&str; 4] = ["send_event", "send_typed_event", "send_bulk", "answer_rpc"];
 /// Lines that may wait. The runner writes few calls and waits for their effects.
 const LINES: usize = 64;
 
@@ -62,9 +66,8 @@ async fn main() {
             println!("{}", json!({ "sees": "no JSON", "line": line }));
             continue;
         };
-        // Events go out in the order of their calls. Other calls may wait for the server, and the
-        // next line must not wait for them.
-        if call["call"] == "send_event" || call["call"] == "send_bulk" {
+        // Other calls may wait for the server or for a peer, and the next line must not wait for them.
+        if call["call"].as_str().is_some_and(|name| SENDS.contains(&name)) {
             application.answer(call).await;
         } else {
             let application = application.clone();

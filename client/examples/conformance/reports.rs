@@ -4,7 +4,7 @@ use nucleus_client::session::JoinError;
 use nucleus_client::state::{Object, Ownership};
 use nucleus_client::{
     Audit, Code, ConnectError, EntityId, ModerationAct, ObjectMode, PeerId, PeerInfo, Presence,
-    Room, RoomEvent, SocialEvent, StateChange, Status, Throttle, UserInfo, Value,
+    Room, RoomEvent, RpcError, SocialEvent, StateChange, Status, Throttle, UserInfo, Value,
 };
 use serde_json::{Value as Json, json};
 
@@ -48,6 +48,15 @@ pub(super) fn room_event(event: RoomEvent) -> Option<Json> {
         RoomEvent::Event { from, channel, payload, .. } => {
             message("event", from, channel, &payload)
         }
+        RoomEvent::TypedEvent { from, event_type, payload, .. } => {
+            let payload = String::from_utf8_lossy(&payload);
+            json!({ "sees": "typed_event", "from": from.0, "type": event_type, "payload": payload })
+        }
+        RoomEvent::RpcRequest { id, from, method, payload, timeout } => json!({
+            "sees": "rpc_request", "request": id.0, "from": from.0, "method": method,
+            "payload": String::from_utf8_lossy(&payload),
+            "timeout_ms": timeout.as_micros().div_ceil(1_000) as u64,
+        }),
         RoomEvent::Bulk { from, channel, payload } => message("bulk", from, channel, &payload),
         RoomEvent::Message { from, channel, key, payload, .. } => {
             let mut report = message("message", from, channel, &payload);
@@ -66,6 +75,27 @@ pub(super) fn room_event(event: RoomEvent) -> Option<Json> {
         // No dialogue needs the others.
         _ => return None,
     })
+}
+
+/// Returns how a request to a peer has ended.
+pub(super) fn rpc_result(result: Result<Vec<u8>, RpcError>) -> Json {
+    let ended = |end: &str| json!({ "end": end, "code": null, "payload": "" });
+    let failed = |code: u16, text: &str| json!({ "end": "failed", "code": code, "payload": text });
+    match result {
+        Ok(payload) => {
+            let payload = String::from_utf8_lossy(&payload);
+            json!({ "end": "answered", "code": 0, "payload": payload })
+        }
+        Err(RpcError::NoSuchMethod) => failed(1, ""),
+        Err(RpcError::Busy) => failed(2, ""),
+        Err(RpcError::Fault(fault)) => failed(fault.code, &fault.text),
+        Err(RpcError::TimedOut) => ended("timed_out"),
+        Err(RpcError::PeerLeft) => ended("peer_left"),
+        Err(RpcError::Interrupted) => ended("interrupted"),
+        Err(RpcError::Closed) => ended("closed"),
+        // Nothing was sent.
+        Err(_) => ended("refused"),
+    }
 }
 
 pub(super) fn social_event(event: SocialEvent) -> Option<Json> {
