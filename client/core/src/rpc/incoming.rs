@@ -15,6 +15,12 @@ const MAX_OF_ONE_PEER: usize = 32;
 /// take 24 bytes each; their payloads wait in the queue of events, which has a limit of its own.
 const MAX_INCOMING: usize = 256;
 
+/// Requests in a second that the client answers with "busy" by itself: a twelfth of the events that a
+/// peer may send. So a peer that asks without end does not use up what this client may send.
+const MAX_BUSY: u32 = 16;
+/// The time for [`MAX_BUSY`] answers.
+const BUSY_TIME: Duration = Duration::from_secs(1);
+
 /// A request that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WaitingRpc {
@@ -29,8 +35,10 @@ pub(super) struct WaitingRpc {
 pub(super) enum RpcAdmission {
     /// It waits for an answer.
     Waits(RpcId),
-    /// Too many requests wait.
+    /// Too many requests wait, and the caller is told so.
     Busy,
+    /// Too many requests wait, and too many callers were told so in this second.
+    Ignored,
     /// A request with this number waits already.
     Repeated,
 }
@@ -43,6 +51,10 @@ pub(super) struct IncomingRpcs {
     /// ended cannot reach another one.
     admitted: u64,
     waiting: BTreeMap<RpcId, WaitingRpc>,
+    /// When the newest [`BUSY_TIME`] began.
+    busy_since: Time,
+    /// Requests since then that were one too many.
+    busy_count: u32,
 }
 
 impl IncomingRpcs {
@@ -59,12 +71,20 @@ impl IncomingRpcs {
             return RpcAdmission::Repeated;
         }
         if self.waiting.len() >= MAX_INCOMING || of_peer().count() >= MAX_OF_ONE_PEER {
-            return RpcAdmission::Busy;
+            return self.refuse(now);
         }
         self.admitted += 1;
         let id = RpcId(self.admitted);
         self.waiting.insert(id, WaitingRpc { from, request, ends: now + timeout });
         RpcAdmission::Waits(id)
+    }
+
+    fn refuse(&mut self, now: Time) -> RpcAdmission {
+        if now.since(self.busy_since) >= BUSY_TIME {
+            (self.busy_since, self.busy_count) = (now, 0);
+        }
+        self.busy_count = self.busy_count.saturating_add(1);
+        if self.busy_count > MAX_BUSY { RpcAdmission::Ignored } else { RpcAdmission::Busy }
     }
 
     /// Returns a request that waits.

@@ -132,6 +132,7 @@ impl Rpcs {
                     RpcAdmission::Busy => {
                         return RpcArrival::Answer(answer(request, Err(&RpcFault::busy())));
                     }
+                    RpcAdmission::Ignored => {}
                     RpcAdmission::Repeated => self.malformed += 1,
                 }
             }

@@ -214,6 +214,17 @@ fn one_peer_cannot_keep_others_from_asking() {
     admitted(rpcs.receive(at(5), PeerId(1), &request_of(1, 5_000)));
 }
 
+/// What a peer asks without end does not use up the events that this client may send.
+#[test]
+fn busy_answers_are_few() {
+    let mut rpcs = Rpcs::new(1);
+    let mut flood = |now| {
+        let asked = (0..10_000).map(|number| rpcs.receive(now, PEER, &request_of(number, 60_000)));
+        asked.filter(|arrival| matches!(arrival, RpcArrival::Answer(_))).count()
+    };
+    assert_eq!([flood(at(1)), flood(at(1)), flood(at(2)), flood(at(9))], [16, 0, 16, 16]);
+}
+
 /// Numbers wrap, and leave out one that still waits. Processes start at different numbers.
 #[test]
 fn numbers_wrap() {
