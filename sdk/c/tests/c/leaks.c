@@ -2,6 +2,7 @@
    stay as they are. Ends with a second thread that frees what the first one uses.
    Arguments: server, token. */
 #include <dirent.h>
+#include <malloc.h>
 #include <pthread.h>
 
 #include "check.h"
@@ -15,6 +16,12 @@ static long files(void) {
     while (readdir(folder)) count++;
     closedir(folder);
     return count;
+}
+
+/* Memory that is in use, in kB. What the allocator keeps for later is not counted. */
+static long memory_in_use(void) {
+    struct mallinfo2 info = mallinfo2();
+    return (long)((info.uordblks + info.hblkhd) / 1024);
 }
 
 static void round_trip(const char *server, const char *token, int number) {
@@ -71,11 +78,11 @@ int main(int argc, char **argv) {
     long before_threads = process_status("Threads");
     for (int i = 0; i < WARM_UP; i++) round_trip(argv[1], argv[2], i);
     settle(before_threads);
-    long memory = process_status("VmRSS"), descriptors = files();
+    long memory = memory_in_use(), descriptors = files();
     for (int i = 0; i < ROUNDS; i++) round_trip(argv[1], argv[2], WARM_UP + i);
     settle(before_threads);
     long threads_left = process_status("Threads") - before_threads;
-    long memory_more = process_status("VmRSS") - memory, files_more = files() - descriptors;
+    long memory_more = memory_in_use() - memory, files_more = files() - descriptors;
     for (int i = 0; i < 100; i++) contend(argv[1], argv[2]);
     settle(before_threads);
     printf("{\"rounds\": %d, \"threads_left\": %ld, \"memory_more_kib\": %ld, \"files_more\": %ld}\n",
