@@ -45,10 +45,10 @@ int posix_memalign(void **memory, size_t alignment, size_t size) {
 }
 
 /* The others: they move at 72 Hz, and some speak, until the process is killed. */
-static void be_the_others(const char *server, char tokens[][2048]) {
+static void be_the_others(const char *server, const char *name, char tokens[][2048]) {
     NcClient client = new_client();
     NcRoom rooms[OTHERS];
-    for (int i = 0; i < OTHERS; i++) rooms[i] = join(client, server, tokens[i], "c");
+    for (int i = 0; i < OTHERS; i++) rooms[i] = join(client, server, tokens[i], name);
     double next = seconds();
     for (long frame = 0;; frame++) {
         NcEvent events[256];
@@ -80,12 +80,15 @@ int main(int argc, char **argv) {
         tokens[i][strcspn(tokens[i], "\n")] = 0;
     }
     fclose(file);
+    /* A room of its own: the others of an earlier run may still be in theirs. */
+    char name[32];
+    snprintf(name, sizeof name, "frame-%ld", (long)getpid());
     pid_t others = fork();
     CHECK(others >= 0);
-    if (others == 0) be_the_others(argv[1], tokens);
+    if (others == 0) be_the_others(argv[1], name, tokens);
 
     NcClient client = new_client();
-    NcRoom room = join(client, argv[1], tokens[OTHERS], "c");
+    NcRoom room = join(client, argv[1], tokens[OTHERS], name);
     wait_for(client, NC_EVENT_KIND_JOINED, room, 0);
     static double costs[FRAMES];
     uint32_t peers[64];
