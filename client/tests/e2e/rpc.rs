@@ -183,6 +183,7 @@ async fn a_request_outlives_lost_sessions() {
     knows(&caller, to).await;
     // A participant that has shown no sign of life ends with its session.
     send_event(&callee.client, b"here").await;
+    until(&caller, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
     let answer_next = async {
         let id = callee.until(request_id).await;
         callee.lose_connection();
