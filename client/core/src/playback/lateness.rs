@@ -2,25 +2,23 @@
 
 use std::time::Duration;
 
-/// Messages that are remembered: those of four seconds at 30 Hz, of two at 72 Hz.
-const REMEMBERED: usize = 128;
-/// Of the remembered messages, this many may be later than [`Lateness::usual`]: 1.6 %.
+/// Of the remembered messages, this many may be later than [`Lateness::usual`].
 const LATER: usize = 2;
 /// After this many messages [`Lateness::usual`] is computed anew.
 const EVERY: usize = 16;
 /// A message that is later counts as this late, in ms. Nobody wants to see the others any later.
 const LATEST: u16 = 1_000;
 
-/// How late the newest messages of one sender were.
+/// How late the newest messages of one sender were. Remembers so many.
 #[derive(Clone, Debug)]
-pub(super) struct Lateness {
-    /// In ms, the newest [`REMEMBERED`] in a ring.
+pub(super) struct Lateness<const REMEMBERED: usize> {
+    /// In ms, in a ring.
     newest: [u16; REMEMBERED],
     count: usize,
     usual: u16,
 }
 
-impl Lateness {
+impl<const REMEMBERED: usize> Lateness<REMEMBERED> {
     pub(super) const fn new() -> Self {
         Self { newest: [0; REMEMBERED], count: 0, usual: 0 }
     }
@@ -30,12 +28,14 @@ impl Lateness {
         let late = u16::try_from(late.as_millis()).unwrap_or(LATEST).min(LATEST);
         self.newest[self.count % REMEMBERED] = late;
         self.count += 1;
-        if self.count < REMEMBERED {
+        if self.count < EVERY {
             // In the beginning each one counts.
             self.usual = self.usual.max(late);
         } else if self.count.is_multiple_of(EVERY) {
             let mut sorted = self.newest;
-            let (_, usual, _) = sorted.select_nth_unstable(REMEMBERED - 1 - LATER);
+            let known = &mut sorted[..self.count.min(REMEMBERED)];
+            let later = LATER * known.len() / REMEMBERED;
+            let (_, usual, _) = known.select_nth_unstable(known.len() - 1 - later);
             self.usual = *usual;
         }
     }
@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_few_late_messages_do_not_count_and_the_past_is_forgotten() {
-        let mut lateness = Lateness::new();
+        const REMEMBERED: usize = 128;
+        let mut lateness = Lateness::<REMEMBERED>::new();
         let ms = |late: u64| Duration::from_millis(late);
         lateness.add(ms(40));
         assert_eq!(lateness.usual(), ms(40));

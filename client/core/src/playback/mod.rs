@@ -14,4 +14,4 @@ mod voice_tests;
 pub use interpolation::{PoseInterpolator, ShownPose};
 pub use slew::SlewedTime;
 pub use track::Certainty;
-pub use voice::{VOICE_PACKET, VoicePlayer, VoiceStep};
+pub use voice::{VOICE_AGAIN, VOICE_PACKET, VoicePlayer, VoiceStep};

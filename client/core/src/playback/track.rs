@@ -11,6 +11,8 @@ use super::slew::SlewedTime;
 
 /// Poses that are kept: those of 350 ms at 90 Hz, of a second at 30 Hz.
 const KEPT: usize = 32;
+/// Poses whose lateness is remembered: those of four seconds at 30 Hz, of two at 72 Hz.
+const REMEMBERED: usize = 128;
 /// Longest time beyond the newest pose for which its movement goes on: a third of a stride.
 const LONGEST_EXTRAPOLATION: Duration = Duration::from_millis(200);
 /// The time after that in which the shown pose goes back to the newest one: a peer that sends nothing
@@ -51,7 +53,7 @@ struct Snapshot {
 pub(super) struct PoseTrack {
     /// In the order of their capture times.
     snapshots: VecDeque<Snapshot>,
-    lateness: Lateness,
+    lateness: Lateness<REMEMBERED>,
     shown: SlewedTime,
 }
 

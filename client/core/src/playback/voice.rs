@@ -15,10 +15,16 @@ use crate::roster::PeerId;
 
 /// Length of a voice packet.
 pub const VOICE_PACKET: Duration = Duration::from_millis(20);
+/// Time after which voice is sent again: three packets later. A longer burst of losses is seldom, and
+/// whoever hears the voice must wait so much longer for every packet.
+pub const VOICE_AGAIN: Duration = Duration::from_millis(60);
 /// Waiting packets of one speaker: 640 ms. The usual lateness is far below.
 const WAITING: usize = 32;
 /// Speakers whose packets are kept. By default, a server lets at most 128 peers speak.
 const MAX_SPEAKERS: usize = 256;
+/// Packets whose lateness is remembered: those of ten seconds. A packet that is lost and arrives when it
+/// is sent again is late, and on a bad network there is one every few seconds.
+const REMEMBERED: usize = 512;
 /// Packets in a row that are concealed when nothing arrives. A decoder fades out in this time.
 const CONCEALED: u32 = 5;
 /// While the lateness becomes smaller, each packet is played this much sooner. So one packet in 0.4 s
@@ -61,7 +67,7 @@ struct VoiceTrack {
     waiting: VecDeque<WaitingPacket>,
     /// Packets that were played or dropped, for their buffers.
     free: Vec<WaitingPacket>,
-    lateness: Lateness,
+    lateness: Lateness<REMEMBERED>,
     /// The moment that was played last, by the server's clock.
     moment: Time,
     /// The sequence number of the next packet, and its capture time unless the speaker pauses before;

@@ -7,7 +7,7 @@ use nucleus_netsim::{Conditions, Loss, Pipe};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::time::Time;
 
-use super::{VOICE_PACKET, VoicePlayer, VoiceStep};
+use super::{VOICE_AGAIN, VOICE_PACKET, VoicePlayer, VoiceStep};
 use crate::roster::PeerId;
 
 const MS: Duration = Duration::from_millis(1);
@@ -24,33 +24,57 @@ struct Heard {
     delays: Vec<u32>,
     /// Changes between sound and silence.
     changes: u32,
+    /// Packets that were concealed.
+    concealed: u32,
+    /// Times that the packets were under way, in ms.
+    network: Vec<u32>,
 }
 
 /// Returns what a listener hears of a speaker whose speech lasts 3 s and who then pauses for 1 s. The
 /// listener's sound device is slower by `drift` parts in a million. If it `hangs`, it plays nothing for
 /// two seconds.
 fn listen(seed: u64, conditions: &Conditions, drift: u32, hangs: bool) -> Heard {
+    listen_to(seed, conditions, drift, hangs, None)
+}
+
+/// If `again` is set, each packet is sent again after this time.
+fn listen_to(
+    seed: u64,
+    conditions: &Conditions,
+    drift: u32,
+    hangs: bool,
+    again: Option<Duration>,
+) -> Heard {
     let mut pipes = [0, 1].map(|way| Pipe::new(2 * seed + way, conditions.clone()));
     let (mut player, mut heard) = (VoicePlayer::default(), Heard::default());
     let (mut next, mut sequence) = (START, 65_000u16);
     let mut next_frame = START;
     let (mut last, mut opus, mut was_silent) = (None, Vec::new(), true);
     let mut captures = VecDeque::new();
+    let (mut repeats, mut seen) = (VecDeque::new(), std::collections::HashSet::new());
     for ms in 0..60_000u32 {
         let now = START + ms * MS;
         if next <= now {
             if ms % 4_000 < 3_000 {
                 pipes[0].handle_input(now, 100, (sequence, now));
                 captures.push_back((sequence, now));
+                repeats.extend(again.map(|again| (now + again, (sequence, now))));
                 heard.sent += 1;
                 sequence = sequence.wrapping_add(1);
             }
             next += VOICE_PACKET;
         }
+        while let Some((_, packet)) = repeats.pop_front_if(|(due, _)| *due <= now) {
+            pipes[0].handle_input(now, 100, packet);
+        }
         while let Some(packet) = pipes[0].poll_output(now) {
             pipes[1].handle_input(now, 100, packet);
         }
         while let Some((sequence, captured)) = pipes[1].poll_output(now) {
+            if !seen.insert((sequence, captured)) {
+                continue;
+            }
+            heard.network.push(now.since(captured).as_millis() as u32);
             let opus = &sequence.to_le_bytes();
             let voice = Voice { level: 30, speaking: true, flags: 0, opus };
             player.add(SPEAKER, sequence, captured, now, &voice);
@@ -62,6 +86,7 @@ fn listen(seed: u64, conditions: &Conditions, drift: u32, hangs: bool) -> Heard 
         next_frame = next_frame.max(now - VOICE_PACKET);
         next_frame += VOICE_PACKET + VOICE_PACKET * drift / 1_000_000;
         let step = player.play(SPEAKER, now, &mut opus);
+        heard.concealed += u32::from(step == VoiceStep::Conceal);
         heard.changes += u32::from((step == VoiceStep::Silence) != was_silent);
         was_silent = step == VoiceStep::Silence;
         if !matches!(step, VoiceStep::Packet { is_encrypted: false }) {
@@ -79,14 +104,33 @@ fn listen(seed: u64, conditions: &Conditions, drift: u32, hangs: bool) -> Heard 
     }
     heard.lost = pipes.iter().map(|pipe| pipe.counters().lost as u32).sum();
     heard.delays.sort_unstable();
+    heard.network.sort_unstable();
     heard
+}
+
+/// A sender that knows of the losses sends its voice again, as [`VOICE_AGAIN`] says.
+#[test]
+fn on_wifi_hardly_a_packet_is_concealed() {
+    let wifi = Conditions::preset("wifi").unwrap();
+    let (mut sent, mut concealed) = (0, 0);
+    for seed in 0..200 {
+        let heard = listen_to(seed, &wifi, 100, false, Some(VOICE_AGAIN));
+        let missing = heard.sent - heard.played;
+        let share = f64::from(missing) / f64::from(heard.sent);
+        assert!(share <= 0.015, "seed {seed}: {share} of a minute's packets were concealed");
+        let median = |sorted: &[u32]| sorted[sorted.len() / 2];
+        let more = median(&heard.delays) - median(&heard.network);
+        assert!(more <= 100, "seed {seed}: heard {more} ms later than the network's median");
+        (sent, concealed) = (sent + heard.sent, concealed + missing);
+    }
+    assert!(concealed * 100 <= sent, "{concealed} of {sent}");
 }
 
 #[test]
 fn on_wifi_nearly_everything_that_arrives_is_played_and_not_late() {
     let wifi = Conditions::preset("wifi").unwrap();
     for seed in 0..100 {
-        let Heard { sent, lost, played, delays, changes } = listen(seed, &wifi, 100, false);
+        let Heard { sent, lost, played, delays, changes, .. } = listen(seed, &wifi, 100, false);
         let too_late = f64::from(sent - lost - played) / f64::from(sent);
         assert!(too_late <= 0.01, "seed {seed}: {too_late} of the packets came too late");
         let delay = delays[delays.len() / 2];

@@ -227,7 +227,9 @@ impl Realtime {
     /// Returns when [`Realtime::handle_timeout`] must be called next.
     pub fn deadline(&self) -> Option<Time> {
         let held = self.held.front().map(|held| held.until);
-        [self.link.deadline(), held, self.reports.speaking().deadline()].into_iter().flatten().min()
+        let speaking = self.reports.speaking().deadline();
+        let deadlines = [self.link.deadline(), held, speaking, self.queue.again_at()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Appends one datagram to `out` and returns its route. The caller sends the part of the
@@ -235,7 +237,7 @@ impl Realtime {
     pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         // Application messages come first, because the link's control messages fit into the same
         // datagram.
-        if !self.queue.is_empty()
+        if self.queue.has_due(now)
             && let Some(route) = self.flush(now, out)
         {
             return Some(route);
@@ -357,32 +359,34 @@ impl Realtime {
         &self.link
     }
 
-    /// Appends a datagram with as many queued messages as fit, oldest first.
+    /// Appends a datagram with as many queued messages as fit, oldest first, and those that are sent
+    /// again.
     fn flush(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         let (route, _) = self.link.route()?;
         let time = self.link.server_time(now).map(Time::as_wire_millis);
+        let is_lossy = self.quality.is_lossy(now);
         let start = self.link.begin(now, out);
-        let body = start + limits::HEADER;
+        let end = start + limits::HEADER + self.link.max_body();
         while let Some(message) = self.queue.front() {
-            let mut frame = Message {
-                kind: message.kind,
-                flags: if message.newest_wins { NEWEST_WINS } else { 0 },
-                peer: message.target,
-                channel: message.channel,
-                key: message.key,
-                sequence: 0,
-                time,
-                payload: &message.payload,
-            };
-            if out.len() - body + frame.encoded_len() > self.link.max_body() {
+            let mut frame = frame(message, 0, time);
+            if out.len() + frame.encoded_len() > end {
                 break;
             }
             self.sent_count += 1;
             let stream = self.sent.get_or(message.stream(), SentStream::default);
             frame.sequence = stream.next;
             *stream = SentStream { next: stream.next.wrapping_add(1), last_use: self.sent_count };
+            let sequence = frame.sequence;
             frame.encode(out);
-            self.queue.pop();
+            self.queue.pop(now, sequence, time, is_lossy);
+        }
+        while let Some(sent) = self.queue.due_again(now) {
+            let frame = frame(&sent.message, sent.sequence, sent.time);
+            if out.len() + frame.encoded_len() > end {
+                break;
+            }
+            frame.encode(out);
+            self.queue.pop_again();
         }
         // A link that has used all packet numbers sends nothing until the client joins again.
         self.link.finish(now, out, start).ok().map(|()| route)
@@ -445,6 +449,20 @@ impl Realtime {
         let overdue = self.held.iter().take_while(|held| held.until <= now).count();
         self.held.drain(..overdue);
         self.counters.unknown_sender += overdue as u64;
+    }
+}
+
+/// Returns a queued message as it is written to a datagram.
+fn frame(message: &OutgoingMessage, sequence: u16, time: Option<u16>) -> Message<'_> {
+    Message {
+        kind: message.kind,
+        flags: if message.newest_wins { NEWEST_WINS } else { 0 },
+        peer: message.target,
+        channel: message.channel,
+        key: message.key,
+        sequence,
+        time,
+        payload: &message.payload,
     }
 }
 

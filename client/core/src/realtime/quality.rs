@@ -13,6 +13,11 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const AGREEING: u32 = 2;
 /// Fewer expected datagrams say nothing about losses.
 const LEAST_EXPECTED: u32 = 20;
+/// From this share of losses on, the connection counts as one with losses. A listener hears them: at 50
+/// packets a second, one is missing every four seconds.
+const LOSSY: f32 = 0.005;
+/// How long it counts as such after the last losses. They come now and then.
+const LOSSY_TIME: Duration = Duration::from_secs(30);
 
 /// How good the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub(super) struct QualityMeter {
     evaluated: Option<Time>,
     down: LossMeter,
     up: LossMeter,
+    /// Until when the connection counts as one with losses.
+    lossy_until: Option<Time>,
     /// The newest evaluation that differs from what was reported, and how often it came in a row.
     candidate: Option<(ConnectionQuality, u32)>,
 }
@@ -62,14 +69,16 @@ struct LossMeter {
 }
 
 impl LossMeter {
-    fn take(&mut self, counts: DatagramCounts) {
+    /// Takes new counts. Returns whether they say that datagrams were lost meanwhile.
+    fn take(&mut self, counts: DatagramCounts) -> bool {
         let expected = counts.largest.wrapping_sub(self.before.largest);
         if expected < LEAST_EXPECTED {
-            return;
+            return false;
         }
         let received = counts.received.wrapping_sub(self.before.received).min(expected);
-        self.loss = Some(1.0 - received as f32 / expected as f32);
-        self.before = counts;
+        let loss = 1.0 - received as f32 / expected as f32;
+        (self.loss, self.before) = (Some(loss), counts);
+        loss >= LOSSY
     }
 }
 
@@ -89,6 +98,12 @@ impl QualityMeter {
         self.change_to(ConnectionQuality::Lost)
     }
 
+    /// Returns whether the network has lost datagrams a short while ago, in one direction or the other:
+    /// those who share a Wi-Fi have the losses of both.
+    pub(super) fn is_lossy(&self, now: Time) -> bool {
+        self.lossy_until.is_some_and(|until| now < until)
+    }
+
     /// Evaluates a link, if it is time. Returns the quality if it is to be reported.
     pub(super) fn evaluate(&mut self, now: Time, link: &Link) -> Option<ConnectionQuality> {
         let since = self.evaluated.get_or_insert(now);
@@ -96,10 +111,10 @@ impl QualityMeter {
             return None;
         }
         *since = now;
-        self.down.take(link.received_counts());
+        let mut is_lossy = self.down.take(link.received_counts());
         if let Some(report) = link.server_report() {
             let (largest, received) = (report.largest, report.received);
-            self.up.take(DatagramCounts { largest, received });
+            is_lossy |= self.up.take(DatagramCounts { largest, received });
         }
         let on_fallback = link.on_fallback(now);
         if on_fallback {
@@ -108,6 +123,9 @@ impl QualityMeter {
         }
         self.figures.round_trip = link.rtt();
         (self.figures.loss_down, self.figures.loss_up) = (self.down.loss, self.up.loss);
+        if is_lossy {
+            self.lossy_until = Some(now + LOSSY_TIME);
+        }
         let found = quality(&self.figures, on_fallback);
         if self.figures.quality == Some(found) {
             self.candidate = None;

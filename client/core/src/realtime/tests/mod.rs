@@ -1,5 +1,6 @@
 //! Tests of [`Realtime`] against a server's link in the same process.
 
+mod again;
 mod inbox;
 mod inbox_model;
 mod shown;
