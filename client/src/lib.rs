@@ -70,4 +70,4 @@ pub use rooms::{Query, RoomOptions, RoomSelection};
 pub use roster::{PeerId, PeerInfo, Presence, Roster, Slot};
 pub use session::{Capabilities, ConnectError, JoinError, ReturnTicket, SendError, To, Trust};
 pub use social::{EnterOptions, Social, enter};
-pub use state::{Batch, EntityId, ObjectId, ObjectMode, StateChange, Value};
+pub use state::{Batch, EntityId, ObjectId, ObjectMode, StateChange, StateViews, Value};

@@ -5,7 +5,8 @@
 //! an owner.
 //!
 //! An application reads the state with `Room::field` and similar methods, and requests
-//! changes with a [`Batch`], which the server applies completely or not at all.
+//! changes with a [`Batch`], which the server applies completely or not at all. [`StateViews`] calls
+//! it back at changes.
 //!
 //! This module does no I/O: [`Replica`] takes the server's messages and returns the changes.
 
@@ -14,6 +15,7 @@ mod change;
 mod entity;
 mod replica;
 mod value;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ pub use change::StateChange;
 pub use entity::{EntityId, ObjectId, ObjectMode, Ownership};
 pub use replica::{Field, Object, Replica};
 pub use value::Value;
+pub use views::{StateViews, ViewChange, WatchNumber};
 
 /// The reason why a message of the server about the state is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use nucleus_client_core::room::{
     RenewalNumber, RequestResult, RoomClient, SettingNumber, StateError,
 };
 use nucleus_client_core::session::{DrivenClient, SendError, To};
-use nucleus_client_core::state::{Batch, EntityId, ObjectMode};
+use nucleus_client_core::state::{Batch, EntityId, ObjectMode, StateViews};
 use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::ids::{PeerId, RoomInstanceId};
 use nucleus_protocol::session::{Lane, RESERVED_CHANNELS, act};
@@ -58,6 +58,8 @@ pub(crate) struct Application {
     requests: Vec<(RequestNumber, Option<RoomInstanceId>)>,
     renewals: Vec<RenewalNumber>,
     rpcs: ApplicationRpcs,
+    /// The state as its events tell it.
+    pub(crate) views: StateViews,
     /// What was set last.
     pub(crate) muted: Option<(bool, SettingNumber)>,
     pub(crate) groups: Option<(GroupSet, SettingNumber)>,
@@ -87,6 +89,7 @@ impl Application {
             strangers: BTreeSet::new(),
             requests: Vec::new(),
             renewals: Vec::new(),
+            views: StateViews::default(),
             rpcs: ApplicationRpcs::default(),
             muted: None,
             groups: None,
@@ -134,6 +137,9 @@ impl Application {
     }
 
     fn take_event(&mut self, network: &mut Network, event: RoomEvent, records: &mut Records) {
+        if let RoomEvent::State(change) = &event {
+            self.views.apply(change);
+        }
         assert!(!self.is_closed, "an event behind the last one: {event:?}");
         records.sightings.note(kind_of(&event));
         let ledger = &mut records.ledger;

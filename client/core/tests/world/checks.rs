@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use nucleus_client_core::roster::PeerInfo;
+use nucleus_client_core::roster::{PeerId, PeerInfo};
 use nucleus_client_core::session::DrivenClient;
-use nucleus_client_core::state::Replica;
+use nucleus_client_core::state::{EntityId, Replica, StateViews};
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::session::{Lane, Schema};
 
@@ -96,8 +96,10 @@ impl Simulation {
         let _changes = expected.apply_snapshot(host.room().shared_state()).unwrap();
         self.records.counts.check(host.instance, &expected);
         for device in &self.devices {
-            let client = &device.process.as_ref().unwrap().client;
+            let process = device.process.as_ref().unwrap();
+            let client = &process.client;
             assert_eq!(client.instance(), Some(host.instance));
+            check_views(&process.application.views, client.replica());
             if client.session().allows(Schema::StateUpdate) {
                 let replica = client.replica();
                 assert_eq!(replica.version(), expected.version(), "{}", device.index);
@@ -132,5 +134,16 @@ impl Simulation {
         if self.troubles.provides_tokens == 100 {
             assert_eq!(self.records.sightings.count("closed"), 0);
         }
+    }
+}
+
+/// Checks that the events have told the whole state.
+fn check_views(views: &StateViews, replica: &Replica) {
+    assert!(views.objects().eq(replica.objects()));
+    let objects = replica.objects().map(|object| EntityId::Object(object.id));
+    let peers = (1..100).map(|peer| EntityId::Peer(PeerId(peer)));
+    for entity in objects.chain(peers).chain([EntityId::Room]) {
+        let fields = replica.fields(entity).map(|(key, field)| (key, &field.value));
+        assert!(views.fields(entity).eq(fields), "{entity:?}");
     }
 }
