@@ -316,8 +316,13 @@ impl From<EventDown> for RoomEvent {
     }
 }
 
-/// Takes the next event of the realtime plane: a report, or a received message.
-pub fn next_realtime_event(realtime: &mut Realtime, now: Time) -> Option<RoomEvent> {
+/// Takes the next event of the realtime plane: a report, or a received message. Poses are dropped if the
+/// application does not want them as events.
+pub fn next_realtime_event(
+    realtime: &mut Realtime,
+    now: Time,
+    wants_poses: bool,
+) -> Option<RoomEvent> {
     match realtime.take_report() {
         Some(RealtimeReport::Fallback(on_fallback)) => {
             return Some(RoomEvent::Fallback(on_fallback));
@@ -329,8 +334,12 @@ pub fn next_realtime_event(realtime: &mut Realtime, now: Time) -> Option<RoomEve
         None => {}
     }
     loop {
+        let message = realtime.pop(now)?;
+        if message.kind == MessageKind::Pose && !wants_poses {
+            continue;
+        }
         // A malformed pose or voice packet is no event.
-        if let Some(event) = realtime_event(realtime.pop(now)?) {
+        if let Some(event) = realtime_event(message) {
             return Some(event);
         }
     }

@@ -211,22 +211,17 @@ impl Room {
 
     /// Returns the next event as [`Room::next`] does, but never waits: `None` if there is none now.
     pub fn try_next(&self) -> Option<RoomEvent> {
-        self.take(|_| true)
+        self.take(true)
     }
 
-    /// Takes the next event. Drops realtime events that `wants` does not select.
-    fn take(&self, wants: impl Fn(&RoomEvent) -> bool) -> Option<RoomEvent> {
+    /// Takes the next event. Drops poses if they are not wanted.
+    fn take(&self, wants_poses: bool) -> Option<RoomEvent> {
         if self.is_over.load(Ordering::Relaxed) {
             return None;
         }
         let Some(event) = self.client.take_event() else {
             let (now, mut realtime) = (self.realtime.clock.now(), self.realtime.read());
-            loop {
-                let event = next_realtime_event(&mut realtime, now)?;
-                if wants(&event) {
-                    return Some(event);
-                }
-            }
+            return next_realtime_event(&mut realtime, now, wants_poses);
         };
         if matches!(event, RoomEvent::Closed { .. }) {
             self.is_over.store(true, Ordering::Relaxed);
@@ -246,8 +241,7 @@ impl Room {
     /// # }
     /// ```
     pub fn poll(&self) -> impl Iterator<Item = RoomEvent> + use<'_> {
-        let is_other = |event: &RoomEvent| !matches!(event, RoomEvent::Pose { .. });
-        std::iter::from_fn(move || self.take(is_other)).take(EVENTS_PER_POLL)
+        std::iter::from_fn(|| self.take(false)).take(EVENTS_PER_POLL)
     }
 
     /// Calls `read` with the newest pose of each peer and key. The pose of a peer that sends nothing

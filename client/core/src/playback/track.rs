@@ -93,7 +93,10 @@ impl PoseTrack {
             return Some((newest.pose, newest.captured, Certainty::Held));
         }
         let shown = self.shown.at(now, frame - self.lateness.usual());
-        let after = self.snapshots.partition_point(|snapshot| snapshot.captured <= shown);
+        // The shown moment is usually a few poses ago, and those behind each other in memory are read
+        // faster than those that a binary search would visit.
+        let before = self.snapshots.iter().rposition(|snapshot| snapshot.captured <= shown);
+        let after = before.map_or(0, |before| before + 1);
         let (pose, certainty) = match (after.checked_sub(1), self.snapshots.get(after)) {
             (Some(before), Some(after)) => between(&self.snapshots[before], after, shown),
             // The track begins later.
