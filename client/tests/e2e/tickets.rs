@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nucleus_client::{
-    Batch, Code, EntityId, Pose, ReturnTicket, Room, RoomEvent, Transform, connect,
+    Batch, Code, EntityId, ObjectMode, Pose, ReturnTicket, Room, RoomEvent, Transform, connect,
 };
 use nucleus_protocol::session::{Joined, MODERATOR, NEW_PEER, RESUMED};
 use nucleus_server::token::{LEEWAY_S, Product, TokenRequest};
@@ -291,6 +291,9 @@ async fn another_process_resumes_with_a_ticket_and_is_seen_at_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     sees_pose_at(&watcher, 1.0).await;
+    let create = |object| Batch::new().create(object, ObjectMode::TAKE.with_room());
+    let cup = before.new_object_id();
+    before.change(create(cup)).await.unwrap();
     let (me, text) = (before.me(), before.ticket().unwrap().to_text());
     std::mem::forget(before);
     runtime.shutdown_background();
@@ -304,6 +307,10 @@ async fn another_process_resumes_with_a_ticket_and_is_seen_at_once() {
         _ => None,
     });
     assert!(!missed_events.await);
+    // Another object than that of the process before.
+    let plate = after.new_object_id();
+    assert_ne!(plate, cup);
+    after.change(create(plate)).await.unwrap();
     // Far fewer poses than before are enough. The first ones may be lost, or overtake each other,
     // before the path is known.
     let mut seen = std::pin::pin!(sees_pose_at(&watcher, 2.0));

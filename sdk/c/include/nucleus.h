@@ -455,7 +455,7 @@ enum NcEventKind
     // The room could not be joined. `result`, `code`, `payload`: the reason. `duration_ms`: the pause
     // that the server wants before another attempt. The room's handle is still to be freed.
     NC_EVENT_KIND_JOIN_FAILED = 2,
-    // A request is done. `op`, `result`, `code`; `sequence`: the version of the state that has the
+    // A request is done. It comes after the events of what it has changed. `op`, `result`, `code`; `sequence`: the version of the state that has the
     // change; `id`: the call; `payload`: the answer of an RPC, or the reason as a text.
     NC_EVENT_KIND_DONE = 3,
     // A peer has joined, or was in the room when this client joined. `peer`, `name`: its display name,
@@ -544,7 +544,8 @@ enum NcEventKind
     NC_EVENT_KIND_MEMBER_JOINED = 51,
     // A member has left the call. `id`, `name`, `code`.
     NC_EVENT_KIND_MEMBER_LEFT = 52,
-    // A called user did not join. `id`, `name`, `code`.
+    // A called user did not join, and the call goes on. If nobody is left, `CallEnded` comes instead.
+    // `id`, `name`, `code`.
     NC_EVENT_KIND_MEMBER_PASSED = 53,
     // The call has ended. `id`, `code`.
     NC_EVENT_KIND_CALL_ENDED = 54,
@@ -1134,8 +1135,11 @@ NcResult nc_room_send_newest(NcRoom room,
 // Sends a reliable, ordered event of at most 16 KiB on a channel below 240. It arrives once, also over a
 // lost session.
 //
-// Errors: `NC_RESULT_WOULD_BLOCK` if too many events wait: try again in a later frame. Otherwise as
-// `nc_room_send_pose`.
+// Peers that are not in the room are left out, without an error.
+//
+// Errors: `NC_RESULT_WOULD_BLOCK` if too many events wait: try again in a later frame;
+// `NC_RESULT_TOO_LARGE`, `NC_RESULT_CLOSED`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`,
+// `NC_RESULT_INVALID_HANDLE`.
 //
 // # Safety
 // As for `nc_room_send_pointer`.
@@ -1304,7 +1308,8 @@ NcResult nc_social_call(NcSocial social,
                         const char *text,
                         NcOp *op);
 
-// Acts on a call: `act` is an `NcCallAct`. `user` is NULL, except for `NC_CALL_ACT_ADD`. `op` may be NULL.
+// Acts on a call: `act` is an `NcCallAct`. The device that acts gets the event of `op`, and no other event
+// about its own act. `user` is NULL, except for `NC_CALL_ACT_ADD`. `op` may be NULL.
 //
 // Errors: as `nc_social_watch_rooms`.
 //
@@ -1320,10 +1325,11 @@ NcResult nc_social_call_act(NcSocial social,
 // event of `op` has the version of the state that contains them (`sequence`), or the reason of a refusal.
 // `op` may be NULL.
 //
-// Unlike an event, a request is not repeated after a lost session.
+// The events of the changes come before that of `op`. Unlike an event, a request is not repeated after a
+// lost session.
 //
-// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`,
-// `NC_RESULT_WOULD_BLOCK`.
+// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_WOULD_BLOCK`;
+// `NC_RESULT_INVALID_ARGUMENT` if a change is over a limit, for example a NaN, or if there is none.
 //
 // # Safety
 // `changes` must point to `count` changes with their keys and values, and `op` to memory for a number or

@@ -80,6 +80,8 @@ pub(crate) struct Client {
     /// Requests whose event `nc_poll` has not returned.
     ops: AtomicUsize,
     ready: Mutex<VecDeque<OwnedEvent>>,
+    /// The results of requests. They come after what the requests have changed.
+    done: Mutex<VecDeque<OwnedEvent>>,
     /// What the last `nc_poll` has returned: the application may still read it.
     shown: Mutex<Vec<OwnedEvent>>,
 }
@@ -113,6 +115,7 @@ impl Client {
             members: Mutex::default(),
             ops: AtomicUsize::new(0),
             ready: Mutex::default(),
+            done: Mutex::default(),
             shown: Mutex::default(),
         });
         let number = next_number();
@@ -274,7 +277,7 @@ impl Client {
                 Err(failure) => event.failed(failure),
             };
             event.event.op = op;
-            lock(&client.ready).push_back(event.of(handle));
+            lock(&client.done).push_back(event.of(handle));
         });
         Ok(op)
     }
@@ -285,19 +288,24 @@ impl Client {
         shown.clear();
         let members = lock(&self.members);
         let mut ready = lock(&self.ready);
+        // What a request has changed is taken before its result, so results from now on must wait.
+        let mut done = lock(&self.done).len();
         let mut rooms = members.rooms.iter();
         let mut socials = members.socials.iter();
         while shown.len() < out.len() {
             let space = out.len() - shown.len();
             if let Some(event) = ready.pop_front() {
-                if event.event.op != 0 {
-                    self.ops.fetch_sub(1, Ordering::Relaxed);
-                }
                 shown.push(event);
             } else if let Some(room) = rooms.next() {
                 take_room(room, space, &mut ready);
             } else if let Some(social) = socials.next() {
                 take_social(social, space, &mut ready);
+            } else if done > 0
+                && let Some(event) = lock(&self.done).pop_front()
+            {
+                done -= 1;
+                self.ops.fetch_sub(1, Ordering::Relaxed);
+                shown.push(event);
             } else {
                 break;
             }

@@ -241,8 +241,11 @@ pub unsafe extern "C" fn nc_room_send_newest(
 /// Sends a reliable, ordered event of at most 16 KiB on a channel below 240. It arrives once, also over a
 /// lost session.
 ///
-/// Errors: `NC_RESULT_WOULD_BLOCK` if too many events wait: try again in a later frame. Otherwise as
-/// `nc_room_send_pose`.
+/// Peers that are not in the room are left out, without an error.
+///
+/// Errors: `NC_RESULT_WOULD_BLOCK` if too many events wait: try again in a later frame;
+/// `NC_RESULT_TOO_LARGE`, `NC_RESULT_CLOSED`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`,
+/// `NC_RESULT_INVALID_HANDLE`.
 ///
 /// # Safety
 /// As for `nc_room_send_pointer`.

@@ -224,7 +224,8 @@ pub unsafe extern "C" fn nc_social_call(
     })
 }
 
-/// Acts on a call: `act` is an `NcCallAct`. `user` is NULL, except for `NC_CALL_ACT_ADD`. `op` may be NULL.
+/// Acts on a call: `act` is an `NcCallAct`. The device that acts gets the event of `op`, and no other event
+/// about its own act. `user` is NULL, except for `NC_CALL_ACT_ADD`. `op` may be NULL.
 ///
 /// Errors: as `nc_social_watch_rooms`.
 ///

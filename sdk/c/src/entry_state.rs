@@ -18,10 +18,11 @@ use crate::types_room::{NcAct, NcChange, NcChangeKind, NcEntity, NcObject, NcObj
 /// event of `op` has the version of the state that contains them (`sequence`), or the reason of a refusal.
 /// `op` may be NULL.
 ///
-/// Unlike an event, a request is not repeated after a lost session.
+/// The events of the changes come before that of `op`. Unlike an event, a request is not repeated after a
+/// lost session.
 ///
-/// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`,
-/// `NC_RESULT_WOULD_BLOCK`.
+/// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_WOULD_BLOCK`;
+/// `NC_RESULT_INVALID_ARGUMENT` if a change is over a limit, for example a NaN, or if there is none.
 ///
 /// # Safety
 /// `changes` must point to `count` changes with their keys and values, and `op` to memory for a number or
@@ -41,6 +42,8 @@ pub unsafe extern "C" fn nc_room_change(
             // SAFETY: the caller vouches for the key and the value.
             batch = unsafe { add(batch, change) }?;
         }
+        // Tells the caller at once which change is over a limit.
+        batch.clone().into_operations()?;
         let room = ROOMS.get(room)?;
         room.joined()?;
         let of = room.clone();

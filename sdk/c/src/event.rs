@@ -85,7 +85,7 @@ pub enum NcEventKind {
     /// The room could not be joined. `result`, `code`, `payload`: the reason. `duration_ms`: the pause
     /// that the server wants before another attempt. The room's handle is still to be freed.
     JoinFailed = 2,
-    /// A request is done. `op`, `result`, `code`; `sequence`: the version of the state that has the
+    /// A request is done. It comes after the events of what it has changed. `op`, `result`, `code`; `sequence`: the version of the state that has the
     /// change; `id`: the call; `payload`: the answer of an RPC, or the reason as a text.
     Done = 3,
     /// A peer has joined, or was in the room when this client joined. `peer`, `name`: its display name,
@@ -174,7 +174,8 @@ pub enum NcEventKind {
     MemberJoined = 51,
     /// A member has left the call. `id`, `name`, `code`.
     MemberLeft = 52,
-    /// A called user did not join. `id`, `name`, `code`.
+    /// A called user did not join, and the call goes on. If nobody is left, `CallEnded` comes instead.
+    /// `id`, `name`, `code`.
     MemberPassed = 53,
     /// The call has ended. `id`, `code`.
     CallEnded = 54,

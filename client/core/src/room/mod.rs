@@ -195,6 +195,9 @@ impl RoomClient {
             ClientSession::new(SessionPurpose::Room, server, agent, capabilities, config);
         session.start(now);
         let token = std::mem::take(&mut options.token);
+        // The process before has created objects as this peer, and may have deleted them since: begin
+        // where it has hardly been.
+        let next_object = if options.ticket.is_some() { (config.seed >> 32) as u32 } else { 1 };
         let taken = options.ticket.as_ref().map_or([0; 2], |ticket| ticket.last_sequences);
         Self {
             session,
@@ -220,7 +223,7 @@ impl RoomClient {
             muted: Desired::new(),
             groups: Desired::new(),
             bulk: BulkAssembly::default(),
-            next_object: 1,
+            next_object,
             events: EventQueue::new(WAITING_BYTES, MOST_WAITING),
             taken: TakenEvents::new(taken),
             claimed: [0; 2],

@@ -451,7 +451,10 @@ impl RoomClient {
 
     /// Returns a new id for an object that this client will create.
     pub fn new_object_id(&mut self) -> ObjectId {
-        let number = self.next_object;
+        let mut number = self.next_object;
+        while self.replica.object(ObjectId::new(self.me, number)).is_some() {
+            number = number.wrapping_add(1);
+        }
         self.next_object = number.wrapping_add(1);
         ObjectId::new(self.me, number)
     }

@@ -101,8 +101,10 @@ int main(int argc, char **argv) {
     CHECK(nc_room_voice(joined, 1, NULL, 100, NULL) == NC_RESULT_INVALID_ARGUMENT);
     CHECK(nc_room_send_pose(joined, NULL, 0, NULL, NULL, 0) == NC_RESULT_INVALID_ARGUMENT);
     CHECK(nc_room_answer(joined, 12345, 0, NULL, 0) == NC_RESULT_NOT_FOUND);
-    CHECK(nc_room_change(joined, NULL, 0, NULL) == NC_RESULT_OK);
-    CHECK(wait_for(client, NC_EVENT_KIND_DONE, joined, 0).result == NC_RESULT_INVALID_ARGUMENT);
+    CHECK(nc_room_change(joined, NULL, 0, NULL) == NC_RESULT_INVALID_ARGUMENT);
+    NcChange change = {.kind = NC_CHANGE_KIND_SET, .key = "k"};
+    change.value = (NcValue){.kind = NC_VALUE_KIND_FLOAT, .number = 0.0 / 0.0};
+    CHECK(nc_room_change(joined, &change, 1, NULL) == NC_RESULT_INVALID_ARGUMENT);
     CHECK(nc_room_moderate(joined, 999, 0, 0, NULL) == NC_RESULT_INVALID_ARGUMENT);
     CHECK(nc_room_rpc(joined, 1, "", NULL, 0, 1000, NULL) == NC_RESULT_OK);
     CHECK(wait_for(client, NC_EVENT_KIND_DONE, joined, 0).result == NC_RESULT_INVALID_ARGUMENT);

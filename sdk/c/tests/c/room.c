@@ -102,6 +102,8 @@ static void state(void) {
     };
     changes[1].value = (NcValue){.kind = NC_VALUE_KIND_TEXT, .bytes = {(const uint8_t *)"red", 3}};
     CHECK(nc_room_change(ada, changes, 2, &op) == NC_RESULT_OK);
+    /* The object comes before the result. */
+    CHECK(wait_for(a, NC_EVENT_KIND_OBJECT_CREATED, ada, 0).id == cup);
     NcEvent done = wait_for(a, NC_EVENT_KIND_DONE, ada, op);
     CHECK(done.result == NC_RESULT_OK && done.sequence > 0);
     NcEvent event = wait_for(b, NC_EVENT_KIND_OBJECT_CREATED, bob, 0);

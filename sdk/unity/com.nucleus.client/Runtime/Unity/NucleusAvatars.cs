@@ -1,0 +1,146 @@
+using System;
+using System.Collections.Generic;
+using UnityEngine;
+
+namespace Nucleus.Unity
+{
+    /// <summary>Makes an avatar for each other user of the room, and moves it.</summary>
+    [AddComponentMenu("Nucleus/Nucleus Avatars")]
+    public sealed class NucleusAvatars : MonoBehaviour
+    {
+        [Tooltip("The room.")]
+        public NucleusSession session;
+        [Tooltip("A prefab with a Nucleus Avatar.")]
+        public NucleusAvatar prefab;
+
+        readonly Dictionary<uint, NucleusAvatar> avatars = new Dictionary<uint, NucleusAvatar>();
+        NucleusSession attached;
+        ShownPose[] poses = new ShownPose[64];
+
+        /// <summary>A user's avatar was made.</summary>
+        public event Action<NucleusAvatar> AvatarCreated;
+
+        /// <summary>Finds the avatar of a peer.</summary>
+        public bool TryGetAvatar(uint peer, out NucleusAvatar avatar)
+        {
+            return avatars.TryGetValue(peer, out avatar);
+        }
+
+        void OnEnable()
+        {
+            Attach();
+        }
+
+        void OnDisable()
+        {
+            if (attached == null)
+            {
+                return;
+            }
+            attached.Connecting -= OnConnecting;
+            if (attached.Room != null)
+            {
+                attached.Room.PeerJoined -= Create;
+                attached.Room.PeerLeft -= Remove;
+                attached.Room.Closed -= OnClosed;
+            }
+            attached = null;
+            RemoveAll();
+        }
+
+        /// <summary>Follows the session. A script that adds this component sets the session after
+        /// OnEnable.</summary>
+        void Attach()
+        {
+            if (attached != null || session == null)
+            {
+                return;
+            }
+            attached = session;
+            attached.Connecting += OnConnecting;
+            if (attached.Room != null && attached.Status != SessionStatus.Closed)
+            {
+                OnConnecting(attached.Room);
+                foreach (Peer peer in attached.Room.Peers)
+                {
+                    Create(peer);
+                }
+            }
+        }
+
+        void OnConnecting(Room room)
+        {
+            room.PeerJoined += Create;
+            room.PeerLeft += Remove;
+            room.Closed += OnClosed;
+        }
+
+        void OnClosed(Reason reason)
+        {
+            RemoveAll();
+        }
+
+        void Update()
+        {
+            Attach();
+            if (attached == null || !attached.IsJoined)
+            {
+                return;
+            }
+            if (poses.Length < avatars.Count)
+            {
+                poses = new ShownPose[2 * avatars.Count];
+            }
+            int count = attached.Room.ReadPoses(poses);
+            for (int i = 0; i < count; i++)
+            {
+                NucleusAvatar avatar;
+                if (avatars.TryGetValue(poses[i].Peer, out avatar))
+                {
+                    avatar.Apply(poses[i]);
+                }
+            }
+        }
+
+        void Create(Peer peer)
+        {
+            if (avatars.ContainsKey(peer.Id))
+            {
+                return;
+            }
+            NucleusAvatar avatar = Instantiate(prefab, transform);
+            avatar.name = "Avatar of " + peer.Name;
+            avatar.ShowPeer(attached, peer);
+            avatars[peer.Id] = avatar;
+            AvatarCreated?.Invoke(avatar);
+        }
+
+        void Remove(Peer peer, Reason reason)
+        {
+            NucleusAvatar avatar;
+            if (avatars.TryGetValue(peer.Id, out avatar))
+            {
+                avatars.Remove(peer.Id);
+                DestroyAvatar(avatar);
+            }
+        }
+
+        void RemoveAll()
+        {
+            foreach (NucleusAvatar avatar in avatars.Values)
+            {
+                DestroyAvatar(avatar);
+            }
+            avatars.Clear();
+        }
+
+        static void DestroyAvatar(NucleusAvatar avatar)
+        {
+            // The scene may be unloaded with its avatars.
+            if (avatar != null)
+            {
+                Destroy(avatar.gameObject);
+            }
+        }
+    }
+}
