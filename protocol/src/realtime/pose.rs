@@ -50,7 +50,8 @@ pub enum PoseError {
     Rotation,
 }
 
-/// The head and hands of a peer, in the room's coordinates.
+/// The head and hands of a peer, in the room's coordinates. Axes are those of OpenXR: right-handed, y
+/// points up, and the identity rotation looks along -z.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pose {
     /// The head, within [`HEAD_RANGE`].

@@ -788,7 +788,8 @@ typedef struct NcTransform {
     float rotation[4];
 } NcTransform;
 
-// Head and hands, in the room's coordinates. The head may be 8,388.607 m from the origin in each axis,
+// Head and hands, in the room's coordinates. Axes are those of OpenXR: right-handed, y points up, and the
+// identity rotation looks along -z. An engine with other axes converts its poses. The head may be 8,388.607 m from the origin in each axis,
 // a hand 2.047 m from the head.
 typedef struct NcPose {
     // The head.

@@ -819,7 +819,8 @@ namespace Nucleus.Native
     }
 
     /// <summary>
-    ///  Head and hands, in the room's coordinates. The head may be 8,388.607 m from the origin in each axis,
+    ///  Head and hands, in the room's coordinates. Axes are those of OpenXR: right-handed, y points up, and the
+    ///  identity rotation looks along -z. An engine with other axes converts its poses. The head may be 8,388.607 m from the origin in each axis,
     ///  a hand 2.047 m from the head.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
