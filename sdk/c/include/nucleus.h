@@ -772,6 +772,12 @@ typedef struct NcConnect {
     uint32_t patience_ms;
     // 1: the client has no realtime port, and its realtime messages travel inside the session.
     uint32_t no_realtime_port;
+    // Ids of users for whom seats are reserved for a minute, at most 16. Each must still join.
+    const char *const *expected;
+    // Number of `expected`.
+    uint32_t expected_count;
+    // Unused; 0.
+    uint32_t reserved;
 } NcConnect;
 
 // A room of a client. 0 is no room.

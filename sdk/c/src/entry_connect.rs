@@ -167,6 +167,10 @@ unsafe fn options(from: &NcConnect) -> Outcome<ConnectOptions> {
     // SAFETY: the caller vouches for the lists.
     let (room, query) = unsafe { (room_options(from)?, query(from.filters, from.filter_count)?) };
     options = options.options(room);
+    // SAFETY: the caller vouches for the list.
+    for user in unsafe { input::list(from.expected, from.expected_count, "expected") }? {
+        options = options.expect_users([needed(*user, "an expected user")?]);
+    }
     options = match from.mode {
         mode if mode == NcJoinMode::JoinOrCreate as u32 => options,
         mode if mode == NcJoinMode::Create as u32 => options.create(),

@@ -156,6 +156,12 @@ pub struct NcConnect {
     pub patience_ms: u32,
     /// 1: the client has no realtime port, and its realtime messages travel inside the session.
     pub no_realtime_port: u32,
+    /// Ids of users for whom seats are reserved for a minute, at most 16. Each must still join.
+    pub expected: *const *const c_char,
+    /// Number of `expected`.
+    pub expected_count: u32,
+    /// Unused; 0.
+    pub reserved: u32,
 }
 
 /// How a join chooses its room.

@@ -23,11 +23,12 @@ namespace Nucleus.Tests
                 var log = new List<string>();
                 first.Interrupted += reason => log.Add("interrupted " + first.Status);
                 first.Rejoined += () => log.Add("rejoined " + first.Status);
+                first.ClockChanged += () => log.Add("clock");
                 server.Kill();
                 server.Start();
-                World.Until(() => log.Count == 2 && second.Status == SessionStatus.Connected, "both are back",
+                World.Until(() => log.Count == 3 && second.Status == SessionStatus.Connected, "both are back",
                     ada, bob);
-                Check.Equal("interrupted Interrupted|rejoined Connected", string.Join("|", log), "ada's events");
+                Check.Equal("interrupted Interrupted|rejoined Connected|clock", string.Join("|", log), "ada's events");
                 World.Until(() => first.Peers.Count == 1 && second.Peers.Count == 1, "both meet again", ada, bob);
                 Check.Equal("ada", first.Me.User, "the own peer");
                 Peer me;

@@ -69,6 +69,10 @@ namespace Nucleus
         /// 8.</summary>
         public List<string> Listed { get; private set; } = new List<string>();
 
+        /// <summary>Ids of users for whom seats are reserved for a minute. Each must still join. At most
+        /// 16.</summary>
+        public List<string> ExpectedUsers { get; private set; } = new List<string>();
+
         /// <summary>How long the client tries to resume a lost session. Null: two minutes. Zero: not at
         /// all.</summary>
         public TimeSpan? Patience { get; set; }
@@ -110,6 +114,8 @@ namespace Nucleus
                     listed_count = (uint)Listed.Count,
                     patience_ms = PatienceMilliseconds(Patience),
                     no_realtime_port = NoRealtimePort ? 1u : 0u,
+                    expected = memory.Texts(ExpectedUsers, "ExpectedUsers"),
+                    expected_count = (uint)ExpectedUsers.Count,
                 };
                 ulong room;
                 Failures.Check(NativeMethods.nc_connect(client, &native, &room));

@@ -19,6 +19,7 @@ namespace Nucleus
         readonly Callbacks<uint> hostChanged = new Callbacks<uint>();
         readonly Callbacks<bool> resumed = new Callbacks<bool>();
         readonly Callbacks rejoined = new Callbacks();
+        readonly Callbacks clockChanged = new Callbacks();
         readonly Callbacks<bool> fallback = new Callbacks<bool>();
         readonly Callbacks<ConnectionQuality> qualityChanged = new Callbacks<ConnectionQuality>();
         readonly Callbacks<ThrottleReason> throttled = new Callbacks<ThrottleReason>();
@@ -104,6 +105,14 @@ namespace Nucleus
         {
             add { rejoined.Add(value); }
             remove { rejoined.Remove(value); }
+        }
+
+        /// <summary>The server's clock is another one: times from before cannot be compared with those from
+        /// now on, see <see cref="ServerTimeMicroseconds"/>.</summary>
+        public event Action ClockChanged
+        {
+            add { clockChanged.Add(value); }
+            remove { clockChanged.Remove(value); }
         }
 
         /// <summary>Realtime messages have changed their way. True: they travel inside the
@@ -230,6 +239,7 @@ namespace Nucleus
                     Me.Read(Number);
                     rejoined.Raise(Client);
                     break;
+                case NcEventKind.ClockChanged: clockChanged.Raise(Client); break;
                 case NcEventKind.Fallback:
                     IsOnFallback = from->flags != 0;
                     fallback.Raise(Client, IsOnFallback);

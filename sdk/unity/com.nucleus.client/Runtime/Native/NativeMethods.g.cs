@@ -704,6 +704,18 @@ namespace Nucleus.Native
         ///  1: the client has no realtime port, and its realtime messages travel inside the session.
         /// </summary>
         public uint no_realtime_port;
+        /// <summary>
+        ///  Ids of users for whom seats are reserved for a minute, at most 16. Each must still join.
+        /// </summary>
+        public byte** expected;
+        /// <summary>
+        ///  Number of `expected`.
+        /// </summary>
+        public uint expected_count;
+        /// <summary>
+        ///  Unused; 0.
+        /// </summary>
+        public uint reserved;
     }
 
     /// <summary>
