@@ -11,12 +11,11 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use nucleus_client::{Pose, Transform};
 use support::TestServer;
-use tokio::process::Command;
 
 /// Where cargo puts `libnucleus.so`: the folder of the tests, or the one above.
 fn library() -> PathBuf {
@@ -27,7 +26,7 @@ fn library() -> PathBuf {
 }
 
 /// Compiles a program, and returns how to run it.
-async fn compile(source: &str, to: &Path) -> Command {
+fn compile(source: &str, to: &Path) -> Command {
     let (root, library) = (Path::new(env!("CARGO_MANIFEST_DIR")), library());
     let program = to.join(Path::new(source).file_stem().unwrap());
     let compiled = Command::new("cc")
@@ -39,22 +38,33 @@ async fn compile(source: &str, to: &Path) -> Command {
         .arg("-L")
         .arg(&library)
         .args(["-lnucleus", "-lm"])
-        .status()
-        .await;
+        .status();
     assert!(compiled.unwrap().success(), "{source} does not compile");
     let mut command = Command::new(program);
-    command.env("LD_LIBRARY_PATH", library).stdin(Stdio::null()).kill_on_drop(true);
+    command.env("LD_LIBRARY_PATH", library).stdin(Stdio::null());
     command
+}
+
+/// Waits until a program ends. Ends it after two minutes.
+fn wait(mut program: Child) -> Output {
+    let end = Instant::now() + Duration::from_secs(120);
+    while program.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            program.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    program.wait_with_output().unwrap()
 }
 
 async fn run(source: &str, users: &[&str]) {
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut command = compile(source, folder.path()).await;
+    let mut command = compile(source, folder.path());
     command.arg(server.on.session.to_string());
     command.args(users.iter().map(|user| server.token(user)));
-    let output = tokio::time::timeout(Duration::from_secs(120), command.output());
-    let output = output.await.unwrap().unwrap();
+    let program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = tokio::task::spawn_blocking(|| wait(program)).await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{source}: {}: {text}", output.status);
     assert_eq!(output.stdout, b"ok\n");
@@ -74,30 +84,21 @@ async fn mistakes_of_a_caller_are_errors() {
 async fn the_example_sees_another_headset_and_leaves() {
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut command = compile("examples/headset.c", folder.path()).await;
+    let mut command = compile("examples/headset.c", folder.path());
     command.arg(server.on.session.to_string()).arg(server.token("ada")).arg("Ada");
-    let output = tokio::time::timeout(Duration::from_secs(30), async {
-        let mut headset = command.stdout(Stdio::piped()).spawn().unwrap();
-        let options = server.options(server.token("bob")).room("demo");
-        let other = nucleus_client::connect(options).await.unwrap();
-        let head = Transform { position: [1.0, 1.7, 0.0], rotation: [0.0, 0.0, 0.0, 1.0] };
-        let moves = async {
-            loop {
-                other.send_pose(&Pose { head, left: None, right: None }).unwrap();
-                other.poll().for_each(drop);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::select! {
-            () = moves => {}
-            () = tokio::time::sleep(Duration::from_secs(4)) => {}
-        }
-        drop(other);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        headset.kill().await.unwrap();
-        headset.wait_with_output().await.unwrap()
-    });
-    let printed = String::from_utf8(output.await.unwrap().stdout).unwrap();
+    let mut headset = command.stdout(Stdio::piped()).spawn().unwrap();
+    let options = server.options(server.token("bob")).room("demo");
+    let other = nucleus_client::connect(options).await.unwrap();
+    let head = Transform { position: [1.0, 1.7, 0.0], rotation: [0.0, 0.0, 0.0, 1.0] };
+    for _ in 0..200 {
+        other.send_pose(&Pose { head, left: None, right: None }).unwrap();
+        other.poll().for_each(drop);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(other);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    headset.kill().unwrap();
+    let printed = String::from_utf8(wait(headset).stdout).unwrap();
     for line in ["joined demo as peer", "is at 1.00", "has left"] {
         assert!(printed.contains(line), "{line}: {printed}");
     }
