@@ -190,9 +190,12 @@ namespace Nucleus.Tests
                 Check.Equal(NucleusResult.Refused, refused.Result, "the result");
                 Check.Equal(ReasonCode.Forbidden, refused.Reason, "the reason");
                 World.Wait(first.State.SetAsync("score", 1), ada, bob);
-                ulong version = first.State.FieldVersion(Entity.Room, "score");
+                ulong version, none;
+                Value score = first.State.Read(Entity.Room, "score", out version);
+                Check.Equal((Value)1, score, "the field");
                 Check.That(version > 0, "the field has a version");
-                Check.Equal(0UL, first.State.FieldVersion(Entity.Room, "nothing"), "no field");
+                Check.That(first.State.Read(Entity.Room, "nothing", out none).IsNone, "no field");
+                Check.Equal(0UL, none, "no version");
                 World.Wait(first.State.SetAsync("score", 2), ada, bob);
                 Batch late = new Batch().CompareAndSet(Entity.Room, "score", version, 3);
                 refused = Check.Throws<NucleusException>(

@@ -38,8 +38,8 @@ namespace Nucleus
             });
         }
 
-        /// <summary>Sets a field if it still has this version (see <see cref="RoomState.FieldVersion"/>). 0:
-        /// if there is no such field. Otherwise the whole batch is refused.</summary>
+        /// <summary>Sets a field if it still has this version (see <see cref="RoomState.Read"/>). 0: if there
+        /// is no such field. Otherwise the whole batch is refused.</summary>
         public Batch CompareAndSet(Entity entity, string key, ulong version, Value value)
         {
             return Add(new Change

@@ -82,24 +82,28 @@ namespace Nucleus
             return byId.TryGetValue(id, out found);
         }
 
-        /// <summary>Returns the version of a field for <see cref="Batch.CompareAndSet"/>; 0 if there is no
-        /// such field.</summary>
-        public unsafe ulong FieldVersion(Entity of, string key)
+        /// <summary>Returns a field and its version, for <see cref="Batch.CompareAndSet"/>.
+        /// <see cref="Value.None"/> and version 0 if there is no such field.
+        ///
+        /// Compute the next value from this one, not from a <see cref="FieldSet"/>: the version may be newer
+        /// than the events that were taken, and another peer's change would be overwritten.</summary>
+        public unsafe Value Read(Entity of, string key, out ulong version)
         {
             room.ThrowIfClosed();
             byte* bytes = stackalloc byte[MostValueBytes];
             fixed (byte* text = Utf8.Terminated(key, "key"))
             {
                 NcValue value;
-                ulong version;
+                ulong read;
                 NcResult result = NativeMethods.nc_room_field(
-                    room.Number, of.Native, text, &value, bytes, MostValueBytes, &version);
+                    room.Number, of.Native, text, &value, bytes, MostValueBytes, &read);
+                version = result == NcResult.NotFound ? 0 : read;
                 if (result == NcResult.NotFound)
                 {
-                    return 0;
+                    return Value.None;
                 }
                 Failures.Check(result);
-                return version;
+                return Value.From(value);
             }
         }
 
