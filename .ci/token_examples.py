@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -96,7 +97,10 @@ def make_keys(directory: pathlib.Path) -> list[Key]:
 class Server:
     """A server on free ports, whose certificate the clients pin."""
 
-    def __init__(self, nucleus: str, directory: pathlib.Path, key: Key | None):
+    def __init__(
+        self, nucleus: str, directory: pathlib.Path, key: Key | None, prefix: Sequence[str] = ()
+    ):
+        """`prefix` is a command that runs the server, for example in a network namespace."""
         directory.mkdir()
         self.data = directory / "data"
         config = directory / "nucleus.toml"
@@ -113,7 +117,8 @@ class Server:
         self.log = directory / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [nucleus, "serve", "--config", config], stdin=subprocess.DEVNULL, stderr=log
+                [*prefix, nucleus, "serve", "--config", config],
+                stdin=subprocess.DEVNULL, stderr=log,
             )
         try:
             self.address = self.wait_until_ready()
@@ -128,6 +133,7 @@ class Server:
             for line in self.log.read_text().split("\n")[:-1]:
                 entry = json.loads(line)
                 if entry["message"] == "ready":
+                    self.realtime = entry["realtime"]
                     return entry["session"]
             time.sleep(0.05)
         sys.exit(f"the server is not ready:\n{self.log.read_text()}")
