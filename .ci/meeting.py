@@ -1,0 +1,284 @@
+"""Rust, C and C# in one room: three programs that do the same, and check each other.
+
+    python3 .ci/meeting.py LIBDIR NUCLEUS MEETING [SECONDS]
+
+LIBDIR is the directory of libnucleus.so, NUCLEUS the server's program, MEETING the example `meeting` of
+the Rust client. Needs gcc, mcs and mono; the second meeting needs root, iproute2 and nftables. A meeting
+takes SECONDS, by default 60, at least 20.
+
+1. A plain meeting.
+2. The realtime port is blocked, in a network namespace of its own.
+3. Each program is killed once, and started again with its file.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from rig import net
+from sdk_c import SDK, compile_program
+from token_examples import ENVIRONMENT, Server, run
+from unity import COMPILER, MONO, UNITY, sources
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+USERS = ("rust", "c", "csharp")
+DEFAULT_S, LEAST_S = 60, 20
+# A program leaves within 3 s after the end. The rest is for a busy machine.
+SPARE_S = 30
+# In quarters of the meeting.
+KILLS = (("c", 1), ("rust", 2), ("csharp", 3))
+BLOCK = """
+table inet block {{
+    chain input {{ type filter hook input priority 0; udp dport {port} drop; }}
+}}
+"""
+
+
+@dataclasses.dataclass
+class Kind:
+    """A kind of meeting, and what is demanded of it."""
+
+    name: str
+    # The least share of a program's frames that show a pose of each other user.
+    least_seen: float
+    is_blocked: bool = False
+    has_kills: bool = False
+
+
+KINDS = (
+    Kind("plain", 0.7),
+    Kind("realtime port blocked", 0.5, is_blocked=True),
+    Kind("each killed once", 0.5, has_kills=True),
+)
+# An interpolated pose that is far off needs a sender that was stopped between two system calls.
+MOST_LARGE_ERRORS = 0.01
+# Why a request to a peer may fail if programs are killed.
+TOLERATED = {"timed_out", "interrupted"}
+
+
+def compile_programs(build: pathlib.Path, library: pathlib.Path, rust: str) -> dict[str, list[str]]:
+    """Returns the command of each user's program."""
+    compile_program(SDK / "tests/c/meeting.c", build / "meeting", f"-L{library}", "-lnucleus")
+    client, program = build / "Nucleus.Client.dll", build / "Meeting.exe"
+    package = sources("Runtime/Client/*.cs", "Runtime/Native/*.cs")
+    examples = sorted(UNITY.glob("examples/Meeting*.cs"))
+    for command in (
+        ["-target:library", "-unsafe", f"-out:{client}", *package],
+        [f"-out:{program}", f"-r:{client}", *examples],
+    ):
+        subprocess.run([*COMPILER, *command], check=True, env=ENVIRONMENT)
+    return {"rust": [rust], "c": [str(build / "meeting")], "csharp": ["mono", str(program)]}
+
+
+@contextlib.contextmanager
+def namespace():
+    """Yields the name of a network namespace with nothing but the loopback interface."""
+    net.sweep()
+    name = f"{net.PREFIX}-{os.getpid()}-meeting"
+    net.command("ip", "netns", "add", name)
+    try:
+        net.command("ip", "-n", name, "link", "set", "lo", "up")
+        yield name
+    finally:
+        net.command("ip", "netns", "del", name, check=False)
+
+
+class Meeting:
+    """A server and three programs."""
+
+    def __init__(
+        self, kind: Kind, commands: dict[str, list[str]], folder: pathlib.Path, prefix: list[str]
+    ):
+        """`prefix` is a command that runs the server and the programs in a network namespace."""
+        folder.mkdir()
+        self.kind, self.commands, self.folder, self.prefix = kind, commands, folder, prefix
+        self.server = None
+        self.running: dict[str, subprocess.Popen] = {}
+        self.tokens: dict[str, str] = {}
+        self.until = 0.0
+        # The peer ids of killed programs.
+        self.killed: dict[str, str] = {}
+
+    def play(self, nucleus: str, library: pathlib.Path, seconds: int) -> dict[str, dict]:
+        """Returns the reports by user."""
+        self.environment = {**ENVIRONMENT, **MONO, "LD_LIBRARY_PATH": str(library)}
+        try:
+            self.server = Server(nucleus, self.folder / "server", None, self.prefix)
+            if self.kind.is_blocked:
+                self.block_realtime()
+            for user in USERS:
+                # A participant may not change the room's fields.
+                words = ["--product", "atom", "--tenant", "ci", "--user", user]
+                words += ["--grant", "state.room", "--data-dir", str(self.server.data)]
+                self.tokens[user] = run([nucleus, "token", *words]).strip()
+            begin = time.time()
+            self.until = begin + seconds
+            for user in USERS:
+                self.start(user)
+            for user, quarters in KILLS if self.kind.has_kills else ():
+                time.sleep(max(0.0, begin + seconds * quarters / 4 - time.time()))
+                self.kill(user)
+                self.start(user)
+            return {user: self.report(user) for user in USERS}
+        finally:
+            for process in self.running.values():
+                process.kill()
+                process.communicate()
+            if self.server:
+                self.server.end()
+
+    def block_realtime(self) -> None:
+        port = self.server.realtime.rpartition(":")[2]
+        net.command(*self.prefix, "nft", "-f", "-", stdin=BLOCK.format(port=port))
+
+    def start(self, user: str) -> None:
+        arguments = [self.server.address, self.tokens[user], self.folder / user, f"{self.until:.3f}"]
+        self.running[user] = subprocess.Popen(
+            [*self.prefix, *self.commands[user], *arguments], env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding="utf-8",
+        )
+
+    def kill(self, user: str) -> None:
+        process = self.running[user]
+        if process.poll() is None:
+            process.kill()
+            # The second word of the file is the peer id.
+            self.killed[user] = (self.folder / user).read_text().split()[1]
+        process.communicate()
+
+    def report(self, user: str) -> dict:
+        """Waits for the end of a program, and returns its report; an empty one if it failed."""
+        process = self.running[user]
+        try:
+            output = process.communicate(timeout=max(0.0, self.until - time.time()) + SPARE_S)[0]
+        except subprocess.TimeoutExpired:
+            print(f"{user} does not end")
+            return {}
+        if process.returncode:
+            print(f"{user} ended with {process.returncode}")
+            return {}
+        return json.loads(output)
+
+
+def faults(kind: Kind, reports: dict[str, dict], killed: dict[str, str]) -> list[str]:
+    """Returns what is wrong with a meeting."""
+    if not all(reports.values()):
+        return ["not everybody has reported"]
+    found = []
+    for user, report in reports.items():
+        others = {other: reports[other] for other in USERS if other != user}
+        found += [f"{user}: {fault}" for fault in program_faults(kind, report, others)]
+    for user, peer in killed.items():
+        report = reports[user]
+        if not report["resumed"] or str(report["peer"]) != peer or report["run"] != 2:
+            found.append(f"{user}: peer {peer} was not resumed")
+    if kind.has_kills and len(killed) != len(KILLS):
+        found.append("a program had ended before it was killed")
+    for key in ("version", "digest", "count"):
+        if len({report[key] for report in reports.values()}) != 1:
+            found.append(f"not everybody has the same {key}")
+    if any(report["objects"] != len(USERS) for report in reports.values()):
+        found.append("there is not one object for each user")
+    # A change that was under way when its program was killed may have been carried out.
+    missing = reports["rust"]["count"] - sum(report["successes"] for report in reports.values())
+    if not 0 <= missing <= len(killed):
+        found.append(f"the count is {missing} more than all successes")
+    return found
+
+
+def program_faults(kind: Kind, report: dict, others: dict[str, dict]) -> list[str]:
+    """Returns what is wrong with the report of one program."""
+    must_be_0 = ("gaps", "repeats", "backwards", "wrong", "change_failures")
+    found = [f"{report[key]} {key}" for key in must_be_0 if report[key]]
+    if report["over_60mm"] > report["compared"] * MOST_LARGE_ERRORS:
+        found.append(f"{report['over_60mm']} of {report['compared']} poses are far off")
+    failed = sum(report["ask_failures"].values())
+    tolerated = TOLERATED if kind.has_kills else set()
+    if any(count and why not in tolerated for why, count in report["ask_failures"].items()):
+        found.append(f"requests have failed: {report['ask_failures']}")
+    if report["answered"] + report["wrong"] + failed != report["asked"]:
+        found.append("a request has no result")
+    # A process that was started late in the meeting may have no answer.
+    if not kind.has_kills and not (report["answered"] and report["successes"]):
+        found.append("no request or no change was carried out")
+    if report["on_fallback"] != kind.is_blocked:
+        found.append(f"on fallback: {report['on_fallback']}")
+    for user, other in others.items():
+        seen, frames = report["seen"].get(user, 0), report["frames"]
+        if seen < frames * kind.least_seen:
+            found.append(f"has seen {user} in {seen} of {frames} frames")
+        # The next event would be the one after the last that was sent.
+        record, sent = report["records"].get(user), [other["run"], other["sent"]]
+        if other["sent"] and record != sent:
+            found.append(f"the events of {user} end at {record}, not {sent}")
+    return found
+
+
+def print_table(reports: dict[str, dict]) -> None:
+    """Prints the reports side by side."""
+    reported = [report for report in reports.values() if report]
+    for key in reported[-1] if reported else ():
+        values = [shortened(report[key]) for report in reported]
+        print(f"  {key:16}" + "".join(f"{value:>34}" for value in values))
+
+
+def shortened(value) -> str:
+    """Returns a value of a report as the table shows it."""
+    if isinstance(value, dict):
+        parts = (f"{key} {'/'.join(map(str, part)) if isinstance(part, list) else part}"
+                 for key, part in value.items() if part and key)
+        return ", ".join(parts) or "-"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return str(value)[:16]
+
+
+def obstacle() -> str | None:
+    """Returns why there can be no namespace here."""
+    if os.geteuid() != 0:
+        return "a network namespace needs root"
+    missing = [tool for tool in ("ip", "nft") if not shutil.which(tool)]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def main() -> int:
+    library, nucleus, rust = (pathlib.Path(path).resolve() for path in sys.argv[1:4])
+    seconds = int(sys.argv[4]) if len(sys.argv) > 4 else DEFAULT_S
+    if seconds < LEAST_S:
+        sys.exit(f"a meeting takes at least {LEAST_S} s")
+    # So that the programs and the namespace are removed.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit("stopped"))
+    os.chdir(ROOT)
+    passed = True
+    with tempfile.TemporaryDirectory() as directory:
+        folder = pathlib.Path(directory)
+        commands = compile_programs(folder, library, str(rust))
+        for number, kind in enumerate(KINDS):
+            reason = obstacle() if kind.is_blocked else None
+            if reason:
+                print(f"SKIPPED: {kind.name}: {reason}")
+                continue
+            with namespace() if kind.is_blocked else contextlib.nullcontext() as name:
+                prefix = ["ip", "netns", "exec", name] if name else []
+                meeting = Meeting(kind, commands, folder / f"meeting-{number}", prefix)
+                reports = meeting.play(str(nucleus), library, seconds)
+            print(f"{kind.name}, {seconds} s:")
+            print_table(reports)
+            found = faults(kind, reports, meeting.killed)
+            print("".join(f"  WRONG: {fault}\n" for fault in found) or "  as it should be", flush=True)
+            passed &= not found
+    print("the meetings passed" if passed else "the meetings have failed")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
