@@ -120,11 +120,6 @@ impl Room {
         ApplicationKey { channel, key }: ApplicationKey,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), SendError> {
-        let mut payload = self.realtime.read().payload_buffer();
-        write(&mut payload);
-        if payload.len() > limits::MAX_PAYLOAD {
-            return Err(SendError::TooLarge { len: payload.len(), limit: limits::MAX_PAYLOAD });
-        }
         let target = {
             let client = self.client.read();
             if client.is_closed() {
@@ -132,6 +127,11 @@ impl Room {
             }
             client.realtime_target(to)?
         };
+        let mut payload = self.realtime.read().payload_buffer();
+        write(&mut payload);
+        if payload.len() > limits::MAX_PAYLOAD {
+            return Err(SendError::TooLarge { len: payload.len(), limit: limits::MAX_PAYLOAD });
+        }
         self.realtime.send(OutgoingMessage { kind, newest_wins, target, channel, key, payload });
         Ok(())
     }

@@ -286,11 +286,13 @@ impl RoomClient {
     /// one.
     fn take_rpc(&mut self, now: Time, event: &EventDown) -> Option<RoomEvent> {
         let from = PeerId(event.peer);
-        if self.keeps_roster && self.roster.peer(from).is_none() {
+        let user = match self.roster.peer(from) {
+            Some(peer) => &peer.user,
             // The sender has left. Its requests have ended, and those to it.
-            return None;
-        }
-        match self.rpc.receive(now, from, &event.payload) {
+            None if self.keeps_roster => return None,
+            None => "",
+        };
+        match self.rpc.receive(now, (from, user), &event.payload) {
             RpcArrival::Nothing => None,
             RpcArrival::Request { id, method, payload } => {
                 // Set when the application takes the event.

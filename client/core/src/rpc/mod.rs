@@ -119,12 +119,17 @@ impl Rpcs {
         }
     }
 
-    /// Handles an RPC event of another peer.
-    pub(crate) fn receive(&mut self, now: Time, from: PeerId, payload: &[u8]) -> RpcArrival {
+    /// Handles an RPC event of another peer, which is one of this user.
+    pub(crate) fn receive(
+        &mut self,
+        now: Time,
+        (from, user): (PeerId, &str),
+        payload: &[u8],
+    ) -> RpcArrival {
         match RpcMessage::parse(payload) {
             Some(RpcMessage::Request { request, timeout_ms, method, payload }) => {
                 let timeout = Duration::from_millis(timeout_ms.into());
-                match self.incoming.admit(now, from, request, timeout) {
+                match self.incoming.admit(now, (from, user), request, timeout) {
                     RpcAdmission::Waits(id) => {
                         let (method, payload) = (method.to_owned(), payload.to_vec());
                         return RpcArrival::Request { id, method, payload };

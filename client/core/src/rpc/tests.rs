@@ -33,6 +33,11 @@ fn request_of(number: u32, timeout_ms: u32) -> Vec<u8> {
     out
 }
 
+/// Handles an event of a peer. Each peer is one of a user of its own.
+fn receive(rpcs: &mut Rpcs, now: Time, from: PeerId, payload: &[u8]) -> RpcArrival {
+    rpcs.receive(now, (from, &from.to_string()), payload)
+}
+
 fn admitted(arrival: RpcArrival) -> RpcId {
     let RpcArrival::Request { id, method, payload } = arrival else {
         panic!("{arrival:?} is no request for the application");
@@ -54,8 +59,8 @@ fn an_answer_ends_its_request_once() {
     for (code, payload, result) in cases {
         let (number, _) = start(&mut rpcs, at(0), SECOND);
         let answer = answer_to(number, code, payload);
-        assert_eq!(rpcs.receive(at(0), PEER, &answer), RpcArrival::Nothing);
-        assert_eq!(rpcs.receive(at(0), PEER, &answer), RpcArrival::Nothing, "again");
+        assert_eq!(receive(&mut rpcs, at(0), PEER, &answer), RpcArrival::Nothing);
+        assert_eq!(receive(&mut rpcs, at(0), PEER, &answer), RpcArrival::Nothing, "again");
         assert_eq!(rpcs.take(number), Some(result));
         assert_eq!(rpcs.take(number), None);
     }
@@ -67,9 +72,9 @@ fn an_answer_of_another_peer_is_malformed() {
     let mut rpcs = Rpcs::new(1);
     let (number, _) = start(&mut rpcs, at(0), SECOND);
     let answer = answer_to(number, 0, b"mine");
-    assert_eq!(rpcs.receive(at(0), OTHER, &answer), RpcArrival::Nothing);
+    assert_eq!(receive(&mut rpcs, at(0), OTHER, &answer), RpcArrival::Nothing);
     assert_eq!((rpcs.take(number), rpcs.malformed()), (None, 1));
-    rpcs.receive(at(0), PEER, &answer);
+    receive(&mut rpcs, at(0), PEER, &answer);
     assert_eq!(rpcs.take(number), Some(Ok(b"mine".to_vec())));
 }
 
@@ -87,7 +92,7 @@ fn requests_end_by_time_departure_and_a_new_peer() {
     rpcs.peer_left(PEER);
     assert_eq!(rpcs.take(long), Some(Err(RpcError::PeerLeft)));
     let (last, _) = start(&mut rpcs, at(9), SECOND);
-    let id = admitted(rpcs.receive(at(9), PEER, &request_of(1, 5_000)));
+    let id = admitted(receive(&mut rpcs, at(9), PEER, &request_of(1, 5_000)));
     rpcs.end_all(&RpcError::Interrupted);
     assert_eq!(rpcs.take(last), Some(Err(RpcError::Interrupted)));
     assert_eq!(rpcs.answer(at(9), id, Ok(b"late")), Err(AnswerError::NotWaiting));
@@ -99,13 +104,13 @@ fn a_forgotten_request_leaves_nothing_and_frees_its_place() {
     let mut rpcs = Rpcs::new(1);
     let numbers: Vec<_> = (0..64).map(|_| start(&mut rpcs, at(0), SECOND).0).collect();
     assert_eq!(rpcs.check(&call("grab", SECOND)), Err(RpcError::TooMany));
-    rpcs.receive(at(0), PEER, &answer_to(numbers[1], 0, b""));
+    receive(&mut rpcs, at(0), PEER, &answer_to(numbers[1], 0, b""));
     assert_eq!(rpcs.check(&call("grab", SECOND)), Err(RpcError::TooMany), "a result waits, too");
     rpcs.forget(numbers[0]);
     rpcs.forget(numbers[1]);
     assert_eq!(rpcs.check(&call("grab", SECOND)), Ok(()));
     assert_eq!(rpcs.waiting(at(0)), (62, 0));
-    rpcs.receive(at(0), PEER, &answer_to(numbers[0], 0, b"late"));
+    receive(&mut rpcs, at(0), PEER, &answer_to(numbers[0], 0, b"late"));
     assert_eq!((rpcs.take(numbers[0]), rpcs.take(numbers[1])), (None, None));
 }
 
@@ -154,7 +159,7 @@ fn a_request_says_how_long_its_caller_still_waits() {
 #[test]
 fn a_request_is_answered_once_and_in_time() {
     let mut rpcs = Rpcs::new(1);
-    let id = admitted(rpcs.receive(at(0), PEER, &request_of(9, 5_000)));
+    let id = admitted(receive(&mut rpcs, at(0), PEER, &request_of(9, 5_000)));
     assert_eq!(rpcs.time_left(at(2), id), Some(3 * SECOND));
     for code in [0, 3, 255] {
         let refused = rpcs.answer(at(1), id, Err(&RpcFault::new(code, "")));
@@ -171,7 +176,7 @@ fn a_request_is_answered_once_and_in_time() {
     ));
     rpcs.answered(id);
     assert_eq!(rpcs.answer(at(1), id, Ok(b"")), Err(AnswerError::NotWaiting), "answered");
-    let late = admitted(rpcs.receive(at(0), PEER, &request_of(10, 5_000)));
+    let late = admitted(receive(&mut rpcs, at(0), PEER, &request_of(10, 5_000)));
     assert_eq!(rpcs.answer(at(5), late, Ok(b"")), Err(AnswerError::NotWaiting), "too late");
     assert_eq!(rpcs.answer(at(0), RpcId(99), Ok(b"")), Err(AnswerError::NotWaiting));
 }
@@ -179,11 +184,11 @@ fn a_request_is_answered_once_and_in_time() {
 #[test]
 fn a_number_may_be_used_again_and_an_old_id_does_not_answer_it() {
     let mut rpcs = Rpcs::new(1);
-    let old = admitted(rpcs.receive(at(0), PEER, &request_of(9, 1_000)));
-    assert_eq!(rpcs.receive(at(0), PEER, &request_of(9, 1_000)), RpcArrival::Nothing);
+    let old = admitted(receive(&mut rpcs, at(0), PEER, &request_of(9, 1_000)));
+    assert_eq!(receive(&mut rpcs, at(0), PEER, &request_of(9, 1_000)), RpcArrival::Nothing);
     assert_eq!(rpcs.malformed(), 1, "the number waits");
-    let of_other = admitted(rpcs.receive(at(0), OTHER, &request_of(9, 1_000)));
-    let new = admitted(rpcs.receive(at(1), PEER, &request_of(9, 1_000)));
+    let of_other = admitted(receive(&mut rpcs, at(0), OTHER, &request_of(9, 1_000)));
+    let new = admitted(receive(&mut rpcs, at(1), PEER, &request_of(9, 1_000)));
     assert!(old != new && old != of_other && new != of_other);
     assert_eq!(rpcs.answer(at(1), old, Ok(b"")), Err(AnswerError::NotWaiting));
     assert!(rpcs.answer(at(1), new, Ok(b"")).is_ok());
@@ -201,17 +206,20 @@ fn one_peer_cannot_keep_others_from_asking() {
     };
     for peer in 1..=8 {
         for number in 0..32 {
-            admitted(rpcs.receive(at(0), PeerId(peer), &request_of(number, 5_000)));
+            admitted(receive(&mut rpcs, at(0), PeerId(peer), &request_of(number, 5_000)));
         }
-        assert!(busy(rpcs.receive(at(0), PeerId(peer), &request_of(32, 5_000))), "{peer}");
+        assert!(busy(receive(&mut rpcs, at(0), PeerId(peer), &request_of(32, 5_000))), "{peer}");
     }
     assert_eq!(rpcs.waiting(at(0)), (0, 256));
-    assert!(busy(rpcs.receive(at(0), PeerId(9), &request_of(1, 5_000))), "all places are taken");
+    assert!(
+        busy(receive(&mut rpcs, at(0), PeerId(9), &request_of(1, 5_000))),
+        "all places are taken"
+    );
     rpcs.peer_left(PeerId(3));
-    admitted(rpcs.receive(at(0), PeerId(9), &request_of(1, 5_000)));
+    admitted(receive(&mut rpcs, at(0), PeerId(9), &request_of(1, 5_000)));
     assert_eq!(rpcs.waiting(at(4)), (0, 225));
     assert_eq!(rpcs.waiting(at(5)), (0, 0), "the timeouts have passed");
-    admitted(rpcs.receive(at(5), PeerId(1), &request_of(1, 5_000)));
+    admitted(receive(&mut rpcs, at(5), PeerId(1), &request_of(1, 5_000)));
 }
 
 /// What a peer asks without end does not use up the events that this client may send.
@@ -219,10 +227,38 @@ fn one_peer_cannot_keep_others_from_asking() {
 fn busy_answers_are_few() {
     let mut rpcs = Rpcs::new(1);
     let mut flood = |now| {
-        let asked = (0..10_000).map(|number| rpcs.receive(now, PEER, &request_of(number, 60_000)));
+        let asked =
+            (0..10_000).map(|number| receive(&mut rpcs, now, PEER, &request_of(number, 60_000)));
         asked.filter(|arrival| matches!(arrival, RpcArrival::Answer(_))).count()
     };
-    assert_eq!([flood(at(1)), flood(at(1)), flood(at(2)), flood(at(9))], [16, 0, 16, 16]);
+    assert_eq!([flood(at(1)), flood(at(1)), flood(at(2)), flood(at(9))], [4, 0, 4, 4]);
+}
+
+/// An application may answer at once, for example that there is no such method.
+#[test]
+fn a_user_asks_only_so_often_with_however_many_peers() {
+    let mut rpcs = Rpcs::new(1);
+    let mut ask = |now, user: &str| {
+        let mut admitted = 0;
+        for number in 0..1_000 {
+            let from = PeerId(1 + number % 10);
+            let arrival = rpcs.receive(now, (from, user), &request_of(number, 60_000));
+            if let RpcArrival::Request { id, .. } = arrival {
+                rpcs.answered(id);
+                admitted += 1;
+            }
+        }
+        admitted
+    };
+    assert_eq!([ask(at(1), "eve"), ask(at(1), "eve"), ask(at(2), "eve")], [32, 0, 32]);
+    assert_eq!(ask(at(2), "ada"), 32);
+    // What is known of users is bounded, too.
+    for user in 0..5_000 {
+        let who = user.to_string();
+        rpcs.receive(at(3), (PeerId(user), &who), &request_of(1, 1));
+    }
+    let known = admitted(rpcs.receive(at(9), (PeerId(7), "late"), &request_of(1, 1_000)));
+    rpcs.answered(known);
 }
 
 /// Numbers wrap, and leave out one that still waits. Processes start at different numbers.
@@ -245,7 +281,7 @@ fn garbage_is_counted_and_changes_nothing() {
     let mut rpcs = Rpcs::new(1);
     let garbage: [&[u8]; 6] = [b"", b"\x00", b"\x01", b"\x03\0\0\0\0", &[1; 9], &[2; 6]];
     for payload in garbage {
-        assert_eq!(rpcs.receive(at(0), PEER, payload), RpcArrival::Nothing);
+        assert_eq!(receive(&mut rpcs, at(0), PEER, payload), RpcArrival::Nothing);
     }
     assert_eq!((rpcs.malformed(), rpcs.waiting(at(0))), (6, (0, 0)));
 }

@@ -281,7 +281,7 @@ fn target_kind(target: StreamTarget) -> u8 {
 }
 
 pub(crate) fn peer(peer: u32) -> Peer {
-    let (user, name, role) = (vec![], vec![], vec![]);
+    let (user, name, role) = (format!("user-{peer}").into_bytes(), vec![], vec![]);
     Peer { peer, slot: peer as u16, presence: PRESENT, user, name, role }
 }
 
