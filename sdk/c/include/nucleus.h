@@ -10,10 +10,11 @@
  * - Lifetimes: what is passed in is copied before the function returns. What nc_poll returns is valid until
  *   the next nc_poll of the same client. Clients, rooms and social sessions are numbers: a number of something
  *   that was freed is an error, and never another one's.
- * - Errors: a function returns an NcResult, or a count that is negative if it is an NcResult.
- *   nc_last_error has the reason of the last failure in the same thread as a text.
+ * - Errors: a function returns an NcResult, or a count that is negative if it is an NcResult. The few that
+ *   return something else say so. nc_last_error has the reason of the last failure in the same thread as a text.
  * - Texts are UTF-8 and end with a zero byte. Bytes of the library (NcBytes) do not.
- * - Input structs begin with their size, and may become longer in later versions. Set what you do not use to 0.
+ * - The structs that say how to begin (NcConfig, NcConnect, NcEnter) begin with their size, and may become longer
+ *   in later versions. All others stay as they are in this version of the ABI. Set what you do not use to 0.
  *
  * docs/SDK.md of the project has a walk through it, and sdk/c/examples a whole program.
  */
@@ -820,8 +821,8 @@ typedef struct NcShownPose {
     struct NcPose pose;
     // How the pose was found: `NcCertainty`.
     uint32_t certainty;
-    // Unused; 0.
-    uint32_t reserved;
+    // The channel on which the sender sends it; usually 0.
+    uint32_t channel;
     // The moment that the pose shows, by the server's clock, in us. Never earlier than in the frame
     // before.
     int64_t shown_us;
@@ -889,6 +890,8 @@ typedef struct NcEnter {
     const char *ca_pem;
     // As in `NcConnect`.
     uint32_t patience_ms;
+    // Unused; 0.
+    uint32_t reserved;
 } NcEnter;
 
 // A social session of a client. 0 is none.
@@ -977,7 +980,7 @@ int32_t nc_poll(NcClient client,
                 int32_t capacity);
 
 // Begins to join a room, and writes its number to `room`. `NC_EVENT_KIND_JOINED` or
-// `NC_EVENT_KIND_JOIN_FAILED` follows, after 30 s at the latest. Free the number in both cases.
+// `NC_EVENT_KIND_JOIN_FAILED` follows, within a minute. Free the number in both cases.
 //
 // Errors: `NC_RESULT_INVALID_HANDLE`; `NC_RESULT_INVALID_ARGUMENT` if an argument is no text in UTF-8 or
 // outside its limits; `NC_RESULT_WOULD_BLOCK` if the client has 64 rooms and social sessions.
@@ -992,11 +995,11 @@ NcResult nc_connect(NcClient client,
 // Leaves a room: events that were sent before still arrive, and the others see the leave at once.
 // `NC_EVENT_KIND_CLOSED` follows, after 2 s at the latest.
 //
-// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_WOULD_BLOCK`.
+// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`.
 NcResult nc_room_leave(NcRoom room);
 
-// Frees a room, and leaves it. Its events that were not taken are lost. May be called on any thread, also
-// while the room is being joined.
+// Frees a room, and leaves it. Its events that were not taken are lost; results of its requests
+// (`NC_EVENT_KIND_DONE`) may still come. May be called on any thread, also while the room is being joined.
 //
 // Errors: `NC_RESULT_INVALID_HANDLE`, also if the room was freed before.
 NcResult nc_room_free(NcRoom room);
@@ -1028,9 +1031,12 @@ NcResult nc_room_renew(NcRoom room,
                        const char *token,
                        NcOp *op);
 
-// Writes the poses of the others to `poses`, at most `capacity`, and returns their number: those to show
+// Writes the poses of the others to `poses`, at most `capacity`, and returns how many there are: those to show
 // in this frame, interpolated, evenly in time, and a little later than they arrive. Call it once a frame.
 // Allocates nothing once everybody has sent.
+//
+// They are in no order. A peer may have several bodies: show only those with the channel and key that your
+// application uses, usually 0. If the result is above `capacity`, use a larger array in the next frame.
 //
 // Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
 //
@@ -1431,8 +1437,7 @@ NcResult nc_room_speak(NcRoom room,
 // 20 ms, by the clock of the sound device; it may be called on the sound device's thread. `step` may be NULL.
 //
 // Errors: `NC_RESULT_NOT_OFFERED` in a library without Opus; `NC_RESULT_BUFFER_TOO_SMALL` if `capacity` is
-// below 960; `NC_RESULT_WOULD_BLOCK` if more than 64 peers speak; `NC_RESULT_INVALID_HANDLE`,
-// `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
+// below 960; `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
 //
 // # Safety
 // `samples` must point to memory for `capacity` numbers, and `step` to memory for a number or be NULL.

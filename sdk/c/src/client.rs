@@ -1,7 +1,8 @@
 //! A client: its thread, its rooms and social sessions, and the events that wait for the application.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use nucleus_client::{Room, RoomEvent, Social};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::convert::{OwnedEvent, peer_changed, peer_joined, room_event, social_event};
 use crate::event::{NcEvent, NcEventKind};
@@ -44,6 +45,9 @@ pub(crate) struct Membership<T> {
     told: Mutex<HashSet<u32>>,
     /// Ends the join, if it is under way.
     cancel: Mutex<Option<oneshot::Sender<()>>>,
+    /// Whether it was freed, so that no event of it is wanted. Set under the lock of [`Client::ready`].
+    is_freed: AtomicBool,
+    is_leaving: AtomicBool,
 }
 
 /// Memory that is used again, so that a sound device's thread does not allocate.
@@ -91,6 +95,10 @@ pub(crate) struct Client {
 struct Members {
     rooms: Vec<Arc<Membership<Room>>>,
     socials: Vec<Arc<Membership<Social>>>,
+    /// The goodbyes of those that were freed.
+    leaves: Vec<JoinHandle<()>>,
+    /// Whether the client was freed, so that nothing may be joined any more.
+    is_freed: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -138,7 +146,8 @@ impl Client {
     /// Frees the client with this number, and its rooms and social sessions. Returns at once.
     pub(crate) fn free(number: u64) -> Outcome {
         let client = CLIENTS.remove(number)?;
-        let members = lock(&client.members);
+        let mut members = lock(&client.members);
+        members.is_freed = true;
         // Some may have been freed.
         members.rooms.iter().for_each(|room| drop(ROOMS.remove(room.number)));
         members.socials.iter().for_each(|social| drop(SOCIALS.remove(social.number)));
@@ -150,15 +159,22 @@ impl Client {
 
     /// Leaves all rooms and social sessions, so that the others see it at once.
     async fn say_goodbye(&self) {
-        let Members { rooms, socials } = std::mem::take(&mut *lock(&self.members));
+        let (rooms, socials, begun) = {
+            let mut members = lock(&self.members);
+            let Members { rooms, socials, leaves, .. } = &mut *members;
+            (std::mem::take(rooms), std::mem::take(socials), std::mem::take(leaves))
+        };
         let mut leaves = JoinSet::new();
+        for leave in begun {
+            leaves.spawn(async { drop(leave.await) });
+        }
         for room in rooms {
             cancel(&room);
-            leaves.spawn(async move { leave_room(&room).await });
+            leaves.spawn(leave_room(room));
         }
         for social in socials {
             cancel(&social);
-            leaves.spawn(async move { leave_social(&social).await });
+            leaves.spawn(leave_social(social));
         }
         let _ = tokio::time::timeout(GOODBYE, leaves.join_all()).await;
     }
@@ -169,6 +185,7 @@ impl Client {
         join: impl Future<Output = Result<Room, E>> + Send + 'static,
     ) -> Outcome<u64>
     where
+        E: Send + 'static,
         Failure: From<E>,
     {
         let mut members = lock(&self.members);
@@ -195,6 +212,7 @@ impl Client {
         enter: impl Future<Output = Result<Social, E>> + Send + 'static,
     ) -> Outcome<u64>
     where
+        E: Send + 'static,
         Failure: From<E>,
     {
         let mut members = lock(&self.members);
@@ -218,6 +236,7 @@ impl Client {
         failed: NcEventKind,
     ) -> Arc<Membership<T>>
     where
+        E: Send + 'static,
         Failure: From<E>,
     {
         let (cancel, cancelled) = oneshot::channel();
@@ -230,14 +249,26 @@ impl Client {
             codecs: crate::codec::Codecs::default(),
             told: Mutex::default(),
             cancel: Mutex::new(Some(cancel)),
+            is_freed: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
         });
         let of = membership.clone();
+        // In a task of its own, so that a panic is known.
+        let mut join = self.runtime.spawn(join);
         self.runtime.spawn(async move {
             let joined = tokio::select! {
-                joined = join => joined,
-                _ = cancelled => return,
+                biased;
+                _ = cancelled => return join.abort(),
+                joined = &mut join => joined,
+            };
+            let joined = match joined {
+                Ok(joined) => joined.map_err(Failure::from),
+                Err(error) => Err(Failure::panicked(&error)),
             };
             let mut ready = lock(&of.client.ready);
+            if of.is_freed.load(Ordering::Relaxed) {
+                return;
+            }
             let events = match joined {
                 Ok(joined) => {
                     let events = events(&joined);
@@ -245,7 +276,7 @@ impl Client {
                     let _ = of.joined.set(joined);
                     events
                 }
-                Err(error) => vec![OwnedEvent::new(failed).failed(error.into())],
+                Err(failure) => vec![OwnedEvent::new(failed).failed(failure)],
             };
             let mut told = lock(&of.told);
             for event in events {
@@ -259,7 +290,7 @@ impl Client {
     }
 
     /// Carries out a request in the background. Its result is an event.
-    pub(crate) fn request<T>(
+    pub(crate) fn request<T: Send + 'static>(
         self: &Arc<Self>,
         handle: u64,
         request: impl Future<Output = Outcome<T>> + Send + 'static,
@@ -270,12 +301,15 @@ impl Client {
             return Err(Failure::new(NcResult::WouldBlock, "too many requests are under way"));
         }
         let (op, client) = (next_number(), self.clone());
+        // In a task of its own, so that a panic is known.
+        let request = self.runtime.spawn(request);
         self.runtime.spawn(async move {
             let event = OwnedEvent::new(NcEventKind::Done);
-            let mut event = match request.await {
-                Ok(result) => done(result, event),
-                Err(failure) => event.failed(failure),
-            };
+            let mut event =
+                match request.await.unwrap_or_else(|error| Err(Failure::panicked(&error))) {
+                    Ok(result) => done(result, event),
+                    Err(failure) => event.failed(failure),
+                };
             event.event.op = op;
             lock(&client.done).push_back(event.of(handle));
         });
@@ -283,7 +317,7 @@ impl Client {
     }
 
     /// Writes the next events to `out`, and returns their number. Frees those of the last call.
-    pub(crate) fn poll(&self, out: &mut [NcEvent]) -> usize {
+    pub(crate) fn poll(&self, out: &mut [MaybeUninit<NcEvent>]) -> usize {
         let mut shown = lock(&self.shown);
         shown.clear();
         let members = lock(&self.members);
@@ -311,18 +345,26 @@ impl Client {
             }
         }
         for (out, event) in out.iter_mut().zip(shown.iter()) {
-            *out = event.point();
+            out.write(event.point());
         }
         shown.len()
+    }
+
+    /// Begins to leave a room.
+    pub(crate) fn leave_room(room: &Arc<Membership<Room>>) {
+        if !room.is_leaving.swap(true, Ordering::Relaxed) {
+            room.client.runtime.spawn(leave_room(room.clone()));
+        }
     }
 
     /// Forgets a room that was freed, and leaves it.
     pub(crate) fn free_room(number: u64) -> Outcome {
         let room = ROOMS.remove(number)?;
         let client = room.client.clone();
-        cancel(&room);
-        lock(&client.members).rooms.retain(|other| other.number != number);
-        client.runtime.spawn(async move { leave_room(&room).await });
+        let mut members = lock(&client.members);
+        members.rooms.retain(|other| other.number != number);
+        client.forget(&room, &mut members);
+        members.leaves.push(client.runtime.spawn(leave_room(room)));
         Ok(())
     }
 
@@ -330,14 +372,27 @@ impl Client {
     pub(crate) fn free_social(number: u64) -> Outcome {
         let social = SOCIALS.remove(number)?;
         let client = social.client.clone();
-        cancel(&social);
-        lock(&client.members).socials.retain(|other| other.number != number);
-        client.runtime.spawn(async move { leave_social(&social).await });
+        let mut members = lock(&client.members);
+        members.socials.retain(|other| other.number != number);
+        client.forget(&social, &mut members);
+        members.leaves.push(client.runtime.spawn(leave_social(social)));
         Ok(())
+    }
+
+    /// Ends the join of what was freed, and drops its events.
+    fn forget<T>(&self, freed: &Membership<T>, members: &mut Members) {
+        cancel(freed);
+        let mut ready = lock(&self.ready);
+        freed.is_freed.store(true, Ordering::Relaxed);
+        ready.retain(|event| event.event.handle != freed.number);
+        members.leaves.retain(|leave| !leave.is_finished());
     }
 }
 
 fn check_capacity(members: &Members) -> Outcome {
+    if members.is_freed {
+        return Err(Failure::new(NcResult::InvalidHandle, "the client was freed"));
+    }
     if members.rooms.len() + members.socials.len() < MOST_MEMBERSHIPS {
         return Ok(());
     }
@@ -373,14 +428,14 @@ fn cancel<T>(membership: &Membership<T>) {
     let _ = lock(&membership.cancel).take().map(|cancel| cancel.send(()));
 }
 
-async fn leave_room(membership: &Membership<Room>) {
-    if let Ok(room) = membership.joined() {
+async fn leave_room(room: Arc<Membership<Room>>) {
+    if let Ok(room) = room.joined() {
         room.leave().await;
     }
 }
 
-async fn leave_social(membership: &Membership<Social>) {
-    if let Ok(social) = membership.joined() {
+async fn leave_social(social: Arc<Membership<Social>>) {
+    if let Ok(social) = social.joined() {
         social.leave().await;
     }
 }

@@ -1,6 +1,7 @@
 //! Opus: from samples to packets and back. Only with the feature `opus`, which builds libopus.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use opusic_c::{Application, Bitrate, Channels, Decoder, Encoder, ErrorCode, SampleRate};
@@ -19,8 +20,9 @@ const LARGEST_PACKET: usize = 800;
 const SILENT_PACKET: usize = 2;
 /// The loudness of a voice that is nearly silent, in -dBov. Noise of a quiet room is lower.
 const SPEECH_LEVEL: u8 = 60;
-/// Speakers whose decoders are kept. A room lets fewer speak at the same time.
-const DECODERS: usize = 64;
+/// Speakers whose decoders are kept, 27 KiB each: the last ones that spoke. By default a room lets 128 peers
+/// speak at the same time.
+const DECODERS: usize = 128;
 
 /// A voice packet to send.
 pub(crate) struct SpokenPacket {
@@ -42,7 +44,15 @@ struct Speech {
 #[derive(Default)]
 pub(crate) struct Codecs {
     speech: Mutex<Option<Speech>>,
-    decoders: Mutex<HashMap<u32, Decoder>>,
+    decoders: Mutex<Decoders>,
+}
+
+/// The decoders of the last speakers.
+#[derive(Default)]
+struct Decoders {
+    of: HashMap<u32, (u64, Decoder)>,
+    /// Number of packets so far.
+    uses: u64,
 }
 
 fn failure(error: ErrorCode) -> Failure {
@@ -96,26 +106,9 @@ impl Codecs {
     }
 
     /// Decodes the next packet of a speaker to 20 ms of samples; `None`: it is missing, and concealed.
-    /// `is_present` tells whose decoders are still needed.
-    pub(crate) fn decode(
-        &self,
-        peer: u32,
-        packet: Option<&[u8]>,
-        samples: &mut [f32],
-        is_present: impl Fn(u32) -> bool,
-    ) -> Outcome {
+    pub(crate) fn decode(&self, peer: u32, packet: Option<&[u8]>, samples: &mut [f32]) -> Outcome {
         let mut decoders = self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
-        if !decoders.contains_key(&peer) {
-            if decoders.len() >= DECODERS {
-                decoders.retain(|peer, _| is_present(*peer));
-            }
-            if decoders.len() >= DECODERS {
-                return Err(Failure::new(NcResult::WouldBlock, "too many peers speak"));
-            }
-            let decoder = Decoder::new(Channels::Mono, SampleRate::Hz48000).map_err(failure)?;
-            decoders.insert(peer, decoder);
-        }
-        let Some(decoder) = decoders.get_mut(&peer) else { return Ok(()) };
+        let decoder = decoders.of(peer).map_err(failure)?;
         samples.fill(0.0);
         let decoded = decoder.decode_float_to_slice(packet.unwrap_or_default(), samples, false);
         // A packet that is no Opus is as good as a missing one.
@@ -123,6 +116,25 @@ impl Codecs {
             let _ = decoder.decode_float_to_slice(&[], samples, false);
         }
         Ok(())
+    }
+}
+
+impl Decoders {
+    /// Returns the decoder of a speaker. Makes one if there is none.
+    fn of(&mut self, peer: u32) -> Result<&mut Decoder, ErrorCode> {
+        if !self.of.contains_key(&peer) && self.of.len() >= DECODERS {
+            let oldest = self.of.iter().min_by_key(|(_, (used, _))| *used).map(|(peer, _)| *peer);
+            oldest.and_then(|oldest| self.of.remove(&oldest));
+        }
+        self.uses += 1;
+        let (used, decoder) = match self.of.entry(peer) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert((0, Decoder::new(Channels::Mono, SampleRate::Hz48000)?))
+            }
+        };
+        *used = self.uses;
+        Ok(decoder)
     }
 }
 
@@ -150,7 +162,7 @@ mod tests {
                     Ok(())
                 })
                 .unwrap();
-            codecs.decode(7, opus.as_deref(), &mut samples, |_| true).unwrap();
+            codecs.decode(7, opus.as_deref(), &mut samples).unwrap();
             heard = heard.max(samples.iter().fold(0.0, |most, sample| most.max(sample.abs())));
         }
         assert!((100..190).contains(&sent), "{sent} packets of 200");
@@ -168,9 +180,13 @@ mod tests {
         let (codecs, mut samples) = (Codecs::default(), [0.0; SAMPLES]);
         for peer in 0..1_000 {
             let garbage = vec![peer as u8; peer as usize];
-            let _ = codecs.decode(peer, Some(&garbage), &mut samples, |_| false);
+            codecs.decode(peer, Some(&garbage), &mut samples).unwrap();
             assert!(samples.iter().all(|sample| sample.is_finite()));
         }
-        assert!(codecs.decoders.lock().unwrap().len() <= DECODERS);
+        let mut decoders = codecs.decoders.lock().unwrap();
+        assert_eq!(decoders.of.len(), DECODERS);
+        // The first ones are gone, and may speak again.
+        assert!(!decoders.of.contains_key(&1) && decoders.of(1).is_ok());
+        assert!(decoders.of.len() == DECODERS && decoders.of.contains_key(&999));
     }
 }

@@ -188,7 +188,7 @@ pub(crate) fn shown_pose(shown: &ShownPose) -> NcShownPose {
             has_right: pose.right.is_some().into(),
         },
         certainty: certainty as u32,
-        reserved: 0,
+        channel: shown.channel.into(),
         shown_us: micros(shown.shown),
         newest_us: micros(shown.newest),
     }

@@ -33,7 +33,8 @@ pub unsafe extern "C" fn nc_last_error(text: *mut c_char, capacity: i32) -> i32 
     // SAFETY: the caller vouches for the memory.
     let to = unsafe { input::output(text, capacity, "text") };
     let to = to.unwrap_or_default();
-    i32::try_from(last_error(|last| input::copy_text(last, to))).unwrap_or(i32::MAX)
+    let len = last_error(|last| input::copy_text(last, to)).unwrap_or(0);
+    i32::try_from(len).unwrap_or(i32::MAX)
 }
 
 /// Starts a client, with a thread of its own, and writes its number to `client`. One is enough for a

@@ -16,7 +16,7 @@ use crate::types::{
 };
 
 /// Begins to join a room, and writes its number to `room`. `NC_EVENT_KIND_JOINED` or
-/// `NC_EVENT_KIND_JOIN_FAILED` follows, after 30 s at the latest. Free the number in both cases.
+/// `NC_EVENT_KIND_JOIN_FAILED` follows, within a minute. Free the number in both cases.
 ///
 /// Errors: `NC_RESULT_INVALID_HANDLE`; `NC_RESULT_INVALID_ARGUMENT` if an argument is no text in UTF-8 or
 /// outside its limits; `NC_RESULT_WOULD_BLOCK` if the client has 64 rooms and social sessions.
@@ -44,23 +44,19 @@ pub unsafe extern "C" fn nc_connect(
 /// Leaves a room: events that were sent before still arrive, and the others see the leave at once.
 /// `NC_EVENT_KIND_CLOSED` follows, after 2 s at the latest.
 ///
-/// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_WOULD_BLOCK`.
+/// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn nc_room_leave(room: NcRoom) -> NcResult {
     entry(|| {
         let room = ROOMS.get(room)?;
         room.joined()?;
-        let of = room.clone();
-        let leave = async move {
-            of.joined()?.leave().await;
-            Ok(())
-        };
-        room.client.request(room.number, leave, |(), done| done).map(drop)
+        Client::leave_room(&room);
+        Ok(())
     })
 }
 
-/// Frees a room, and leaves it. Its events that were not taken are lost. May be called on any thread, also
-/// while the room is being joined.
+/// Frees a room, and leaves it. Its events that were not taken are lost; results of its requests
+/// (`NC_EVENT_KIND_DONE`) may still come. May be called on any thread, also while the room is being joined.
 ///
 /// Errors: `NC_RESULT_INVALID_HANDLE`, also if the room was freed before.
 #[unsafe(no_mangle)]

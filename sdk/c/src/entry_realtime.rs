@@ -12,9 +12,12 @@ use crate::input;
 use crate::types::{NcOp, NcResult, NcRoom, NcTarget, NcTargetKind};
 use crate::types_room::{NcPose, NcShownPose, NcTransform, NcVoiceFlag, NcVoiceStep};
 
-/// Writes the poses of the others to `poses`, at most `capacity`, and returns their number: those to show
+/// Writes the poses of the others to `poses`, at most `capacity`, and returns how many there are: those to show
 /// in this frame, interpolated, evenly in time, and a little later than they arrive. Call it once a frame.
 /// Allocates nothing once everybody has sent.
+///
+/// They are in no order. A peer may have several bodies: show only those with the channel and key that your
+/// application uses, usually 0. If the result is above `capacity`, use a larger array in the next frame.
 ///
 /// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
 ///
@@ -33,9 +36,9 @@ pub unsafe extern "C" fn nc_room_poses(
         let mut count = 0;
         room.joined()?.for_each_shown_pose(|shown| {
             if let Some(pose) = poses.get_mut(count) {
-                *pose = shown_pose(&shown);
-                count += 1;
+                pose.write(shown_pose(&shown));
             }
+            count += 1;
         });
         Ok(count)
     })
@@ -141,7 +144,7 @@ pub unsafe extern "C" fn nc_room_voice(
         let mut packet = room.packet.take();
         let played = room.joined()?.play_voice(PeerId(peer), &mut packet);
         let len = packet.len();
-        let fits = to.get_mut(..len).map(|to| to.copy_from_slice(&packet)).is_some();
+        let fits = input::copy_bytes(&packet, to);
         room.packet.give_back(packet);
         let played = match played {
             VoiceStep::Packet { .. } if !fits => {

@@ -1,6 +1,7 @@
 //! What is known of a room: its peers, its time, its connection.
 
 use std::ffi::c_char;
+use std::mem::MaybeUninit;
 
 use nucleus_client::{PeerId, PeerInfo};
 
@@ -45,7 +46,7 @@ pub unsafe extern "C" fn nc_room_peers(room: NcRoom, peers: *mut u32, capacity: 
         let to = unsafe { input::output(peers, capacity, "peers") }?;
         let room = ROOMS.get(room)?;
         let peers = room.joined()?.peers();
-        to.iter_mut().zip(&peers).for_each(|(to, peer)| *to = peer.id.0);
+        to.iter_mut().zip(&peers).for_each(|(to, peer)| _ = to.write(peer.id.0));
         Ok(peers.len())
     })
 }
@@ -75,9 +76,10 @@ pub unsafe extern "C" fn nc_room_peer(room: NcRoom, peer: u32, info: *mut NcPeer
 }
 
 fn text(from: &str) -> [c_char; 132] {
-    let mut to = [0; 132];
+    let mut to = [MaybeUninit::new(0); 132];
     input::copy_text(from, &mut to);
-    to
+    // SAFETY: every element was written above.
+    to.map(|c| unsafe { c.assume_init() })
 }
 
 /// Returns the host's peer id; 0 if there is none, or the room is not joined.

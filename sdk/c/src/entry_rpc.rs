@@ -94,8 +94,8 @@ pub unsafe extern "C" fn nc_room_answer(
     entry(|| {
         // SAFETY: the caller vouches for the bytes.
         let payload = unsafe { input::list(payload, len, "payload") }?;
-        let fault = RpcFault { code, text: String::from_utf8_lossy(payload).into_owned() };
-        let answer = if code == 0 { Ok(payload) } else { Err(fault) };
+        let fault = || RpcFault::new(code, String::from_utf8_lossy(payload));
+        let answer = if code == 0 { Ok(payload) } else { Err(fault()) };
         Ok(ROOMS.get(room)?.joined()?.answer_rpc(RpcId(id), answer)?)
     })
 }

@@ -39,6 +39,8 @@ pub struct NcEnter {
     pub ca_pem: *const c_char,
     /// As in `NcConnect`.
     pub patience_ms: u32,
+    /// Unused; 0.
+    pub reserved: u32,
 }
 
 /// What to do with a call.

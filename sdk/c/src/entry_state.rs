@@ -151,8 +151,9 @@ pub unsafe extern "C" fn nc_room_field(
         let found = room.joined()?.field(entity(of)?, key).ok_or_else(missing)?;
         let (mut value, bytes) = from_value(Some(found.value));
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let fits = buffer.get_mut(..bytes.len()).map(|to| to.copy_from_slice(&bytes)).is_some();
-        value.bytes = NcBytes { data: if fits { buffer.as_ptr() } else { std::ptr::null() }, len };
+        let fits = input::copy_bytes(&bytes, buffer);
+        let data = if fits { buffer.as_ptr().cast() } else { std::ptr::null() };
+        value.bytes = NcBytes { data, len };
         // SAFETY: the caller vouches for the memory.
         unsafe {
             input::write(field, value, "field")?;
@@ -185,7 +186,7 @@ pub unsafe extern "C" fn nc_room_objects(
         let objects = room.joined()?.objects();
         for (to, object) in to.iter_mut().zip(&objects) {
             let owner = object.owner.map_or(0, |owner| owner.0);
-            *to = NcObject { id: object.id.0, owner, mode: object_mode(object.mode) };
+            to.write(NcObject { id: object.id.0, owner, mode: object_mode(object.mode) });
         }
         Ok(objects.len())
     })
@@ -225,7 +226,7 @@ pub unsafe extern "C" fn nc_room_state(
                 input::write(version, room.state_version(), "version")?;
             }
             if !digest.is_null() {
-                input::output(digest, 32, "digest")?.copy_from_slice(&room.state_digest());
+                input::copy_bytes(&room.state_digest(), input::output(digest, 32, "digest")?);
             }
         }
         Ok(())

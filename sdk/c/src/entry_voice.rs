@@ -60,8 +60,7 @@ pub unsafe extern "C" fn nc_room_speak(
 /// 20 ms, by the clock of the sound device; it may be called on the sound device's thread. `step` may be NULL.
 ///
 /// Errors: `NC_RESULT_NOT_OFFERED` in a library without Opus; `NC_RESULT_BUFFER_TOO_SMALL` if `capacity` is
-/// below 960; `NC_RESULT_WOULD_BLOCK` if more than 64 peers speak; `NC_RESULT_INVALID_HANDLE`,
-/// `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
+/// below 960; `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
 ///
 /// # Safety
 /// `samples` must point to memory for `capacity` numbers, and `step` to memory for a number or be NULL.
@@ -86,12 +85,12 @@ pub unsafe extern "C" fn nc_room_play(
             let text = format!("there is no room for {SAMPLES} samples");
             return Err(Failure::new(NcResult::BufferTooSmall, text));
         };
+        let samples = input::zeroed(samples);
         let room = ROOMS.get(room)?;
         let joined = room.joined()?;
         let mut packet = room.packet.take();
         let next = joined.play_voice(PeerId(peer), &mut packet);
-        let is_present = |peer| joined.peer(PeerId(peer)).is_some();
-        let decode = |packet, samples| room.codecs.decode(peer, packet, samples, is_present);
+        let decode = |packet, samples| room.codecs.decode(peer, packet, samples);
         let (played, decoded) = match next {
             VoiceStep::Packet { is_encrypted: false } => {
                 (NcVoiceStep::Packet, decode(Some(&packet[..]), samples))
@@ -100,10 +99,7 @@ pub unsafe extern "C" fn nc_room_play(
             VoiceStep::Packet { .. } | VoiceStep::Conceal => {
                 (NcVoiceStep::Conceal, decode(None, samples))
             }
-            _ => {
-                samples.fill(0.0);
-                (NcVoiceStep::Silence, Ok(()))
-            }
+            _ => (NcVoiceStep::Silence, Ok(())),
         };
         room.packet.give_back(packet);
         decoded?;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::AccessError;
 
 use nucleus_client::state::BatchError;
 use nucleus_client::{
@@ -37,6 +38,11 @@ impl Failure {
         Self::new(NcResult::InvalidArgument, text)
     }
 
+    /// A task of the library has panicked.
+    pub(crate) fn panicked(error: &tokio::task::JoinError) -> Self {
+        Self::new(NcResult::Internal, format!("a fault in the library: {error}"))
+    }
+
     fn refused(code: u16, text: String) -> Self {
         Self { code, ..Self::new(NcResult::Refused, text) }
     }
@@ -68,14 +74,15 @@ fn caught<T>(run: impl FnOnce() -> Outcome<T>) -> Result<T, NcResult> {
         Err(Failure::new(NcResult::Internal, text))
     });
     outcome.map_err(|failure| {
-        LAST.with_borrow_mut(|last| *last = failure.text);
+        // A thread that ends has no place for the text any more.
+        let _ = LAST.try_with(|last| last.replace(failure.text));
         failure.result
     })
 }
 
-/// Reads the text of the newest failure of this thread.
-pub(crate) fn last_error<R>(read: impl FnOnce(&str) -> R) -> R {
-    LAST.with_borrow(|last| read(last))
+/// Reads the text of the newest failure of this thread. Fails in a thread that ends.
+pub(crate) fn last_error<R>(read: impl FnOnce(&str) -> R) -> Result<R, AccessError> {
+    LAST.try_with(|last| read(&last.borrow()))
 }
 
 impl From<SendError> for Failure {
@@ -215,10 +222,13 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_result() {
         assert_eq!(entry(|| panic!("broken")), NcResult::Internal);
-        assert!(last_error(|text| text.contains("broken")));
+        assert!(last_error(|text| text.contains("broken")).unwrap());
         assert_eq!(counted(|| panic!("{} again", "broken")), NcResult::Internal as i32);
-        assert!(last_error(|text| text.contains("broken again")));
+        assert!(last_error(|text| text.contains("broken again")).unwrap());
         assert_eq!(entry(|| Err(Failure::argument("wrong"))), NcResult::InvalidArgument);
-        assert_eq!((entry(|| Ok(())), last_error(str::to_owned)), (NcResult::Ok, "wrong".into()));
+        assert_eq!(
+            (entry(|| Ok(())), last_error(str::to_owned).unwrap()),
+            (NcResult::Ok, "wrong".into())
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Reads what the caller's pointers point to.
 
 use std::ffi::{CStr, c_char};
+use std::mem::MaybeUninit;
 use std::slice;
 
 use crate::failure::{Failure, Outcome};
@@ -57,7 +58,8 @@ pub(crate) unsafe fn list<'a, T>(
     Ok(unsafe { slice::from_raw_parts(first, count as usize) })
 }
 
-/// Returns the memory for `capacity` elements at `first`, which the caller owns.
+/// Returns the memory for `capacity` elements at `first`, which the caller owns. It may never have been
+/// written.
 ///
 /// # Safety
 /// `first` must point to `capacity` elements that nobody else uses for `'a`. It may be NULL if
@@ -66,14 +68,14 @@ pub(crate) unsafe fn output<'a, T>(
     first: *mut T,
     capacity: i32,
     what: &'static str,
-) -> Outcome<&'a mut [T]> {
+) -> Outcome<&'a mut [MaybeUninit<T>]> {
     let count = u32::try_from(capacity).unwrap_or(0).min(MOST);
     if count == 0 {
         return Ok(&mut []);
     }
     check(first, what)?;
     // SAFETY: the pointer is aligned and not NULL, and the caller vouches for the rest.
-    Ok(unsafe { slice::from_raw_parts_mut(first, count as usize) })
+    Ok(unsafe { slice::from_raw_parts_mut(first.cast(), count as usize) })
 }
 
 /// Writes a value to the caller's memory.
@@ -109,7 +111,7 @@ pub(crate) unsafe fn sized<T: Copy>(from: *const T, what: &'static str) -> Outco
             "{what} has fields that this library is too old for"
         )));
     }
-    let mut value = std::mem::MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::zeroed();
     // SAFETY: `known` bytes can be read and written, and the two do not overlap. The other bytes are 0,
     // and every bit pattern is a valid `T`.
     unsafe {
@@ -130,18 +132,33 @@ fn check<T>(pointer: *const T, what: &'static str) -> Outcome {
 
 /// Copies a text to the caller's buffer, with a zero byte at its end. Returns the length of the whole
 /// text in bytes, whether it fits or not. What does not fit is cut off.
-pub(crate) fn copy_text(text: &str, to: &mut [c_char]) -> usize {
+pub(crate) fn copy_text(text: &str, to: &mut [MaybeUninit<c_char>]) -> usize {
     if let Some(room) = to.len().checked_sub(1) {
         let mut fits = text.len().min(room);
         while !text.is_char_boundary(fits) {
             fits -= 1;
         }
         for (to, byte) in to.iter_mut().zip(&text.as_bytes()[..fits]) {
-            *to = *byte as c_char;
+            to.write(*byte as c_char);
         }
-        to[fits] = 0;
+        to[fits].write(0);
     }
     text.len()
+}
+
+/// Fills the caller's memory with zeroes.
+#[cfg(feature = "opus")]
+pub(crate) fn zeroed(to: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    to.iter_mut().for_each(|to| _ = to.write(0.0));
+    // SAFETY: every element was written above, and both types have the same layout.
+    unsafe { &mut *(std::ptr::from_mut(to) as *mut [f32]) }
+}
+
+/// Copies bytes to the front of the caller's memory. Returns whether they fit; otherwise nothing is copied.
+pub(crate) fn copy_bytes(bytes: &[u8], to: &mut [MaybeUninit<u8>]) -> bool {
+    let Some(to) = to.get_mut(..bytes.len()) else { return false };
+    to.iter_mut().zip(bytes).for_each(|(to, byte)| _ = to.write(*byte));
+    true
 }
 
 #[cfg(test)]
@@ -180,9 +197,11 @@ mod tests {
     #[test]
     fn a_text_that_does_not_fit_is_cut_between_characters() {
         let copied = |text: &str, capacity: usize| {
-            let mut to = vec![1 as c_char; capacity];
+            let mut to = vec![MaybeUninit::new(1 as c_char); capacity];
             let len = copy_text(text, &mut to);
-            let bytes: Vec<u8> = to.iter().map(|c| *c as u8).take_while(|c| *c != 0).collect();
+            // SAFETY: every element was written above.
+            let bytes = to.iter().map(|c| unsafe { c.assume_init() } as u8);
+            let bytes = bytes.take_while(|c| *c != 0).collect();
             (len, String::from_utf8(bytes).unwrap())
         };
         assert_eq!(copied("Zoë", 9), (4, "Zoë".to_owned()));

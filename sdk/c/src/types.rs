@@ -82,7 +82,8 @@ pub struct NcBytes {
     pub len: u32,
 }
 
-// SAFETY: the library writes the pointer, and never reads what it points to.
+// SAFETY: the bytes that the pointer names are read only by the calls to which it is passed, whose callers
+// vouch for them.
 unsafe impl Send for NcBytes {}
 
 impl NcBytes {

@@ -44,8 +44,8 @@ pub struct NcShownPose {
     pub pose: NcPose,
     /// How the pose was found: `NcCertainty`.
     pub certainty: u32,
-    /// Unused; 0.
-    pub reserved: u32,
+    /// The channel on which the sender sends it; usually 0.
+    pub channel: u32,
     /// The moment that the pose shows, by the server's clock, in us. Never earlier than in the frame
     /// before.
     pub shown_us: i64,

@@ -202,7 +202,23 @@ int main(int argc, char **argv) {
     CHECK(wait_for(b, NC_EVENT_KIND_CLOSED, bob, 0).code == 0);
     CHECK(nc_room_send_event(bob, NULL, 0, NULL, 0) == NC_RESULT_CLOSED);
     CHECK(wait_for(a, NC_EVENT_KIND_PEER_LEFT, ada, 0).code == 0);
+
+    /* Who frees the room and the client at once is gone at once, too. */
+    NcClient c = new_client();
+    NcRoom gone = join(c, argv[1], argv[3], "c");
+    wait_for(c, NC_EVENT_KIND_JOINED, gone, 0);
+    wait_for(a, NC_EVENT_KIND_PEER_JOINED, ada, 0);
+    double freed = seconds();
+    CHECK(nc_room_free(gone) == NC_RESULT_OK && nc_client_free(c) == NC_RESULT_OK);
+    CHECK(wait_for(a, NC_EVENT_KIND_PEER_LEFT, ada, 0).code == 0 && seconds() - freed < 5);
+    /* A freed room has no events any more. */
+    c = new_client();
+    gone = join(c, argv[1], argv[3], "c");
+    CHECK(nc_room_free(gone) == NC_RESULT_OK);
+    NcEvent event;
+    for (int i = 0; i < 50; i++, pause_ms(10)) CHECK(nc_poll(c, &event, 1) == 0);
     CHECK(nc_client_free(a) == NC_RESULT_OK && nc_client_free(b) == NC_RESULT_OK);
+    CHECK(nc_client_free(c) == NC_RESULT_OK);
     printf("ok\n");
     return 0;
 }

@@ -92,7 +92,7 @@ namespace Nucleus.Native
 
         /// <summary>
         ///  Begins to join a room, and writes its number to `room`. `NC_EVENT_KIND_JOINED` or
-        ///  `NC_EVENT_KIND_JOIN_FAILED` follows, after 30 s at the latest. Free the number in both cases.
+        ///  `NC_EVENT_KIND_JOIN_FAILED` follows, within a minute. Free the number in both cases.
         ///
         ///  Errors: `NC_RESULT_INVALID_HANDLE`; `NC_RESULT_INVALID_ARGUMENT` if an argument is no text in UTF-8 or
         ///  outside its limits; `NC_RESULT_WOULD_BLOCK` if the client has 64 rooms and social sessions.
@@ -108,14 +108,14 @@ namespace Nucleus.Native
         ///  Leaves a room: events that were sent before still arrive, and the others see the leave at once.
         ///  `NC_EVENT_KIND_CLOSED` follows, after 2 s at the latest.
         ///
-        ///  Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_WOULD_BLOCK`.
+        ///  Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "nc_room_leave", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NcResult nc_room_leave(ulong room);
 
         /// <summary>
-        ///  Frees a room, and leaves it. Its events that were not taken are lost. May be called on any thread, also
-        ///  while the room is being joined.
+        ///  Frees a room, and leaves it. Its events that were not taken are lost; results of its requests
+        ///  (`NC_EVENT_KIND_DONE`) may still come. May be called on any thread, also while the room is being joined.
         ///
         ///  Errors: `NC_RESULT_INVALID_HANDLE`, also if the room was freed before.
         /// </summary>
@@ -152,9 +152,12 @@ namespace Nucleus.Native
         internal static extern NcResult nc_room_renew(ulong room, byte* token, ulong* op);
 
         /// <summary>
-        ///  Writes the poses of the others to `poses`, at most `capacity`, and returns their number: those to show
+        ///  Writes the poses of the others to `poses`, at most `capacity`, and returns how many there are: those to show
         ///  in this frame, interpolated, evenly in time, and a little later than they arrive. Call it once a frame.
         ///  Allocates nothing once everybody has sent.
+        ///
+        ///  They are in no order. A peer may have several bodies: show only those with the channel and key that your
+        ///  application uses, usually 0. If the result is above `capacity`, use a larger array in the next frame.
         ///
         ///  Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
         ///
@@ -563,8 +566,7 @@ namespace Nucleus.Native
         ///  20 ms, by the clock of the sound device; it may be called on the sound device's thread. `step` may be NULL.
         ///
         ///  Errors: `NC_RESULT_NOT_OFFERED` in a library without Opus; `NC_RESULT_BUFFER_TOO_SMALL` if `capacity` is
-        ///  below 960; `NC_RESULT_WOULD_BLOCK` if more than 64 peers speak; `NC_RESULT_INVALID_HANDLE`,
-        ///  `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
+        ///  below 960; `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
         ///
         ///  # Safety
         ///  `samples` must point to memory for `capacity` numbers, and `step` to memory for a number or be NULL.
@@ -883,9 +885,9 @@ namespace Nucleus.Native
         /// </summary>
         public uint certainty;
         /// <summary>
-        ///  Unused; 0.
+        ///  The channel on which the sender sends it; usually 0.
         /// </summary>
-        public uint reserved;
+        public uint channel;
         /// <summary>
         ///  The moment that the pose shows, by the server's clock, in us. Never earlier than in the frame
         ///  before.
@@ -1158,6 +1160,10 @@ namespace Nucleus.Native
         ///  As in `NcConnect`.
         /// </summary>
         public uint patience_ms;
+        /// <summary>
+        ///  Unused; 0.
+        /// </summary>
+        public uint reserved;
     }
 
 
