@@ -1,7 +1,7 @@
 //! Makes the C header and the C# declarations from the source of `sdk/c`.
 //!
-//! `cargo run --manifest-path sdk/bindgen/Cargo.toml --target-dir target/bindgen` writes both. With `--check` it compares both with what
-//! is committed, and exits with code 1 if they differ.
+//! `cargo run --manifest-path sdk/bindgen/Cargo.toml --target-dir target/bindgen` writes both. With
+//! `-- --check` it compares both with what is committed, and exits with code 1 if they differ.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,6 @@ use std::{env, fs};
 const SOURCE: &str = "sdk/c/src";
 const HEADER: &str = "sdk/c/include/nucleus.h";
 const DECLARATIONS: &str = "sdk/unity/com.nucleus.client/Runtime/Native/NativeMethods.g.cs";
-
-/// The enums whose numbers are in fields and arguments that are integers.
-const ENUMS: [&str; 18] = [
-    "NcResult", "NcJoinMode", "NcRoomFlag", "NcValueKind", "NcTargetKind", "NcCertainty", "NcPeerFlag",
-    "NcScope", "NcObjectMode", "NcChangeKind", "NcAct", "NcVoiceStep", "NcVoiceFlag", "NcQuality",
-    "NcStatus", "NcEventKind", "NcThrottle", "NcCallAct",
-];
 
 /// Returns the sources with items of the ABI: types before the functions that use them.
 fn sources(root: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
@@ -31,8 +24,14 @@ fn sources(root: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(files.into_iter().map(|(_, _, file)| file).collect())
 }
 
+/// Returns the settings of the header. They also list the enums whose numbers are in fields and arguments
+/// that are integers: no function names these enums.
+fn settings(root: &Path) -> Result<cbindgen::Config, Box<dyn Error>> {
+    Ok(cbindgen::Config::from_file(root.join("sdk/c/cbindgen.toml"))?)
+}
+
 fn header(root: &Path) -> Result<String, Box<dyn Error>> {
-    let config = cbindgen::Config::from_file(root.join("sdk/c/cbindgen.toml"))?;
+    let config = settings(root)?;
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in sources(root)? {
         builder = builder.with_src(source);
@@ -53,7 +52,7 @@ fn declarations(root: &Path) -> Result<String, Box<dyn Error>> {
         // Mono and Unity know `nint` only since C# 9.
         .csharp_use_nint_types(false)
         .csharp_generate_const_filter(|name| name == "NC_ABI_VERSION")
-        .always_included_types(ENUMS);
+        .always_included_types(settings(root)?.export.include);
     for source in sources(root)? {
         builder = builder.input_extern_file(source);
     }
@@ -72,7 +71,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         if !is_check {
             fs::write(root.join(file), text)?;
         } else if fs::read_to_string(root.join(file))? != text {
-            let command = "cargo run --manifest-path sdk/bindgen/Cargo.toml --target-dir target/bindgen";
+            let command =
+                "cargo run --manifest-path sdk/bindgen/Cargo.toml --target-dir target/bindgen";
             return Err(format!("{file} is not what the source says: {command}").into());
         }
     }
