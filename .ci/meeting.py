@@ -9,6 +9,9 @@ takes SECONDS, by default 60, at least 20.
 1. A plain meeting.
 2. The realtime port is blocked, in a network namespace of its own.
 3. Each program is killed once, and started again with its file.
+
+A meeting that fails while a program stood still for a second is repeated, twice at most: the machine was
+too busy.
 """
 
 import contextlib
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 from rig import net
 from sdk_c import SDK, compile_program
@@ -60,6 +64,9 @@ KINDS = (
 )
 # An interpolated pose that is far off needs a sender that was stopped between two system calls.
 MOST_LARGE_ERRORS = 0.01
+# A program that stood still for so long shows that the machine is too busy.
+LONG_PAUSE_MS = 1_000
+TRIES = 3
 # Why a request to a peer may fail if programs are killed.
 TOLERATED = {"timed_out", "interrupted"}
 
@@ -103,12 +110,13 @@ class Meeting:
         self.server = None
         self.running: dict[str, subprocess.Popen] = {}
         self.tokens: dict[str, str] = {}
+        self.reports: dict[str, dict] = {}
         self.until = 0.0
         # The peer ids of killed programs.
         self.killed: dict[str, str] = {}
 
-    def play(self, nucleus: str, library: pathlib.Path, seconds: int) -> dict[str, dict]:
-        """Returns the reports by user."""
+    def play(self, nucleus: str, library: pathlib.Path, seconds: int) -> None:
+        """Plays the meeting, and fills `reports`."""
         self.environment = {**ENVIRONMENT, **MONO, "LD_LIBRARY_PATH": str(library)}
         try:
             self.server = Server(nucleus, self.folder / "server", None, self.prefix)
@@ -127,7 +135,7 @@ class Meeting:
                 time.sleep(max(0.0, begin + seconds * quarters / 4 - time.time()))
                 self.kill(user)
                 self.start(user)
-            return {user: self.report(user) for user in USERS}
+            self.reports = {user: self.report(user) for user in USERS}
         finally:
             for process in self.running.values():
                 process.kill()
@@ -241,6 +249,23 @@ def shortened(value) -> str:
     return str(value)[:16]
 
 
+def play(
+    kind: Kind, folder: pathlib.Path, play_once: Callable[[Kind, pathlib.Path], Meeting]
+) -> bool:
+    """Plays a meeting, again if the machine was too busy. Returns whether it was as it should be."""
+    for number in range(1, TRIES + 1):
+        meeting = play_once(kind, folder.with_name(f"{folder.name}-{number}"))
+        print(f"{kind.name}:")
+        print_table(meeting.reports)
+        found = faults(kind, meeting.reports, meeting.killed)
+        print("".join(f"  WRONG: {fault}\n" for fault in found) or "  as it should be", flush=True)
+        pauses = [report.get("longest_pause_ms", 0) for report in meeting.reports.values()]
+        if not found or max(pauses) < LONG_PAUSE_MS:
+            return not found
+        print(f"the machine was too busy: a program stood still for {max(pauses)} ms", flush=True)
+    return False
+
+
 def obstacle() -> str | None:
     """Returns why there can be no namespace here."""
     if os.geteuid() != 0:
@@ -259,23 +284,25 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit("stopped"))
     os.chdir(ROOT)
     passed = True
-    with tempfile.TemporaryDirectory() as directory:
+    # In memory if possible: the programs write in each frame, and must not wait for a busy disk.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
         folder = pathlib.Path(directory)
         commands = compile_programs(folder, library, str(rust))
+
+        def play_once(kind: Kind, meeting_folder: pathlib.Path) -> Meeting:
+            with namespace() if kind.is_blocked else contextlib.nullcontext() as name:
+                prefix = ["ip", "netns", "exec", name] if name else []
+                meeting = Meeting(kind, commands, meeting_folder, prefix)
+                meeting.play(str(nucleus), library, seconds)
+                return meeting
+
         for number, kind in enumerate(KINDS):
             reason = obstacle() if kind.is_blocked else None
             if reason:
                 print(f"SKIPPED: {kind.name}: {reason}")
                 continue
-            with namespace() if kind.is_blocked else contextlib.nullcontext() as name:
-                prefix = ["ip", "netns", "exec", name] if name else []
-                meeting = Meeting(kind, commands, folder / f"meeting-{number}", prefix)
-                reports = meeting.play(str(nucleus), library, seconds)
-            print(f"{kind.name}, {seconds} s:")
-            print_table(reports)
-            found = faults(kind, reports, meeting.killed)
-            print("".join(f"  WRONG: {fault}\n" for fault in found) or "  as it should be", flush=True)
-            passed &= not found
+            passed &= play(kind, folder / f"meeting-{number}", play_once)
     print("the meetings passed" if passed else "the meetings have failed")
     return 0 if passed else 1
 

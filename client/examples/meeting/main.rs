@@ -83,6 +83,7 @@ struct Meeting {
     movements: BTreeMap<PeerId, Movement>,
     requests: JoinSet<Done>,
     is_counting: bool,
+    last_frame: Option<Instant>,
     next_event: Instant,
     last_change: u128,
     next_ask: Instant,
@@ -146,6 +147,7 @@ impl Meeting {
             movements: BTreeMap::new(),
             requests,
             is_counting: false,
+            last_frame: None,
             next_event: now,
             last_change: 0,
             next_ask: now,
@@ -154,6 +156,9 @@ impl Meeting {
 
     fn frame(&mut self, is_active: bool) -> Result<(), Box<dyn Error>> {
         let room = self.room.clone();
+        let now = Instant::now();
+        let pause = self.last_frame.replace(now).map_or(Duration::ZERO, |last| now - last);
+        self.report.longest_pause = self.report.longest_pause.max(pause);
         let mut has_news = false;
         for event in room.poll() {
             has_news = true;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use nucleus_client::{EntityId, Room, RpcError};
 
@@ -13,6 +14,8 @@ use crate::memory::{Memory, Record};
 pub(crate) struct Report {
     pub(crate) resumed: bool,
     pub(crate) frames: u64,
+    /// Longest time from one frame to the next. A long one tells of a machine that is too busy.
+    pub(crate) longest_pause: Duration,
     /// Shown poses by their user.
     pub(crate) seen: BTreeMap<String, u64>,
     /// Interpolated poses, which were compared with the truth.
@@ -87,6 +90,7 @@ impl Report {
             "run": memory.run,
             "resumed": self.resumed,
             "frames": self.frames,
+            "longest_pause_ms": self.longest_pause.as_millis() as u64,
             "seen": self.seen,
             "compared": self.compared,
             "over_60mm": self.over_60mm,

@@ -87,9 +87,11 @@ sealed class Meeting
     int Meet(double until)
     {
         bool isReported = false;
-        double nextFrame = Now();
+        double nextFrame = Now(), lastFrame = nextFrame;
         for (double left = until - UnixTime(); left > 0; left = until - UnixTime())
         {
+            report.LongestPause = Math.Max(report.LongestPause, Now() - lastFrame);
+            lastFrame = Now();
             Poll();
             if (room.Status == SessionStatus.Closed)
             {

@@ -16,6 +16,9 @@ sealed class MeetingReport
 
     internal bool IsResumed { get; set; }
     internal long Frames { get; set; }
+    /// <summary>Longest time in seconds from one frame to the next. A long one tells of a machine that is too
+    /// busy.</summary>
+    internal double LongestPause { get; set; }
     /// <summary>Interpolated poses, which were compared with the truth.</summary>
     internal long Compared { get; set; }
     internal long Over60Mm { get; set; }
@@ -81,6 +84,7 @@ sealed class MeetingReport
         var text = new StringBuilder("{");
         text.AppendFormat("\"user\": \"{0}\", \"peer\": {1}, ", room.Me.User, room.Me.Id);
         text.AppendFormat("\"run\": {0}, \"resumed\": {1}, ", memory.Run, Text(IsResumed));
+        text.AppendFormat("\"longest_pause_ms\": {0}, ", (long)(LongestPause * 1000));
         text.AppendFormat("\"frames\": {0}, \"seen\": {1}, ", Frames, Numbers(seen));
         text.AppendFormat("\"compared\": {0}, \"over_60mm\": {1}, ", Compared, Over60Mm);
         string error = MaxErrorMm.ToString("F6", CultureInfo.InvariantCulture);

@@ -24,7 +24,8 @@ static uint32_t peer_before, me;
 static uint64_t run, successes;
 static uint64_t frames, compared, over_60mm, backwards, sent, gaps, repeats, asked, answered, wrong;
 static uint64_t timed_out, interrupted, other_failures, conflicts, change_failures;
-static double max_error_mm;
+/* The longest pause is from one frame to the next. A long one tells of a machine that is too busy. */
+static double max_error_mm, longest_pause;
 
 static struct User *user_named(const char *name) {
     for (int i = 0; i < user_count; i++) {
@@ -110,6 +111,7 @@ static void report(NcRoom room) {
     nc_room_field(room, (NcEntity){0}, "count", &count, NULL, 0, NULL);
     printf("{\"user\": \"%s\", \"peer\": %" PRIu32 ", \"run\": %" PRIu64, info.user, me, run);
     printf(", \"resumed\": %s, \"frames\": %" PRIu64, me == peer_before ? "true" : "false", frames);
+    printf(", \"longest_pause_ms\": %.0f", longest_pause * 1000);
     print_by_user("seen", offsetof(struct User, seen));
     printf(", \"compared\": %" PRIu64 ", \"over_60mm\": %" PRIu64, compared, over_60mm);
     printf(", \"max_error_mm\": %f, \"backwards\": %" PRIu64 ", \"sent\": %" PRIu64, max_error_mm, backwards, sent);
