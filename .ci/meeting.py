@@ -117,7 +117,9 @@ class Meeting:
 
     def play(self, nucleus: str, library: pathlib.Path, seconds: int) -> None:
         """Plays the meeting, and fills `reports`."""
-        self.environment = {**ENVIRONMENT, **MONO, "LD_LIBRARY_PATH": str(library)}
+        # A killed mono would leave its file of counters.
+        mono = {**MONO, "MONO_DISABLE_SHARED_AREA": "1"}
+        self.environment = {**ENVIRONMENT, **mono, "LD_LIBRARY_PATH": str(library)}
         try:
             self.server = Server(nucleus, self.folder / "server", None, self.prefix)
             if self.kind.is_blocked:

@@ -88,7 +88,7 @@ sealed class Meeting
     {
         bool isReported = false;
         double nextFrame = Now(), lastFrame = nextFrame;
-        for (double left = until - UnixTime(); left > 0; left = until - UnixTime())
+        for (double left = until - UnixTime(); left > 0 || !isReported; left = until - UnixTime())
         {
             report.LongestPause = Math.Max(report.LongestPause, Now() - lastFrame);
             lastFrame = Now();

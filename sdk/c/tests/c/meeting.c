@@ -270,7 +270,7 @@ int main(int argc, char **argv) {
     CHECK(nc_connect(client, &connect, &room) == NC_RESULT_OK);
     int is_reported = 0;
     double next_frame = seconds(), last_frame = next_frame;
-    for (double left = until - unix_time(); left > 0; left = until - unix_time()) {
+    for (double left = until - unix_time(); left > 0 || !is_reported; left = until - unix_time()) {
         longest_pause = fmax(longest_pause, seconds() - last_frame);
         last_frame = seconds();
         poll_events(client, room, file);
