@@ -81,6 +81,86 @@ namespace Nucleus.Tests
         }
 
         [Case]
+        static void AnAnswerThatIsTooLarge()
+        {
+            using (var ada = new NucleusClient())
+            using (var bob = new NucleusClient())
+            {
+                string name = World.NewRoom();
+                Room caller = World.Join(ada, "ada", name);
+                Room callee = World.Join(bob, "bob", name);
+                World.Until(() => caller.Peers.Count == 1, "both meet", ada, bob);
+                NucleusException reported = null;
+                bob.CallbackFailed += exception => reported = (NucleusException)exception;
+                callee.Handle("all", request => new byte[100000]);
+                NucleusException fault =
+                    Fails(caller.RpcAsync(callee.Me.Id, "all", null), "too much", ada, bob);
+                Check.Equal(NucleusResult.RpcFailed, fault.Result, "the caller is told");
+                Check.Equal(256, fault.Code, "the code");
+                Check.That(fault.Message.Contains("too large"), "the text: " + fault.Message);
+                Check.Equal(NucleusResult.TooLarge, reported.Result, "the callee is told, too");
+            }
+        }
+
+        /// <summary>The callee has sent so many events that its answers must wait.</summary>
+        [Case]
+        static void AnAnswerThatMustWait()
+        {
+            using (var ada = new NucleusClient())
+            using (var bob = new NucleusClient())
+            {
+                string name = World.NewRoom();
+                Room caller = World.Join(ada, "ada", name);
+                Room callee = World.Join(bob, "bob", name);
+                World.Until(() => caller.Peers.Count == 1, "both meet", ada, bob);
+                string reported = "";
+                bob.CallbackFailed += exception => reported += exception + "\n";
+                Action fillUp = () =>
+                {
+                    while (callee.TrySendEvent(1, new byte[16000]))
+                    {
+                    }
+                };
+                callee.Handle("fill", request =>
+                {
+                    fillUp();
+                    return Bytes("full");
+                });
+                // From then on, the server takes events slowly.
+                bool isThrottled = false;
+                callee.Throttled += reason => isThrottled = true;
+                World.Until(() =>
+                {
+                    fillUp();
+                    return isThrottled;
+                }, "the server delays the events", ada, bob);
+                uint peer = callee.Me.Id;
+                Task<byte[]> fill = caller.RpcAsync(peer, "fill", null, TimeSpan.FromSeconds(15));
+                Task<byte[]> nothing = caller.RpcAsync(peer, "nothing", null, TimeSpan.FromSeconds(2));
+                // Both requests come in one poll of bob.
+                World.During(0.3, ada);
+                Check.Equal("full", Encoding.UTF8.GetString(World.Wait(fill, ada, bob)), "the answer");
+                NucleusException fault = Fails(nothing, "an answer that is not kept", ada, bob);
+                // There may be capacity again at the second answer.
+                bool isExpected = fault.Result == NucleusResult.TimedOut
+                    || fault.Result == NucleusResult.NoSuchMethod;
+                Check.That(isExpected, "an answer that is not kept: " + fault.Result);
+                Check.Equal("", reported, "reports");
+            }
+        }
+
+        [Case]
+        static void AResultThatCannotBeConverted()
+        {
+            var request = new PendingRequest<int>(result =>
+            {
+                throw new FormatException("not a number");
+            });
+            request.Complete(new RequestResult());
+            Check.Throws<FormatException>(() => request.Task.GetAwaiter().GetResult(), "the task");
+        }
+
+        [Case]
         static void ContinuationsRunInPoll()
         {
             using (var ada = new NucleusClient())

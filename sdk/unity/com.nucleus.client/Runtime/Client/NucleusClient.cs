@@ -42,6 +42,7 @@ namespace Nucleus
         public NucleusClient()
         {
             CheckLibrary();
+            Answers = new RpcAnswers(this);
             var config = new NcConfig
             {
                 size = (uint)sizeof(NcConfig),
@@ -91,6 +92,8 @@ namespace Nucleus
 
         internal PendingRequests Requests { get; private set; } = new PendingRequests();
 
+        internal RpcAnswers Answers { get; private set; }
+
         /// <summary>Counts the calls whose events replace those before.</summary>
         internal int PollNumber { get; private set; }
 
@@ -104,6 +107,7 @@ namespace Nucleus
             int total = 0;
             try
             {
+                Answers.SendKept();
                 int count = EventsPerCall;
                 for (int i = 0; i < MostCalls && count == EventsPerCall && !isDisposed; i++)
                 {

@@ -70,14 +70,22 @@ namespace Nucleus
 
         internal override void Complete(RequestResult result)
         {
-            if (result.Result == NucleusResult.Ok)
-            {
-                source.TrySetResult(convert(result));
-            }
-            else
+            if (result.Result != NucleusResult.Ok)
             {
                 source.TrySetException(result.Exception());
+                return;
             }
+            T converted;
+            try
+            {
+                converted = convert(result);
+            }
+            catch (Exception exception)
+            {
+                source.TrySetException(exception);
+                return;
+            }
+            source.TrySetResult(converted);
         }
 
         internal override void Fail(Exception exception)

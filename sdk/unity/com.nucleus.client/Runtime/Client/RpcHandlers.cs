@@ -45,7 +45,7 @@ namespace Nucleus
     {
         const ushort Answered = 0;
         const ushort NoSuchMethod = 1;
-        const ushort HandlerFailed = RpcException.FirstCode;
+        internal const ushort HandlerFailed = RpcException.FirstCode;
 
         readonly Room room;
         readonly Dictionary<string, Delegate> handlers = new Dictionary<string, Delegate>();
@@ -76,7 +76,9 @@ namespace Nucleus
             string method = Utf8.Text(from->name);
             if (!handlers.TryGetValue(method, out handler))
             {
-                Answer(id, NoSuchMethod, null);
+                // Without capacity there is no such answer, and the caller's timeout ends the request. So
+                // requests for methods that are not there keep and log nothing.
+                NativeMethods.nc_room_answer(room.Number, id, NoSuchMethod, null, 0);
                 return;
             }
             var timeout = TimeSpan.FromMilliseconds(Math.Max(0, from->duration_ms));
@@ -129,19 +131,9 @@ namespace Nucleus
             Answer(id, meant == null ? HandlerFailed : (ushort)meant.Code, Encoding.UTF8.GetBytes(text));
         }
 
-        unsafe void Answer(ulong id, ushort code, byte[] payload)
+        void Answer(ulong id, ushort code, byte[] payload)
         {
-            fixed (byte* first = payload)
-            {
-                uint length = payload == null ? 0 : (uint)payload.Length;
-                NcResult result = NativeMethods.nc_room_answer(room.Number, id, code, first, length);
-                bool isGone = result == NcResult.NotFound || result == NcResult.InvalidHandle
-                    || result == NcResult.Closed;
-                if (result != NcResult.Ok && !isGone)
-                {
-                    room.Client.Report(Failures.Exception((NucleusResult)(int)result));
-                }
-            }
+            room.Client.Answers.Send(new RpcAnswer(room, id, code, payload));
         }
     }
 }
