@@ -46,6 +46,37 @@ namespace Nucleus.Tests
         }
 
         [Case]
+        static void MorePosesThanTheArrayHolds()
+        {
+            using (var ada = new NucleusClient())
+            using (var bob = new NucleusClient())
+            {
+                string name = World.NewRoom();
+                Room first = World.Join(ada, "ada", name);
+                Room second = World.Join(bob, "bob", name);
+                World.Until(() => first.Peers.Count == 1 && second.Peers.Count == 1, "both meet", ada, bob);
+                var all = new ShownPose[5];
+                World.Until(() =>
+                {
+                    for (ushort key = 0; key < 5; key++)
+                    {
+                        first.SendPose(To.Others, key, Rising(1), null, 0);
+                    }
+                    return second.ReadPoses(all) == 5;
+                }, "bob sees five bodies", ada, bob);
+                int total;
+                Check.Equal(2, second.ReadPoses(new ShownPose[2], out total), "poses in a short array");
+                Check.Equal(5, total, "poses that there are");
+                Check.Equal(0, second.ReadPoses(new ShownPose[0], out total), "poses in an empty array");
+                Check.Equal(5, total, "poses that there are");
+                Check.Equal(5, second.ReadPoses(new ShownPose[9], out total), "poses in a long array");
+                Check.Equal(5, total, "poses that there are");
+                Check.That(all.All(pose => pose.Channel == 0), "the channel of SendPose");
+                Check.Equal(10, all.Sum(pose => (int)pose.Key), "the keys");
+            }
+        }
+
+        [Case]
         static void PosesAreInterpolated()
         {
             using (var ada = new NucleusClient())

@@ -36,6 +36,24 @@ namespace Nucleus.Tests
         }
 
         [Case]
+        static void WhatCannotBeShown()
+        {
+            Check.That(At(8000, 1).IsValid, "a usual transform");
+            foreach (float bad in new[] { float.NaN, float.PositiveInfinity, float.NegativeInfinity, 3e38f })
+            {
+                Check.That(!At(bad, 0).IsValid, "a position of " + bad);
+                var rotation = new Quat(0, 0, bad, 1);
+                Check.That(!new BodyTransform(new Vec3(), rotation).IsValid, "a rotation of " + bad);
+            }
+            Check.That(!new BodyTransform().IsValid, "a rotation of length 0");
+            var pose = new BodyPose(At(1, 0));
+            Check.That(pose.HasValidHead && !new BodyPose(At(9000, 0)).HasValidHead, "the range of heads");
+            Check.That(!new BodyPose(At(float.NaN, 0)).HasValidHead, "a head of NaN");
+            Check.That(pose.CanReach(At(3.04f, 0)) && !pose.CanReach(At(3.1f, 0)), "the range of hands");
+            Check.That(!pose.CanReach(At(float.NaN, 0)) && !pose.CanReach(new BodyTransform()), "bad hands");
+        }
+
+        [Case]
         static void OnlyTheNewestAreKept()
         {
             var buffer = new TransformBuffer();

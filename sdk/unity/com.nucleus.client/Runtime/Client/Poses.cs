@@ -1,3 +1,4 @@
+using System;
 using System.Runtime.InteropServices;
 
 namespace Nucleus
@@ -20,6 +21,13 @@ namespace Nucleus
             X = x;
             Y = y;
             Z = z;
+        }
+
+        /// <summary>Returns whether each coordinate is at most <paramref name="metres"/> from 0. False if one
+        /// is NaN.</summary>
+        internal bool IsWithin(float metres)
+        {
+            return Math.Abs(X) <= metres && Math.Abs(Y) <= metres && Math.Abs(Z) <= metres;
         }
 
         /// <summary>Returns the numbers.</summary>
@@ -70,6 +78,20 @@ namespace Nucleus
             Position = position;
             Rotation = rotation;
         }
+
+        /// <summary>Whether all numbers are finite and the rotation has a direction: its length is 0.001 to
+        /// 1,000. Numbers beyond a quarter of the largest float are as bad as infinite ones: a difference of
+        /// two of them may be infinite.</summary>
+        public bool IsValid
+        {
+            get
+            {
+                double x = Rotation.X, y = Rotation.Y, z = Rotation.Z, w = Rotation.W;
+                double square = x * x + y * y + z * z + w * w;
+                // A comparison with NaN is false.
+                return Position.IsWithin(float.MaxValue / 4) && square >= 1e-6 && square <= 1e6;
+            }
+        }
     }
 
     /// <summary>Head and hands, in the room's coordinates. The head may be 8,388 m from the origin in
@@ -77,6 +99,11 @@ namespace Nucleus
     [StructLayout(LayoutKind.Sequential)]
     public struct BodyPose
     {
+        /// <summary>The largest coordinate of a head, in metres.</summary>
+        public const float HeadRange = 8388.607f;
+        /// <summary>The largest distance of a hand from the head in each axis, in metres.</summary>
+        public const float HandRange = 2.047f;
+
         /// <summary>The head.</summary>
         public BodyTransform Head;
         BodyTransform left;
@@ -92,6 +119,20 @@ namespace Nucleus
             right = new BodyTransform();
             hasLeft = 0;
             hasRight = 0;
+        }
+
+        /// <summary>Whether the head can be sent: it is valid and within <see cref="HeadRange"/>.</summary>
+        public bool HasValidHead
+        {
+            get { return Head.IsValid && Head.Position.IsWithin(HeadRange); }
+        }
+
+        /// <summary>Returns whether a hand can be sent with this head: it is valid and within
+        /// <see cref="HandRange"/> of the head.</summary>
+        public bool CanReach(BodyTransform hand)
+        {
+            Vec3 a = hand.Position, b = Head.Position;
+            return hand.IsValid && new Vec3(a.X - b.X, a.Y - b.Y, a.Z - b.Z).IsWithin(HandRange);
         }
 
         /// <summary>Whether the left hand is tracked.</summary>
@@ -148,7 +189,9 @@ namespace Nucleus
         public BodyPose Pose;
         /// <summary>How the pose was found.</summary>
         public PoseCertainty Certainty;
-        uint reserved;
+        /// <summary>The channel on which the sender has sent the pose. <see cref="Room.SendPose(BodyPose)"/>
+        /// uses channel 0.</summary>
+        public uint Channel;
         /// <summary>The moment that the pose shows, by the server's clock, in us.</summary>
         public long ShownMicroseconds;
         /// <summary>When the newest pose of this sender was captured, by the server's clock, in us. Tells

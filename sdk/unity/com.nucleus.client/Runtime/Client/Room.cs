@@ -64,7 +64,8 @@ namespace Nucleus
         }
 
         /// <summary>The server's time in us, which is the same for all peers of the room. It never goes
-        /// backwards. -1 until about one round trip after the join.</summary>
+        /// backwards. -1 while the room is not joined. In the first moments after the join, until the clocks
+        /// are synchronized, it is a little behind.</summary>
         public long ServerTimeMicroseconds
         {
             get { return NativeMethods.nc_room_server_time_us(Number); }

@@ -5,8 +5,11 @@ using Nucleus.Native;
 
 namespace Nucleus
 {
-    /// <summary>What a client sends. These methods may be called on any thread, and allocate nothing unless
-    /// they take a text. Realtime messages of a room that is about to be closed are ignored.</summary>
+    /// <summary>What a client sends. Realtime messages of a room that is about to be closed are ignored.
+    ///
+    /// These methods may be called on any thread, except <c>Handle</c> and <see cref="RemoveHandler"/>: call
+    /// those on the thread that polls. They allocate nothing, except those that take a text, a type or the
+    /// name of a method.</summary>
     public sealed unsafe partial class Room
     {
         /// <summary>Sends a message in the C library.</summary>
@@ -21,15 +24,28 @@ namespace Nucleus
         static readonly NativeSend Bulk = (room, to, channel, key, payload, length) =>
             NativeMethods.nc_room_send_bulk(room, to, channel, payload, length);
 
-        /// <summary>Writes the poses of the others to <paramref name="poses"/> and returns their number:
-        /// those to show in this frame, interpolated. Call it once a frame.</summary>
+        /// <summary>Writes the poses of the others to <paramref name="poses"/> and returns how many were
+        /// written: those to show in this frame, interpolated. Call it once a frame.</summary>
         public int ReadPoses(ShownPose[] poses)
         {
+            int total;
+            return ReadPoses(poses, out total);
+        }
+
+        /// <summary>As <see cref="ReadPoses(ShownPose[])"/>. <paramref name="total"/> is the number of poses
+        /// that there are: if it is larger than the array, the rest was not written.</summary>
+        public int ReadPoses(ShownPose[] poses, out int total)
+        {
+            if (poses == null)
+            {
+                throw new ArgumentNullException("poses");
+            }
             ThrowIfClosed();
             fixed (ShownPose* first = poses)
             {
                 int count = NativeMethods.nc_room_poses(Number, (NcShownPose*)first, poses.Length);
-                return count == (int)NcResult.Closed ? 0 : Failures.CheckCount(count);
+                total = count == (int)NcResult.Closed ? 0 : Failures.CheckCount(count);
+                return Math.Min(total, poses.Length);
             }
         }
 
@@ -158,7 +174,9 @@ namespace Nucleus
         /// <summary>Answers calls of a method: the bytes that the handler returns are the answer. Replaces a
         /// handler that was there. An <see cref="RpcException"/> becomes the caller's error with its code and
         /// text; any other exception becomes code 256 without its text, and is reported by
-        /// <see cref="NucleusClient.CallbackFailed"/>.</summary>
+        /// <see cref="NucleusClient.CallbackFailed"/>. So does an answer that is too large: the limit is
+        /// 16,377 bytes, or less if the server says so. An answer that must wait for capacity is sent in a
+        /// later poll.</summary>
         public void Handle(string method, Func<RpcRequest, byte[]> handler)
         {
             rpc.Add(method, handler);

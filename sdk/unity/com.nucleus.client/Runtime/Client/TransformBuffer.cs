@@ -4,7 +4,7 @@ namespace Nucleus
 {
     /// <summary>The newest transforms of something that another client moves, to show it evenly and a little
     /// later than they arrive. Heads and hands have this in the native library
-    /// (<see cref="Room.ReadPoses"/>); this is for objects.</summary>
+    /// (<see cref="Room.ReadPoses(ShownPose[])"/>); this is for objects.</summary>
     public sealed class TransformBuffer
     {
         const int Capacity = 16;

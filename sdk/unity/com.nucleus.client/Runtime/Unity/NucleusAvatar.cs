@@ -66,20 +66,30 @@ namespace Nucleus.Unity
             }
             nextSend = Time.unscaledTime + 1 / sendRate;
             var pose = new BodyPose(head.ToRoom(session.origin));
-            if (IsTracked(left))
+            if (!pose.HasValidHead)
             {
-                pose.Left = left.ToRoom(session.origin);
+                // A tracker that starts or fails gives such a position. The next pose may be better.
+                return;
             }
-            if (IsTracked(right))
+            BodyTransform hand;
+            if (TryGetHand(left, pose, out hand))
             {
-                pose.Right = right.ToRoom(session.origin);
+                pose.Left = hand;
+            }
+            if (TryGetHand(right, pose, out hand))
+            {
+                pose.Right = hand;
             }
             session.Room.SendPose(pose);
         }
 
-        static bool IsTracked(Transform hand)
+        /// <summary>Returns whether a hand is tracked and in reach of the head. One that is not, for example
+        /// because its tracker lies on a table, counts as not tracked.</summary>
+        bool TryGetHand(Transform part, BodyPose pose, out BodyTransform hand)
         {
-            return hand != null && hand.gameObject.activeInHierarchy;
+            bool isTracked = part != null && part.gameObject.activeInHierarchy;
+            hand = isTracked ? part.ToRoom(session.origin) : default(BodyTransform);
+            return isTracked && pose.CanReach(hand);
         }
     }
 }

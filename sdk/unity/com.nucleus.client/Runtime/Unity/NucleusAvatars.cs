@@ -15,6 +15,8 @@ namespace Nucleus.Unity
 
         readonly Dictionary<uint, NucleusAvatar> avatars = new Dictionary<uint, NucleusAvatar>();
         NucleusSession attached;
+        // Whose events this component gets. After a leave and a new join, the old room is closed later.
+        Room followed;
         ShownPose[] poses = new ShownPose[64];
 
         /// <summary>A user's avatar was made.</summary>
@@ -38,14 +40,8 @@ namespace Nucleus.Unity
                 return;
             }
             attached.Connecting -= OnConnecting;
-            if (attached.Room != null)
-            {
-                attached.Room.PeerJoined -= Create;
-                attached.Room.PeerLeft -= Remove;
-                attached.Room.Closed -= OnClosed;
-            }
             attached = null;
-            RemoveAll();
+            Unfollow();
         }
 
         /// <summary>Follows the session. A script that adds this component sets the session after
@@ -70,9 +66,24 @@ namespace Nucleus.Unity
 
         void OnConnecting(Room room)
         {
+            Unfollow();
+            followed = room;
             room.PeerJoined += Create;
             room.PeerLeft += Remove;
             room.Closed += OnClosed;
+        }
+
+        /// <summary>Lets go of the room before, and removes its avatars.</summary>
+        void Unfollow()
+        {
+            if (followed != null)
+            {
+                followed.PeerJoined -= Create;
+                followed.PeerLeft -= Remove;
+                followed.Closed -= OnClosed;
+                followed = null;
+            }
+            RemoveAll();
         }
 
         void OnClosed(Reason reason)
@@ -87,18 +98,22 @@ namespace Nucleus.Unity
             {
                 return;
             }
-            if (poses.Length < avatars.Count)
-            {
-                poses = new ShownPose[2 * avatars.Count];
-            }
-            int count = attached.Room.ReadPoses(poses);
+            int total;
+            int count = attached.Room.ReadPoses(poses, out total);
             for (int i = 0; i < count; i++)
             {
                 NucleusAvatar avatar;
-                if (avatars.TryGetValue(poses[i].Peer, out avatar))
+                // A peer may have more bodies. An avatar shows the first one.
+                bool isFirst = poses[i].Channel == 0 && poses[i].Key == 0;
+                if (isFirst && avatars.TryGetValue(poses[i].Peer, out avatar))
                 {
                     avatar.Apply(poses[i]);
                 }
+            }
+            if (total > poses.Length)
+            {
+                // For the next frame. Twice as many, so that a growing room allocates seldom.
+                poses = new ShownPose[2 * total];
             }
         }
 

@@ -31,6 +31,8 @@ namespace Nucleus.Unity
         float movedAt;
         bool isStored = true;
         NucleusSession attached;
+        // Whose events this component gets. After a leave and a new join, the old room is closed later.
+        Room followed;
 
         /// <summary>The object; null until it is there.</summary>
         public RoomObject RoomObject { get; private set; }
@@ -98,13 +100,8 @@ namespace Nucleus.Unity
             {
                 attached.Connecting -= OnConnecting;
                 attached.Joined -= OnJoined;
-                if (attached.Room != null)
-                {
-                    attached.Room.State.ObjectCreated -= OnObjectCreated;
-                    attached.Room.Rejoined -= OnRejoined;
-                }
                 attached = null;
-                Unbind();
+                Unfollow();
             }
         }
 
@@ -136,15 +133,28 @@ namespace Nucleus.Unity
 
         void OnConnecting(Room room)
         {
-            Unbind();
+            Unfollow();
+            followed = room;
             room.State.ObjectCreated += OnObjectCreated;
             room.Rejoined += OnRejoined;
+        }
+
+        /// <summary>Lets go of the room before, and of its object.</summary>
+        void Unfollow()
+        {
+            if (followed != null)
+            {
+                followed.State.ObjectCreated -= OnObjectCreated;
+                followed.Rejoined -= OnRejoined;
+                followed = null;
+            }
+            Unbind();
         }
 
         void OnRejoined()
         {
             // The room may be a new one, without the objects of the scene.
-            OnJoined(session.Room);
+            OnJoined(followed);
         }
 
         void OnObjectCreated(RoomObject created)
@@ -263,6 +273,12 @@ namespace Nucleus.Unity
             // What the new owner moves begins where this client shows the object.
             sent = transform.ToRoom(session.origin);
             motion.Clear(RoomObject.Id);
+            if (IsMine)
+            {
+                // The owner before may not have stored where the object came to rest.
+                isStored = false;
+                movedAt = Time.unscaledTime;
+            }
             OwnerChanged?.Invoke();
         }
 

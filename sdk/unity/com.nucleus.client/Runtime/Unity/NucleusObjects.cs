@@ -18,6 +18,8 @@ namespace Nucleus.Unity
         public NucleusObject[] prefabs = new NucleusObject[0];
 
         NucleusSession attached;
+        // Whose events this component gets. After a leave and a new join, the old room is closed later.
+        Room followed;
         readonly Dictionary<ulong, NucleusObject> spawned = new Dictionary<ulong, NucleusObject>();
 
         /// <summary>An object was made.</summary>
@@ -60,14 +62,8 @@ namespace Nucleus.Unity
                 return;
             }
             attached.Connecting -= OnConnecting;
-            if (attached.Room != null)
-            {
-                attached.Room.State.ObjectCreated -= OnObjectCreated;
-                attached.Room.State.ObjectDeleted -= OnObjectDeleted;
-                attached.Room.Closed -= OnClosed;
-            }
             attached = null;
-            DestroyAll();
+            Unfollow();
         }
 
         /// <summary>Follows the session. A script that adds this component sets the session after
@@ -92,9 +88,24 @@ namespace Nucleus.Unity
 
         void OnConnecting(Room room)
         {
+            Unfollow();
+            followed = room;
             room.State.ObjectCreated += OnObjectCreated;
             room.State.ObjectDeleted += OnObjectDeleted;
             room.Closed += OnClosed;
+        }
+
+        /// <summary>Lets go of the room before, and destroys its objects.</summary>
+        void Unfollow()
+        {
+            if (followed != null)
+            {
+                followed.State.ObjectCreated -= OnObjectCreated;
+                followed.State.ObjectDeleted -= OnObjectDeleted;
+                followed.Closed -= OnClosed;
+                followed = null;
+            }
+            DestroyAll();
         }
 
         void OnObjectCreated(RoomObject created)

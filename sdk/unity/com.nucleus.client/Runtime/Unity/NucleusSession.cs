@@ -69,7 +69,8 @@ namespace Nucleus.Unity
         /// <summary>The room could not be joined.</summary>
         public event Action<Exception> JoinFailed;
 
-        /// <summary>The room is closed.</summary>
+        /// <summary>The room is closed. Not raised if <see cref="Connect"/> has begun to join another one
+        /// before.</summary>
         public event Action<Reason> Closed;
 
         /// <summary>Joins the room. Failures are told by <see cref="JoinFailed"/>.</summary>
@@ -136,7 +137,7 @@ namespace Nucleus.Unity
                 }
                 room = NucleusRuntime.Client.Connect(Options(current));
                 Room = room;
-                room.Closed += OnClosed;
+                room.Closed += reason => OnClosed(room, reason);
                 Connecting?.Invoke(room);
                 await room.Joined;
                 isAttempting = false;
@@ -180,8 +181,13 @@ namespace Nucleus.Unity
             return options;
         }
 
-        void OnClosed(Reason reason)
+        void OnClosed(Room room, Reason reason)
         {
+            if (room != Room)
+            {
+                // Left, and joined again before the server has answered.
+                return;
+            }
             if (!IsFinal(reason.Code))
             {
                 TryAgain(TimeSpan.Zero);

@@ -68,6 +68,11 @@ namespace Nucleus.Unity
             {
                 room.Voice.Play(peer, frame);
             }
+            catch (NucleusException exception) when (exception.Result == NucleusResult.WouldBlock)
+            {
+                // There is no decoder now: silence in this frame, and perhaps a voice in the next one.
+                Array.Clear(frame, 0, frame.Length);
+            }
             catch (Exception)
             {
                 // The room is closed: the main thread removes this component. An exception here would be

@@ -26,6 +26,8 @@ namespace Nucleus.Unity
         public bool sendsMicrophone = true;
 
         readonly Dictionary<uint, NucleusSpeaker> speakers = new Dictionary<uint, NucleusSpeaker>();
+        // The room of the speakers.
+        Room heard;
         readonly float[] frame = new float[RoomVoice.FrameSamples];
         AudioClip clip;
         VoiceBuffer captured;
@@ -63,11 +65,7 @@ namespace Nucleus.Unity
         void OnDisable()
         {
             StopRecording();
-            foreach (NucleusSpeaker speaker in speakers.Values)
-            {
-                Remove(speaker);
-            }
-            speakers.Clear();
+            RemoveAll();
         }
 
         void Update()
@@ -146,17 +144,24 @@ namespace Nucleus.Unity
         /// <summary>Makes a speaker for each peer, and removes those of peers that have left.</summary>
         void UpdateSpeakers(Room room)
         {
-            if (room != null)
+            if (room != heard)
             {
-                for (int i = 0; i < room.Peers.Count; i++)
+                // Also another room in which a peer has the same id.
+                RemoveAll();
+                heard = room;
+            }
+            if (room == null)
+            {
+                return;
+            }
+            for (int i = 0; i < room.Peers.Count; i++)
+            {
+                if (!speakers.ContainsKey(room.Peers[i].Id))
                 {
-                    if (!speakers.ContainsKey(room.Peers[i].Id))
-                    {
-                        speakers[room.Peers[i].Id] = Create(room, room.Peers[i]);
-                    }
+                    speakers[room.Peers[i].Id] = Create(room, room.Peers[i]);
                 }
             }
-            if (speakers.Count > (room == null ? 0 : room.Peers.Count))
+            if (speakers.Count > room.Peers.Count)
             {
                 RemoveGone(room);
             }
@@ -197,12 +202,21 @@ namespace Nucleus.Unity
             foreach (uint peer in new List<uint>(speakers.Keys))
             {
                 Peer found;
-                if (room == null || !room.TryGetPeer(peer, out found))
+                if (!room.TryGetPeer(peer, out found))
                 {
                     Remove(speakers[peer]);
                     speakers.Remove(peer);
                 }
             }
+        }
+
+        void RemoveAll()
+        {
+            foreach (NucleusSpeaker speaker in speakers.Values)
+            {
+                Remove(speaker);
+            }
+            speakers.Clear();
         }
 
         static void Remove(NucleusSpeaker speaker)

@@ -25,6 +25,8 @@ namespace Nucleus.Unity
         readonly Room room;
         readonly Dictionary<ulong, TransformBuffer> buffers = new Dictionary<ulong, TransformBuffer>();
         readonly Dictionary<ulong, ushort> keys = new Dictionary<ulong, ushort>();
+        readonly Stack<ushort> freeKeys = new Stack<ushort>();
+        int usedKeys;
         readonly byte[] received = new byte[1024];
         readonly byte[] outgoing = new byte[IdBytes + TransformBytes];
 
@@ -47,6 +49,12 @@ namespace Nucleus.Unity
         internal void Remove(ulong id)
         {
             buffers.Remove(id);
+            ushort key;
+            if (keys.TryGetValue(id, out key))
+            {
+                keys.Remove(id);
+                freeKeys.Push(key);
+            }
         }
 
         internal void Clear(ulong id)
@@ -81,10 +89,9 @@ namespace Nucleus.Unity
         internal void Send(ulong id, BodyTransform transform)
         {
             ushort key;
-            if (!keys.TryGetValue(id, out key))
+            if (!TryGetKey(id, out key))
             {
-                // The newest of each key wins, so each object needs its own.
-                keys[id] = key = (ushort)keys.Count;
+                return;
             }
             for (int i = 0; i < IdBytes; i++)
             {
@@ -92,6 +99,23 @@ namespace Nucleus.Unity
             }
             Pack(transform, outgoing, IdBytes);
             room.SendNewest(Channel, key, outgoing);
+        }
+
+        /// <summary>Finds the key of an object, or gives it one. The newest message of each key wins, so each
+        /// object needs its own. False if all keys are in use, which needs more objects than a room
+        /// has.</summary>
+        bool TryGetKey(ulong id, out ushort key)
+        {
+            if (keys.TryGetValue(id, out key))
+            {
+                return true;
+            }
+            if (freeKeys.Count == 0 && usedKeys > ushort.MaxValue)
+            {
+                return false;
+            }
+            keys[id] = key = freeKeys.Count > 0 ? freeKeys.Pop() : (ushort)usedKeys++;
+            return true;
         }
 
         internal static bool HasMoved(BodyTransform from, BodyTransform to)
@@ -111,11 +135,11 @@ namespace Nucleus.Unity
             return bytes;
         }
 
+        /// <summary>Reads a transform. False if the bytes are none, or none that can be shown.</summary>
         internal static bool TryUnpack(byte[] bytes, out BodyTransform transform)
         {
-            bool fits = bytes != null && bytes.Length == TransformBytes;
-            transform = fits ? Unpack(bytes, 0) : default(BodyTransform);
-            return fits;
+            transform = default(BodyTransform);
+            return bytes != null && bytes.Length == TransformBytes && TryUnpack(bytes, 0, out transform);
         }
 
         void OnMessage(RealtimeMessage message)
@@ -132,12 +156,13 @@ namespace Nucleus.Unity
             }
             TransformBuffer buffer;
             RoomObject of;
+            BodyTransform transform;
             // Only the owner moves an object.
             if (buffers.TryGetValue(id, out buffer) && room.State.TryGetObject(id, out of)
-                && of.Owner == message.From)
+                && of.Owner == message.From && TryUnpack(received, IdBytes, out transform))
             {
                 long captured = message.CapturedMicroseconds;
-                buffer.Add(captured < 0 ? room.ServerTimeMicroseconds : captured, Unpack(received, IdBytes));
+                buffer.Add(captured < 0 ? room.ServerTimeMicroseconds : captured, transform);
             }
         }
 
@@ -154,12 +179,22 @@ namespace Nucleus.Unity
             Write(q.W, to, at + 24);
         }
 
-        static BodyTransform Unpack(byte[] from, int at)
+        static bool TryUnpack(byte[] from, int at, out BodyTransform transform)
         {
             var position = new Vec3(Read(from, at), Read(from, at + 4), Read(from, at + 8));
             var rotation = new Quat(
                 Read(from, at + 12), Read(from, at + 16), Read(from, at + 20), Read(from, at + 24));
-            return new BodyTransform(position, rotation);
+            transform = new BodyTransform(position, rotation);
+            bool isValid = transform.IsValid;
+            transform.Rotation = isValid ? Unit(rotation) : Quat.Identity;
+            return isValid;
+        }
+
+        /// <summary>Returns a rotation with length 1, as Unity wants it.</summary>
+        static Quat Unit(Quat q)
+        {
+            var length = (float)Math.Sqrt(q.X * q.X + q.Y * q.Y + q.Z * q.Z + q.W * q.W);
+            return new Quat(q.X / length, q.Y / length, q.Z / length, q.W / length);
         }
 
         static void Write(float value, byte[] to, int at)

@@ -14,7 +14,7 @@ namespace Nucleus.Tests
     /// client.</summary>
     static class UnityTests
     {
-        static void Until(Func<bool> condition, string what, params NucleusClient[] others)
+        internal static void Until(Func<bool> condition, string what, params NucleusClient[] others)
         {
             World.Until(() =>
             {
@@ -23,7 +23,7 @@ namespace Nucleus.Tests
             }, what, others);
         }
 
-        static NucleusSession Session(GameObject on, string user, string room)
+        internal static NucleusSession Session(GameObject on, string user, string room)
         {
             var session = on.AddComponent<NucleusSession>();
             session.server = World.Server;
@@ -33,7 +33,7 @@ namespace Nucleus.Tests
         }
 
         /// <summary>Ends play mode, and checks that nothing was logged that a developer would see.</summary>
-        static void Stop()
+        internal static void Stop()
         {
             StubEngine.Stop();
             string[] logged = StubEngine.Logged.Where(line => !line.StartsWith("log ")).ToArray();
@@ -41,7 +41,7 @@ namespace Nucleus.Tests
             Check.Equal("", string.Join("\n", logged), "the console");
         }
 
-        static bool IsNear(Vector3 a, Vector3 b)
+        internal static bool IsNear(Vector3 a, Vector3 b)
         {
             Vector3 difference = a - b;
             return Math.Abs(difference.x) + Math.Abs(difference.y) + Math.Abs(difference.z) < 0.02f;
@@ -135,7 +135,7 @@ namespace Nucleus.Tests
             Check.Equal(0, PlayerLoop.Steps(typeof(UnityEngine.PlayerLoop.Update)), "steps after the end");
         }
 
-        static NucleusAvatar AvatarPrefab()
+        internal static NucleusAvatar AvatarPrefab()
         {
             NucleusAvatar prefab = StubEngine.Prefab<NucleusAvatar>("avatar");
             prefab.head = new GameObject("head").transform;
