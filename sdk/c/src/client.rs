@@ -71,7 +71,12 @@ impl<T> Membership<T> {
     /// # Errors
     /// [`NcResult::NotJoined`].
     pub(crate) fn joined(&self) -> Outcome<&T> {
-        let missing = || Failure::new(NcResult::NotJoined, "not joined yet: wait for the event");
+        let missing = || {
+            Failure::new(
+                NcResult::NotJoined,
+                "not joined yet: wait for the event that says so, or free it",
+            )
+        };
         self.joined.get().ok_or_else(missing)
     }
 }

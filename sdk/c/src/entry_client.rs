@@ -51,7 +51,7 @@ pub unsafe extern "C" fn nc_client_new(config: *const NcConfig, client: *mut NcC
         let config = unsafe { input::sized(config, "config") }?;
         if config.abi_version != NC_ABI_VERSION {
             let text = format!(
-                "the header has ABI version {}, the library {NC_ABI_VERSION}",
+                "the header has ABI version {}, the library {NC_ABI_VERSION}: build the program anew with the library's header",
                 config.abi_version
             );
             return Err(Failure::new(NcResult::AbiMismatch, text));
@@ -80,8 +80,8 @@ pub extern "C" fn nc_client_free(client: NcClient) -> NcResult {
 /// now. Call it once a frame, and again while it returns `capacity`.
 ///
 /// What the events point to stays valid until the next call for this client, on whichever thread, or
-/// until the client is freed. Events that are not taken stop the client after a while: it then reads no
-/// further ones from the server.
+/// until the client is freed. So one thread polls a client. Who does not poll for long is put out by the
+/// server: after about 256 KiB of events the client reads no further ones, and what came meanwhile may be lost.
 ///
 /// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_INVALID_ARGUMENT`.
 ///

@@ -18,8 +18,9 @@ use crate::types::{
 /// Begins to join a room, and writes its number to `room`. `NC_EVENT_KIND_JOINED` or
 /// `NC_EVENT_KIND_JOIN_FAILED` follows, within a minute. Free the number in both cases.
 ///
-/// Errors: `NC_RESULT_INVALID_HANDLE`; `NC_RESULT_INVALID_ARGUMENT` if an argument is no text in UTF-8 or
-/// outside its limits; `NC_RESULT_WOULD_BLOCK` if the client has 64 rooms and social sessions.
+/// Errors: `NC_RESULT_INVALID_HANDLE`; `NC_RESULT_INVALID_ARGUMENT` if an argument is NULL, no text in UTF-8, or
+/// unknown; `NC_RESULT_WOULD_BLOCK` if the client has 64 rooms and social sessions. Texts that are too long, and
+/// servers that are no `host:port`, are reported by `NC_EVENT_KIND_JOIN_FAILED`.
 ///
 /// # Safety
 /// `connect` must point to an `NcConnect` whose pointers are NULL or point to what their fields say, and

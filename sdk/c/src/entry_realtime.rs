@@ -44,9 +44,40 @@ pub unsafe extern "C" fn nc_room_poses(
     })
 }
 
+/// Copies the bytes that travel with the newest pose of a peer to `rest`, and returns their number; 0 if there
+/// are none. `key` is 0, unless the peer has several bodies. If they do not fit, nothing is copied: 900 bytes are
+/// always enough. They belong to a pose that is a little newer than the shown one.
+///
+/// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
+///
+/// # Safety
+/// `rest` must point to `capacity` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nc_room_pose_rest(
+    room: NcRoom,
+    peer: u32,
+    key: u16,
+    rest: *mut u8,
+    capacity: i32,
+) -> i32 {
+    counted(|| {
+        // SAFETY: the caller vouches for the memory.
+        let to = unsafe { input::output(rest, capacity, "rest") }?;
+        let room = ROOMS.get(room)?;
+        let mut len = 0;
+        room.joined()?.for_each_pose(|pose| {
+            if (pose.from, pose.channel, pose.key) == (PeerId(peer), 0, key) {
+                input::copy_bytes(pose.rest, to);
+                len = pose.rest.len();
+            }
+        });
+        Ok(len)
+    })
+}
+
 /// Sends the pose of head and hands; the newest one wins. `to` may be NULL: to all others. `key` is 0,
 /// unless this client has several bodies. The `rest_len` bytes at `rest` travel with the pose, for example
-/// fingers and buttons: at most 860.
+/// fingers and buttons: at most 867. The others read them with `nc_room_pose_rest`.
 ///
 /// Errors: `NC_RESULT_INVALID_ARGUMENT` if a number is NaN, infinite or out of range;
 /// `NC_RESULT_TOO_LARGE`, `NC_RESULT_UNKNOWN_PEER`, `NC_RESULT_CLOSED`, `NC_RESULT_NOT_JOINED`,

@@ -13,7 +13,8 @@ use crate::input;
 use crate::types::{NcOp, NcResult, NcRoom, NcTarget};
 
 /// Sends a reliable, ordered event with a type of 1 to 64 bytes, for example `door_opened`. It needs no
-/// channel, and arrives as `NC_EVENT_KIND_TYPED_EVENT`. `to` may be NULL: to all others.
+/// channel, and arrives as `NC_EVENT_KIND_TYPED_EVENT`. `to` may be NULL: to all others. The payload may have
+/// 16,383 bytes less the length of the type.
 ///
 /// Errors: as `nc_room_send_event`.
 ///
@@ -37,14 +38,15 @@ pub unsafe extern "C" fn nc_room_send_typed_event(
     })
 }
 
-/// Asks a peer: calls its `method`, a name of 1 to 64 bytes, with a payload. The event of `op` has the
+/// Asks a peer: calls its `method`, a name of 1 to 64 bytes, with a payload of at most 16,374 bytes less the
+/// length of the method. The event of `op` has the
 /// answer in `payload`, or the reason why there is none, after `timeout_ms` (1 to 60,000) at the latest.
 ///
 /// The other peer gets `NC_EVENT_KIND_RPC_REQUEST`, at most once. With `NC_RESULT_TIMED_OUT` and
 /// `NC_RESULT_INTERRUPTED` it is unknown whether it has carried the call out.
 ///
 /// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`,
-/// `NC_RESULT_WOULD_BLOCK`.
+/// `NC_RESULT_WOULD_BLOCK`. Limits of the method, the payload and the timeout are reported by the event of `op`.
 ///
 /// # Safety
 /// `method` must point to a text, `payload` to `len` bytes, and `op` to memory for a number or be NULL.

@@ -18,7 +18,8 @@ use crate::types_room::{NcAct, NcChange, NcChangeKind, NcEntity, NcObject, NcObj
 /// event of `op` has the version of the state that contains them (`sequence`), or the reason of a refusal.
 /// `op` may be NULL.
 ///
-/// The events of the changes come before that of `op`. Unlike an event, a request is not repeated after a
+/// The role and the grants in the token say what a client may change: everybody its own fields and objects,
+/// some also the room's fields. The events of the changes come before that of `op`. Unlike an event, a request is not repeated after a
 /// lost session.
 ///
 /// Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_WOULD_BLOCK`;

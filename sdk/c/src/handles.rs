@@ -52,6 +52,9 @@ impl<T> Handles<T> {
     }
 
     fn missing(&self, number: u64) -> Failure {
-        Failure::new(NcResult::InvalidHandle, format!("there is no {} {number}", self.what))
+        Failure::new(
+            NcResult::InvalidHandle,
+            format!("{} {number} does not exist, or was freed", self.what),
+        )
     }
 }

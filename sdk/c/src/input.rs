@@ -108,7 +108,7 @@ pub(crate) unsafe fn sized<T: Copy>(from: *const T, what: &'static str) -> Outco
     let known = bytes.len().min(size_of::<T>());
     if bytes[known..].iter().any(|byte| *byte != 0) {
         return Err(Failure::argument(format!(
-            "{what} has fields that this library is too old for"
+            "{what} has fields that this library is too old for: update the library"
         )));
     }
     let mut value = MaybeUninit::<T>::zeroed();

@@ -130,7 +130,8 @@ pub struct NcConnect {
     pub password: *const c_char,
     /// Name and version of the application, for the server's operator.
     pub agent: *const c_char,
-    /// What `nc_room_ticket` returned in an earlier process, to resume its session. NULL: none.
+    /// What `nc_room_ticket` returned in an earlier process, to resume its session. NULL: none. Whoever has a
+    /// ticket is its user, whatever the token says: delete it when another user signs in.
     pub ticket: *const c_char,
     /// CA certificates in PEM that are trusted. NULL: the pins in the token, or else public
     /// certificates.

@@ -15,10 +15,15 @@ static class Hello
 
     static int Main(string[] arguments)
     {
+        if (arguments.Length < 2)
+        {
+            Console.Error.WriteLine("usage: Hello SERVER TOKEN [SECONDS]");
+            return 2;
+        }
         double seconds = arguments.Length > 2 ? double.Parse(arguments[2]) : 60;
         using (var client = new NucleusClient())
         {
-            Room room = client.Connect(new ConnectOptions(arguments[0], arguments[1], "hello"));
+            Room room = client.Connect(new ConnectOptions(arguments[0], arguments[1], "demo"));
             room.PeerJoined += peer => Console.WriteLine(peer.Name + " is here");
             room.PeerLeft += (peer, reason) => Console.WriteLine(peer.Name + " has left");
             room.Interrupted += reason => Console.WriteLine("connection lost: " + reason);

@@ -20,6 +20,9 @@ static void poses(void) {
     CHECK(count == 1 && seen[0].peer == nc_room_me(ada) && seen[0].pose.has_right && !seen[0].pose.has_left);
     CHECK(seen[0].pose.head.position[2] > -2.01f && seen[0].pose.head.position[2] < -1.99f);
     CHECK(seen[0].shown_us > 0 && seen[0].newest_us >= seen[0].shown_us - 1000000);
+    uint8_t rest[4];
+    CHECK(nc_room_pose_rest(bob, nc_room_me(ada), 0, rest, 4) == 1 && rest[0] == 'x');
+    CHECK(nc_room_pose_rest(bob, nc_room_me(ada), 7, rest, 4) == 0);
     pose.head.position[0] = 1e9f;
     CHECK(nc_room_send_pose(ada, NULL, 0, &pose, NULL, 0) == NC_RESULT_INVALID_ARGUMENT);
 }

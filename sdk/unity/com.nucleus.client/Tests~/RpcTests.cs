@@ -38,17 +38,17 @@ namespace Nucleus.Tests
                     return Bytes(request.Method + " " + request.Text);
                 });
                 var gate = new TaskCompletionSource<byte[]>();
-                callee.Handle("slow", async request => await gate.Task);
+                callee.HandleAsync("slow", async request => await gate.Task);
                 callee.Handle("refuse", new Func<RpcRequest, byte[]>(request =>
                 {
                     throw new RpcException(4711, "not now");
                 }));
-                callee.Handle("broken", new Func<RpcRequest, Task<byte[]>>(async request =>
+                callee.HandleAsync("broken", new Func<RpcRequest, Task<byte[]>>(async request =>
                 {
                     await Task.FromResult(0);
                     throw new InvalidOperationException("a secret");
                 }));
-                callee.Handle("silent", request => new TaskCompletionSource<byte[]>().Task);
+                callee.HandleAsync("silent", request => new TaskCompletionSource<byte[]>().Task);
 
                 byte[] answer = World.Wait(caller.RpcAsync(peer, "echo", Bytes("hi")), ada, bob);
                 Check.Equal("echo hi", Encoding.UTF8.GetString(answer), "an answer at once");

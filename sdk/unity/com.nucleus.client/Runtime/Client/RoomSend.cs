@@ -49,6 +49,17 @@ namespace Nucleus
             }
         }
 
+        /// <summary>Copies the bytes that travel with the newest pose of a peer to <paramref name="rest"/>, for
+        /// example fingers and buttons, and returns their number. If they do not fit, nothing is copied: 900
+        /// bytes are always enough.</summary>
+        public int ReadRest(uint peer, ushort key, byte[] rest)
+        {
+            fixed (byte* to = rest)
+            {
+                return Failures.CheckCount(NativeMethods.nc_room_pose_rest(Number, peer, key, to, rest.Length));
+            }
+        }
+
         /// <summary>Sends the pose of head and hands to all others; the newest one wins.</summary>
         public void SendPose(BodyPose pose)
         {
@@ -183,7 +194,7 @@ namespace Nucleus
         }
 
         /// <summary>As above, with an answer that takes time.</summary>
-        public void Handle(string method, Func<RpcRequest, Task<byte[]>> handler)
+        public void HandleAsync(string method, Func<RpcRequest, Task<byte[]>> handler)
         {
             rpc.Add(method, handler);
         }

@@ -79,8 +79,8 @@ namespace Nucleus.Native
         ///  now. Call it once a frame, and again while it returns `capacity`.
         ///
         ///  What the events point to stays valid until the next call for this client, on whichever thread, or
-        ///  until the client is freed. Events that are not taken stop the client after a while: it then reads no
-        ///  further ones from the server.
+        ///  until the client is freed. So one thread polls a client. Who does not poll for long is put out by the
+        ///  server: after about 256 KiB of events the client reads no further ones, and what came meanwhile may be lost.
         ///
         ///  Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_INVALID_ARGUMENT`.
         ///
@@ -94,8 +94,9 @@ namespace Nucleus.Native
         ///  Begins to join a room, and writes its number to `room`. `NC_EVENT_KIND_JOINED` or
         ///  `NC_EVENT_KIND_JOIN_FAILED` follows, within a minute. Free the number in both cases.
         ///
-        ///  Errors: `NC_RESULT_INVALID_HANDLE`; `NC_RESULT_INVALID_ARGUMENT` if an argument is no text in UTF-8 or
-        ///  outside its limits; `NC_RESULT_WOULD_BLOCK` if the client has 64 rooms and social sessions.
+        ///  Errors: `NC_RESULT_INVALID_HANDLE`; `NC_RESULT_INVALID_ARGUMENT` if an argument is NULL, no text in UTF-8, or
+        ///  unknown; `NC_RESULT_WOULD_BLOCK` if the client has 64 rooms and social sessions. Texts that are too long, and
+        ///  servers that are no `host:port`, are reported by `NC_EVENT_KIND_JOIN_FAILED`.
         ///
         ///  # Safety
         ///  `connect` must point to an `NcConnect` whose pointers are NULL or point to what their fields say, and
@@ -168,9 +169,22 @@ namespace Nucleus.Native
         internal static extern int nc_room_poses(ulong room, NcShownPose* poses, int capacity);
 
         /// <summary>
+        ///  Copies the bytes that travel with the newest pose of a peer to `rest`, and returns their number; 0 if there
+        ///  are none. `key` is 0, unless the peer has several bodies. If they do not fit, nothing is copied: 900 bytes are
+        ///  always enough. They belong to a pose that is a little newer than the shown one.
+        ///
+        ///  Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`.
+        ///
+        ///  # Safety
+        ///  `rest` must point to `capacity` bytes.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "nc_room_pose_rest", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern int nc_room_pose_rest(ulong room, uint peer, ushort key, byte* rest, int capacity);
+
+        /// <summary>
         ///  Sends the pose of head and hands; the newest one wins. `to` may be NULL: to all others. `key` is 0,
         ///  unless this client has several bodies. The `rest_len` bytes at `rest` travel with the pose, for example
-        ///  fingers and buttons: at most 860.
+        ///  fingers and buttons: at most 867. The others read them with `nc_room_pose_rest`.
         ///
         ///  Errors: `NC_RESULT_INVALID_ARGUMENT` if a number is NaN, infinite or out of range;
         ///  `NC_RESULT_TOO_LARGE`, `NC_RESULT_UNKNOWN_PEER`, `NC_RESULT_CLOSED`, `NC_RESULT_NOT_JOINED`,
@@ -340,7 +354,8 @@ namespace Nucleus.Native
 
         /// <summary>
         ///  Sends a reliable, ordered event with a type of 1 to 64 bytes, for example `door_opened`. It needs no
-        ///  channel, and arrives as `NC_EVENT_KIND_TYPED_EVENT`. `to` may be NULL: to all others.
+        ///  channel, and arrives as `NC_EVENT_KIND_TYPED_EVENT`. `to` may be NULL: to all others. The payload may have
+        ///  16,383 bytes less the length of the type.
         ///
         ///  Errors: as `nc_room_send_event`.
         ///
@@ -351,14 +366,15 @@ namespace Nucleus.Native
         internal static extern NcResult nc_room_send_typed_event(ulong room, NcTarget* to, byte* event_type, byte* payload, uint len);
 
         /// <summary>
-        ///  Asks a peer: calls its `method`, a name of 1 to 64 bytes, with a payload. The event of `op` has the
+        ///  Asks a peer: calls its `method`, a name of 1 to 64 bytes, with a payload of at most 16,374 bytes less the
+        ///  length of the method. The event of `op` has the
         ///  answer in `payload`, or the reason why there is none, after `timeout_ms` (1 to 60,000) at the latest.
         ///
         ///  The other peer gets `NC_EVENT_KIND_RPC_REQUEST`, at most once. With `NC_RESULT_TIMED_OUT` and
         ///  `NC_RESULT_INTERRUPTED` it is unknown whether it has carried the call out.
         ///
         ///  Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_INVALID_ARGUMENT`,
-        ///  `NC_RESULT_WOULD_BLOCK`.
+        ///  `NC_RESULT_WOULD_BLOCK`. Limits of the method, the payload and the timeout are reported by the event of `op`.
         ///
         ///  # Safety
         ///  `method` must point to a text, `payload` to `len` bytes, and `op` to memory for a number or be NULL.
@@ -463,7 +479,8 @@ namespace Nucleus.Native
         ///  event of `op` has the version of the state that contains them (`sequence`), or the reason of a refusal.
         ///  `op` may be NULL.
         ///
-        ///  The events of the changes come before that of `op`. Unlike an event, a request is not repeated after a
+        ///  The role and the grants in the token say what a client may change: everybody its own fields and objects,
+        ///  some also the room's fields. The events of the changes come before that of `op`. Unlike an event, a request is not repeated after a
         ///  lost session.
         ///
         ///  Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_NOT_JOINED`, `NC_RESULT_WOULD_BLOCK`;
@@ -654,7 +671,8 @@ namespace Nucleus.Native
         /// </summary>
         public byte* agent;
         /// <summary>
-        ///  What `nc_room_ticket` returned in an earlier process, to resume its session. NULL: none.
+        ///  What `nc_room_ticket` returned in an earlier process, to resume its session. NULL: none. Whoever has a
+        ///  ticket is its user, whatever the token says: delete it when another user signs in.
         /// </summary>
         public byte* ticket;
         /// <summary>
