@@ -15,14 +15,15 @@ const MAX_OF_ONE_USER: usize = 32;
 /// Requests that may wait in all: 50 users that ask a host at the same time, five times each. They
 /// take 40 bytes each; their payloads wait in the queue of events, which has a limit of its own.
 const MAX_INCOMING: usize = 256;
-/// Requests of one user in a second: a sixth of the events that a peer may send, so that the answers
-/// to a user that asks without end do not use up what this client may send.
-const MAX_A_SECOND: u32 = 32;
-/// Requests of one user in a second that the client answers with "busy" by itself.
-const MAX_BUSY: u32 = 4;
-/// Users whose rates are known. More have not asked within one second in the largest rooms.
+/// Requests that a user may make: some at once, and on average a sixth of the events that a peer may
+/// send. So the answers to a user that asks without end do not use up what this client may send.
+const REQUESTS: Rate = Rate { at_once: 128, a_second: 32 };
+/// Requests of a user that the client answers with "busy" by itself.
+const REFUSALS: Rate = Rate { at_once: 32, a_second: 8 };
+/// Users whose allowances are known: as many as peers in the largest rooms.
 const MAX_USERS: usize = 1_024;
-const SECOND: Duration = Duration::from_secs(1);
+/// After this time an allowance is whole again.
+const REFILLED: Duration = Duration::from_secs(4);
 
 /// A request that waits for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +35,39 @@ pub(super) struct WaitingRpc {
     ends: Time,
 }
 
-/// What a user has asked in this second.
-struct UserRate {
-    since: Time,
-    requests: u32,
-    refused: u32,
+/// How often something may happen.
+struct Rate {
+    at_once: u32,
+    a_second: u32,
+}
+
+/// What is left of a [`Rate`], in thousandths.
+struct Allowance {
+    left: u64,
+    at: Time,
+}
+
+impl Allowance {
+    fn new(now: Time, rate: &Rate) -> Self {
+        Self { left: u64::from(rate.at_once) * 1_000, at: now }
+    }
+
+    /// Uses one. Returns whether there was one.
+    fn take(&mut self, now: Time, rate: &Rate) -> bool {
+        let passed = u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX);
+        let more = passed.saturating_mul(rate.a_second.into());
+        self.left = self.left.saturating_add(more).min(u64::from(rate.at_once) * 1_000);
+        self.at = self.at.max(now);
+        let has_one = self.left >= 1_000;
+        self.left -= if has_one { 1_000 } else { 0 };
+        has_one
+    }
+}
+
+/// What a user may still ask.
+struct UserAllowances {
+    requests: Allowance,
+    refusals: Allowance,
 }
 
 /// What becomes of a request that has arrived.
@@ -48,7 +77,7 @@ pub(super) enum RpcAdmission {
     Waits(RpcId),
     /// Too many requests wait, or this user asks too often, and the caller is told so.
     Busy,
-    /// The same, and this user was told so often enough in this second.
+    /// The same, and this user was told so often enough.
     Ignored,
     /// A request with this number waits already.
     Repeated,
@@ -62,7 +91,7 @@ pub(super) struct IncomingRpcs {
     /// ended cannot reach another one.
     admitted: u64,
     waiting: BTreeMap<RpcId, WaitingRpc>,
-    rates: HashMap<Arc<str>, UserRate>,
+    users: HashMap<Arc<str>, UserAllowances>,
 }
 
 impl IncomingRpcs {
@@ -78,24 +107,21 @@ impl IncomingRpcs {
         if self.waiting.values().any(|rpc| rpc.from == from && rpc.request == request) {
             return RpcAdmission::Repeated;
         }
-        if self.rates.len() >= MAX_USERS {
-            self.rates.retain(|_, rate| now.since(rate.since) < SECOND);
+        if self.users.len() >= MAX_USERS {
+            self.users.retain(|_, user| now.since(user.requests.at) < REFILLED);
         }
-        if self.rates.len() >= MAX_USERS && !self.rates.contains_key(user) {
+        if self.users.len() >= MAX_USERS && !self.users.contains_key(user) {
             return RpcAdmission::Ignored;
         }
         let of_user = self.waiting.values().filter(|rpc| &*rpc.user == user).count();
         let is_full = self.waiting.len() >= MAX_INCOMING || of_user >= MAX_OF_ONE_USER;
         let user: Arc<str> = user.into();
-        let new = || UserRate { since: now, requests: 0, refused: 0 };
-        let rate = self.rates.entry(user.clone()).or_insert_with(new);
-        if now.since(rate.since) >= SECOND {
-            *rate = new();
-        }
-        rate.requests = rate.requests.saturating_add(1);
-        if is_full || rate.requests > MAX_A_SECOND {
-            rate.refused = rate.refused.saturating_add(1);
-            let is_told = rate.refused <= MAX_BUSY;
+        let allowances = self.users.entry(user.clone()).or_insert_with(|| UserAllowances {
+            requests: Allowance::new(now, &REQUESTS),
+            refusals: Allowance::new(now, &REFUSALS),
+        });
+        if !allowances.requests.take(now, &REQUESTS) || is_full {
+            let is_told = allowances.refusals.take(now, &REFUSALS);
             return if is_told { RpcAdmission::Busy } else { RpcAdmission::Ignored };
         }
         self.admitted += 1;

@@ -231,7 +231,7 @@ fn busy_answers_are_few() {
             (0..10_000).map(|number| receive(&mut rpcs, now, PEER, &request_of(number, 60_000)));
         asked.filter(|arrival| matches!(arrival, RpcArrival::Answer(_))).count()
     };
-    assert_eq!([flood(at(1)), flood(at(1)), flood(at(2)), flood(at(9))], [4, 0, 4, 4]);
+    assert_eq!([flood(at(1)), flood(at(1)), flood(at(2)), flood(at(9))], [32, 0, 8, 32]);
 }
 
 /// An application may answer at once, for example that there is no such method.
@@ -250,14 +250,14 @@ fn a_user_asks_only_so_often_with_however_many_peers() {
         }
         admitted
     };
-    assert_eq!([ask(at(1), "eve"), ask(at(1), "eve"), ask(at(2), "eve")], [32, 0, 32]);
-    assert_eq!(ask(at(2), "ada"), 32);
+    assert_eq!([ask(at(1), "eve"), ask(at(1), "eve"), ask(at(2), "eve")], [128, 0, 32]);
+    assert_eq!(ask(at(2), "ada"), 128);
     // What is known of users is bounded, too.
     for user in 0..5_000 {
         let who = user.to_string();
-        rpcs.receive(at(3), (PeerId(user), &who), &request_of(1, 1));
+        rpcs.receive(at(9), (PeerId(user), &who), &request_of(1, 1));
     }
-    let known = admitted(rpcs.receive(at(9), (PeerId(7), "late"), &request_of(1, 1_000)));
+    let known = admitted(rpcs.receive(at(13), (PeerId(7), "late"), &request_of(1, 1_000)));
     rpcs.answered(known);
 }
 
