@@ -300,7 +300,7 @@ async fn a_hostile_peer_disturbs_nobody() {
         for (n, channel) in (0..20u8).zip([RPC_CHANNEL, TYPED_EVENT_CHANNEL].into_iter().cycle()) {
             hostile.send_up(&up(TO_OTHERS, &[], channel, vec![n | 0x80; 9])).await;
         }
-        // The number of a request is not secret from a peer that guesses well.
+        // A hostile peer may guess the number of a request.
         for request in 0..20 {
             let code = rpc_code::ANSWERED;
             let answer = rpc_bytes(RpcMessage::Answer { request, code, payload: b"mine" });

@@ -13,7 +13,8 @@ pub(crate) struct Handles<T> {
     of: RwLock<Option<HashMap<u64, Arc<T>>>>,
 }
 
-/// The number that is given next: one sequence for all kinds, so that a room's number is no client's.
+/// The next number. Clients, rooms, social sessions and requests share one sequence, so no two of them have the
+/// same number.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Returns a number that no handle has.

@@ -24,8 +24,6 @@ struct Heard {
     delays: Vec<u32>,
     /// Changes between sound and silence.
     changes: u32,
-    /// Packets that were concealed.
-    concealed: u32,
     /// Times that the packets were under way, in ms.
     network: Vec<u32>,
 }
@@ -86,7 +84,6 @@ fn listen_to(
         next_frame = next_frame.max(now - VOICE_PACKET);
         next_frame += VOICE_PACKET + VOICE_PACKET * drift / 1_000_000;
         let step = player.play(SPEAKER, now, &mut opus);
-        heard.concealed += u32::from(step == VoiceStep::Conceal);
         heard.changes += u32::from((step == VoiceStep::Silence) != was_silent);
         was_silent = step == VoiceStep::Silence;
         if !matches!(step, VoiceStep::Packet { is_encrypted: false }) {
