@@ -1,0 +1,2 @@
+// The public API of the Nucleus client for browsers.
+export {};
