@@ -1,0 +1,162 @@
+/** The errors that an application sees, and those of a server that breaks the protocol. */
+
+import { codeName } from "../wire/code.js";
+
+/** Why an operation has failed, besides the codes of the protocol. */
+export type LocalErrorCode =
+  /** An option is outside its limits. Nothing was sent. */
+  | "invalidOptions"
+  /** There is no connection to the server. */
+  | "notReachable"
+  /** The connection broke before the server answered. */
+  | "connectionLost"
+  /** The server did not answer in time. */
+  | "noServerAnswer"
+  /** The server broke the protocol. */
+  | "protocolError"
+  /** The server refused, with a number that this version does not know. */
+  | "unknownCode"
+  /** The payload is too large. Nothing was sent. */
+  | "tooLarge"
+  /** The channel is reserved for the protocol. */
+  | "reservedChannel"
+  /** The type of an event or the method of a request is not 1 to 64 bytes of plain text. */
+  | "invalidName"
+  /** The event names too many peers. */
+  | "tooManyPeers"
+  /** Messages of the bulk lane are not kept for peers that join later. */
+  | "notKept"
+  /** The server, or this client, lacks the feature. */
+  | "notOffered"
+  /** A realtime message goes to the others, one peer, the host or a group. */
+  | "invalidTarget"
+  /** A pose, a voice packet or another argument has a value that cannot be sent. */
+  | "invalidArgument"
+  /** There is no capacity now. Try again later. */
+  | "wouldBlock"
+  /** The recipient is not in the room. */
+  | "unknownPeer"
+  /** The room or the social session is closed. */
+  | "closed"
+  /** The session was lost before the reply. It is unknown whether the request was carried out. */
+  | "interrupted"
+  /** The session is lost and not resumed yet. Nothing was sent. */
+  | "notConnected"
+  /** The application is too far behind with its events. Nothing was sent. */
+  | "behind"
+  /** Too many requests wait. Nothing was sent. */
+  | "tooMany"
+  /** A change of the state violates a limit. Nothing was sent. */
+  | "invalidBatch"
+  /** The callee's application reports a failure: see `number`, and the message. */
+  | "rpcFault"
+  /** The callee has no such method. */
+  | "noSuchMethod"
+  /** Too many requests wait at the callee. */
+  | "peerBusy"
+  /** No answer of the peer came in time. */
+  | "rpcTimedOut"
+  /** The callee left the room before its answer arrived. */
+  | "peerLeft"
+  /** A client does not send a request to itself. */
+  | "toSelf"
+  /** The request of a peer does not wait for an answer. */
+  | "notWaiting"
+  /** The code of an answer is reserved for the protocol. */
+  | "reservedCode"
+  /** The microphone or the sound output cannot be used. */
+  | "noVoice";
+
+/** Details of a {@link NucleusError}. */
+export interface ErrorDetails {
+  /** The number on the wire: of a refusal, or of a peer's failure. */
+  number?: number;
+  /** The shortest pause before another attempt, in ms, if the server named one. */
+  retryAfterMs?: number;
+  /** Other servers to try, each `host:port`. */
+  endpoints?: string[];
+  /** Whether a certificate that is not trusted may be the reason. */
+  mayBeCertificate?: boolean;
+  /** Index of the refused operation of a change, from 0. */
+  operation?: number;
+  /** Version of the state on which the server decided. */
+  version?: bigint;
+}
+
+/** An operation has failed. The message says what to do. */
+export class NucleusError extends Error {
+  /**
+   * The reason: a {@link LocalErrorCode}, or the name of the protocol's code with which the server
+   * refused, for example "roomFull".
+   */
+  readonly code: string;
+  readonly number: number | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly endpoints: readonly string[];
+  readonly mayBeCertificate: boolean;
+  readonly operation: number | undefined;
+  readonly version: bigint | undefined;
+  /** Whether the server refused. */
+  readonly isRefusal: boolean;
+
+  constructor(code: string, message: string, details: ErrorDetails = {}, isRefusal = false) {
+    super(message);
+    this.name = "NucleusError";
+    this.code = code;
+    this.number = details.number;
+    this.retryAfterMs = details.retryAfterMs;
+    this.endpoints = details.endpoints ?? [];
+    this.mayBeCertificate = details.mayBeCertificate ?? false;
+    this.operation = details.operation;
+    this.version = details.version;
+    this.isRefusal = isRefusal;
+  }
+}
+
+/** Returns the error of an operation that this client does not carry out. */
+export function localError(
+  code: LocalErrorCode,
+  message: string,
+  details?: ErrorDetails,
+): NucleusError {
+  return new NucleusError(code, message, details);
+}
+
+/** Returns the error of a refusal by the server. `text` is the server's explanation. */
+export function refusal(number: number, text: string, details: ErrorDetails = {}): NucleusError {
+  const code = codeName(number);
+  const name = code ?? `code ${number}`;
+  const retry = details.retryAfterMs ? ` Try again in ${details.retryAfterMs} ms.` : "";
+  const advice = (code && ADVICE[code]) ?? "";
+  const message = `the server refused (${name}): ${text || "no reason given"}.${advice}${retry}`;
+  return new NucleusError(code ?? "unknownCode", message, { ...details, number }, true);
+}
+
+/** What a person can do about a refusal. */
+const ADVICE: Readonly<Record<string, string>> = {
+  version: " Update the client or the server, whichever is older.",
+  tokenMalformed: " Use the complete token, as `nucleus token` printed it.",
+  tokenExpired: " Get a new token.",
+  tokenNotYetValid: " Check the clocks of both machines.",
+  tokenAlgorithm: " Get a token for this server.",
+  tokenSignature: " Get a token for this server.",
+  tokenAudience: " Get a token for this server.",
+  roomNotAllowed: " Get a token for this room, or join the room that the token names.",
+  roomFull: " Choose another room.",
+  roomExists: " Choose another name, or join the room.",
+  noSuchRoom: " Create a room, or use fewer conditions.",
+  incompatible: " Update the older application.",
+  wrongPassword: " Ask the creator of the room.",
+  notInvited: " Ask for an invitation.",
+  alreadyJoined: " Leave the room on the other device first.",
+  serverFull: " Try again later or on another server.",
+  shuttingDown: " Try again later or on another server.",
+};
+
+/** The server broke the protocol. Ends the session with the code "malformed". */
+export class ProtocolError extends Error {}
+
+/** Returns the message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
