@@ -1,0 +1,116 @@
+// The poses of everybody at one moment.
+
+import type { Pose } from "../wire/pose.js";
+import { type Certainty, PoseTrack } from "./track.js";
+
+/** Senders and keys whose poses are kept, at some 10 KiB each. The poses of others are not shown. */
+const MAX_TRACKS = 4_096;
+
+/** A pose as it is to be shown. The object is written again by the next frame: copy what you keep. */
+export interface ShownPose {
+  /** The sender's peer id. */
+  readonly from: number;
+  /** The application's channel. */
+  readonly channel: number;
+  /** The application's key within the channel. */
+  readonly key: number;
+  /** Head and hands at {@link shown}. */
+  pose: Pose;
+  /**
+   * The moment that the pose shows, by the server's clock in µs. Never earlier than in the frame
+   * before.
+   */
+  shown: number;
+  /**
+   * When the newest pose of this sender and key was captured, by the server's clock in µs. Tells how
+   * long the peer has been silent.
+   */
+  newest: number;
+  /** How the pose was found. */
+  certainty: Certainty;
+}
+
+interface Entry {
+  track: PoseTrack;
+  shown: ShownPose;
+}
+
+/**
+ * The poses of everybody, evenly in time.
+ *
+ * A pose is known to be the newest until the next one arrives. The time from its capture to that
+ * arrival is measured, and poses are shown later by as much as nearly all of these times. That delay
+ * changes slowly.
+ */
+export class PoseInterpolator {
+  /** By sender, and then by channel and key. */
+  readonly #senders = new Map<number, Map<number, Entry>>();
+  readonly #all: ShownPose[] = [];
+  #count = 0;
+
+  /** Adds a pose that was captured and has arrived at these times of the server's clock, in µs. */
+  add(
+    from: number,
+    channel: number,
+    key: number,
+    captured: number,
+    arrived: number,
+    pose: Pose,
+  ): void {
+    let tracks = this.#senders.get(from);
+    const body = channel * 0x10000 + key;
+    let entry = tracks?.get(body);
+    if (entry === undefined) {
+      if (this.#count >= MAX_TRACKS) {
+        return;
+      }
+      if (tracks === undefined) {
+        this.#senders.set(from, (tracks = new Map()));
+      }
+      entry = {
+        track: new PoseTrack(),
+        shown: { from, channel, key, pose, shown: captured, newest: captured, certainty: "held" },
+      };
+      tracks.set(body, entry);
+      this.#count += 1;
+    }
+    entry.track.add(captured, arrived, pose);
+  }
+
+  /**
+   * Returns the poses to show at the local time `now` in ms, which is `frame` µs by the server's
+   * clock, in no particular order. Both must not be earlier than in the frame before. The list and its
+   * objects are the same at each call, so nothing is allocated.
+   */
+  posesAt(now: number, frame: number): readonly ShownPose[] {
+    let count = 0;
+    for (const tracks of this.#senders.values()) {
+      for (const { track, shown } of tracks.values()) {
+        const pose = track.show(now, frame);
+        if (pose === undefined) {
+          continue;
+        }
+        shown.pose = pose;
+        shown.shown = track.shown;
+        shown.newest = track.newest ?? track.shown;
+        shown.certainty = track.certainty;
+        this.#all[count] = shown;
+        count += 1;
+      }
+    }
+    this.#all.length = count;
+    return this.#all;
+  }
+
+  /** Forgets the poses of a peer that has left. */
+  removePeer(peer: number): void {
+    this.#count -= this.#senders.get(peer)?.size ?? 0;
+    this.#senders.delete(peer);
+  }
+
+  /** Forgets all poses. */
+  clear(): void {
+    this.#senders.clear();
+    this.#count = 0;
+  }
+}
