@@ -76,6 +76,8 @@ export const MAX_STATE_OPERATIONS = 64;
 export const MAX_STATE_KEY = 64;
 /** Largest text or byte string of a field. Larger data belongs on a storage server. */
 export const MAX_STATE_VALUE = 4 << 10;
+/** Most fields of one entity. */
+export const MAX_STATE_FIELDS = 64;
 /** Most objects of a room. */
 export const MAX_STATE_OBJECTS = 4_096;
 /** Largest version tag of an application. */
