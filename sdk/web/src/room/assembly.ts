@@ -6,6 +6,7 @@
  * a session.
  */
 
+import { EMPTY } from "../wire/codec.js";
 import { MAX_BULK_MESSAGE } from "../wire/limits.js";
 import { type EventDown, PIECE_CONTINUES, PIECE_MORE } from "../wire/messages.js";
 import { concat } from "../session/outgoing.js";
@@ -22,8 +23,7 @@ interface IncompleteMessage {
   number: number;
   /** Sequence of the first piece. */
   first: bigint;
-  pieces: Uint8Array[];
-  length: number;
+  payload: Uint8Array;
 }
 
 /** A complete message of the bulk lane. */
@@ -48,20 +48,16 @@ export class BulkAssembly {
     if ((piece & PIECE_CONTINUES) === 0) {
       // The sender started a new message without finishing the one before. Our senders never do that.
       this.dropped += message ? 1 : 0;
-      message = { number: this._started++, first: sequence, pieces: [], length: 0 };
+      message = { number: this._started++, first: sequence, payload: EMPTY };
     }
-    if (!message || message.length + payload.length > MAX_BULK_MESSAGE) {
+    if (!message || message.payload.length + payload.length > MAX_BULK_MESSAGE) {
       // The following pieces are dropped too. The last piece counts the dropped message.
       this.dropped += isLast ? 1 : 0;
       return undefined;
     }
-    // Many empty pieces would take memory without end.
-    if (payload.length > 0) {
-      message.pieces.push(payload);
-    }
-    message.length += payload.length;
+    message.payload = concat(message.payload, payload);
     if (isLast) {
-      return { from: peer, channel, payload: concat(...message.pieces) };
+      return { from: peer, channel, payload: message.payload };
     }
     this._insert(peer, message);
     return undefined;

@@ -78,6 +78,8 @@ export class Roster {
   /** The version. Each update increases it by one; the first value is the server's choice. */
   version: number;
   _peers = new Map<PeerId, Peer>();
+  /** All peers in the order of their ids, if nothing has changed since. */
+  _sorted: Peer[] | undefined;
 
   /** Creates the roster that a `Joined` message contains. */
   constructor(version: number, peers: readonly WirePeer[]) {
@@ -102,6 +104,7 @@ export class Roster {
       throw new ProtocolError(`received roster version ${update.version}, expected ${expected}`);
     }
     this.version = expected;
+    this._sorted = undefined;
     const gone = new Set(update.left.map((left) => left.peer));
     const changes: RosterChange[] = [];
     for (const { peer: id, code } of update.left) {
@@ -146,6 +149,7 @@ export class Roster {
       changes.push(...(before ? changesBetween(before, peer) : [{ kind: "joined", peer } as const]));
     }
     this.version = newer.version;
+    this._sorted = undefined;
     this._peers = newer._peers;
     return changes;
   }
@@ -156,8 +160,8 @@ export class Roster {
   }
 
   /** Returns all peers in the order in which they joined. */
-  all(): Peer[] {
-    return [...this._peers.values()].sort((a, b) => a.id - b.id);
+  all(): readonly Peer[] {
+    return (this._sorted ??= [...this._peers.values()].sort((a, b) => a.id - b.id));
   }
 }
 
