@@ -12,7 +12,7 @@ import { EMPTY } from "../wire/codec.js";
 import { MAX_RPC_TIMEOUT_MS } from "../wire/limits.js";
 import { isEventName } from "../wire/text.js";
 import type { RpcFault } from "./error.js";
-import { codeOfFault, textOfFault } from "./error.js";
+import { codeOfFault, rpcInterrupted, textOfFault } from "./error.js";
 import { IncomingRpcs } from "./incoming.js";
 import type { RpcResult } from "./outgoing.js";
 import { OutgoingRpcs } from "./outgoing.js";
@@ -28,6 +28,9 @@ export interface RpcCall {
   /** How long the caller waits: above 0 to 60,000 ms. */
   readonly timeoutMs: number;
 }
+
+/** What an application answers to a request: a payload, or a failure. */
+export type RpcAnswer = Uint8Array | RpcFault;
 
 /** What a client does about an RPC event that has arrived. */
 export type RpcArrival =
@@ -89,7 +92,9 @@ export class Rpcs {
       return payload;
     }
     const left = this.#outgoing.timeLeft(now, message.request);
-    return left && request(message.request, left, message.method, message.payload);
+    return left === undefined
+      ? undefined
+      : request(message.request, left, message.method, message.payload);
   }
 
   /** Ends the request of an event that cannot be sent. */
@@ -129,7 +134,7 @@ export class Rpcs {
    * `NucleusError` "notWaiting" if the request was answered before, its timeout has passed, its caller
    * has left, or this client has become a new peer; and "reservedCode".
    */
-  answer(now: number, id: number, result: Uint8Array | RpcFault): { to: number; payload: Uint8Array } {
+  answer(now: number, id: number, result: RpcAnswer): { to: number; payload: Uint8Array } {
     const isAnswer = result instanceof Uint8Array;
     const code = isAnswer ? RPC_ANSWERED : codeOfFault(result);
     if (!isAnswer && typeof result.code === "number" && !isApplicationCode(code)) {
@@ -172,7 +177,9 @@ export class Rpcs {
   }
 
   /** Ends all requests: this client is a new peer, or closed. */
-  endAll(error: NucleusError): void {
+  endAll(reason: "interrupted" | "closed"): void {
+    const isClosed = reason === "closed";
+    const error = isClosed ? localError("closed", "the room is closed") : rpcInterrupted();
     this.#outgoing.endAll(error);
     this.#incoming.clear();
   }
