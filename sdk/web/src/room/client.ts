@@ -33,7 +33,7 @@ import { JOIN_MODES } from "../wire/rooms.js";
 import { decodeBody, type Schema } from "../wire/schema.js";
 import { settingsFromList } from "../wire/settings.js";
 import { StateReply } from "../wire/state.js";
-import { type StateChange } from "../state/change.js";
+import type { StateChange } from "../state/change.js";
 import type { GrantedLink } from "../realtime/plane.js";
 import { largestBody } from "../session/capabilities.js";
 import { localError } from "../session/error.js";
@@ -90,7 +90,7 @@ export class RoomClient extends RoomSender {
     // A lost session does not delay the leave.
     const hasLeft = this.session.isLeaving() || this.session.isClosed();
     const leave = hasLeft ? Infinity : this._leavesAt;
-    return Math.min(this.session.deadline(), token, leave, this.rpcs.deadline() ?? Infinity);
+    return Math.min(this.session.deadline(), token, leave, this.rpcs.deadline());
   }
 
   /** Returns the next output. The shell asks after each call that changes something. */

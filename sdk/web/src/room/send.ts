@@ -7,14 +7,15 @@ import {
   TYPED_EVENT_CHANNEL,
 } from "../wire/application.js";
 import { utf8 } from "../wire/codec.js";
-import { TARGET_OTHERS, targetOfGroup } from "../wire/frame.js";
+import { TARGET_GROUPS, TARGET_OTHERS } from "../wire/frame.js";
 import { groupSet } from "../wire/groups.js";
 import { MAX_BULK_MESSAGE, MAX_EVENT_PAYLOAD } from "../wire/limits.js";
 import { ACTS, BULK, EVENTS, type Lane, Moderate, Renew, Subscribe } from "../wire/messaging.js";
 import { encodeMessage } from "../wire/schema.js";
 import { StateRequest } from "../wire/state.js";
 import { isEventName } from "../wire/text.js";
-import type { RpcAnswer, RpcCall } from "../rpc/rpcs.js";
+import type { RpcFault } from "../rpc/error.js";
+import type { RpcCall } from "../rpc/rpcs.js";
 import type { Batch } from "../state/batch.js";
 import { objectId } from "../state/entity.js";
 import { pieces } from "../session/backlog.js";
@@ -85,7 +86,7 @@ export abstract class RoomSender extends RoomCore {
    */
   rpc(now: number, call: RpcCall): number {
     if (this.isClosed) {
-      throw closed();
+      throw roomClosed();
     }
     if (call.to === this.me) {
       throw localError("toSelf", "a client does not send a request to itself");
@@ -105,7 +106,7 @@ export abstract class RoomSender extends RoomCore {
   }
 
   /** Answers the request of a peer, with at most 16,377 bytes or a failure. */
-  answerRpc(now: number, id: number, answer: RpcAnswer): void {
+  answerRpc(now: number, id: number, answer: Uint8Array | RpcFault): void {
     const { to, payload } = this.rpcs.answer(now, id, answer);
     this._queueEvent({ peers: [to] }, RPC_CHANNEL, payload);
     this.rpcs.answered(id);
@@ -129,7 +130,7 @@ export abstract class RoomSender extends RoomCore {
     }
     if (typeof to === "object" && "group" in to) {
       checkGroup(to.group);
-      return targetOfGroup(to.group);
+      return TARGET_GROUPS + to.group;
     }
     const peer =
       to === "host"
@@ -146,7 +147,7 @@ export abstract class RoomSender extends RoomCore {
 
   _checkCapacity(lane: Lane): void {
     if (this.isClosed) {
-      throw closed();
+      throw roomClosed();
     }
     if (!this._outbox.hasCapacity(lane)) {
       throw localError("wouldBlock", "too many messages wait to be sent; try again later");
@@ -250,7 +251,7 @@ export abstract class RoomSender extends RoomCore {
   /** Returns why no request can be made now. */
   requestProblem(): NucleusError | undefined {
     if (this.isClosed) {
-      return closed();
+      return roomClosed();
     }
     if (!this.session.isRunning()) {
       const text = "the session is lost and not resumed yet; nothing was sent";
@@ -362,7 +363,8 @@ export abstract class RoomSender extends RoomCore {
 const NAME_RULE =
   "1 to 64 bytes of text, without control characters and invisible characters";
 
-function closed(): NucleusError {
+/** The room is closed. */
+export function roomClosed(): NucleusError {
   return localError("closed", "the room is closed");
 }
 

@@ -81,6 +81,8 @@ export interface ErrorDetails {
   operation?: number;
   /** Version of the state on which the server decided. */
   version?: bigint;
+  /** The text of a peer's failure, as the peer wrote it. */
+  text?: string;
 }
 
 /** An operation has failed. The message says what to do. */
@@ -96,6 +98,7 @@ export class NucleusError extends Error {
   readonly mayBeCertificate: boolean;
   readonly operation: number | undefined;
   readonly version: bigint | undefined;
+  readonly text: string | undefined;
   /** Whether the server refused. */
   readonly isRefusal: boolean;
 
@@ -109,6 +112,7 @@ export class NucleusError extends Error {
     this.mayBeCertificate = details.mayBeCertificate ?? false;
     this.operation = details.operation;
     this.version = details.version;
+    this.text = details.text;
     this.isRefusal = isRefusal;
   }
 }
