@@ -205,7 +205,7 @@ export class VoicePlayer {
   }
 
   /** Returns the peers whose voice is kept, also those that are silent now. */
-  speakers(): Iterable<number> {
+  peers(): Iterable<number> {
     return this.#tracks.keys();
   }
 

@@ -1,4 +1,4 @@
-// A speaker with a body, seen over a bad network for hours, and hostile datagrams.
+// A speaker with a body, seen over a bad network for an hour, and hostile datagrams.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -65,7 +65,7 @@ class Network {
  * Would catch a pose that is shown after a newer one, a message that comes twice, a wrong wrap of
  * sequence numbers or capture times, and a clock that drifts away.
  */
-test("for hours nothing comes twice, no old pose comes, and the clock stays right", () => {
+test("for an hour nothing comes twice, no old pose comes, and the clock stays right", () => {
   for (const [seed, conditions] of [
     [1, WIFI],
     [2, LOSSY],
@@ -74,7 +74,7 @@ test("for hours nothing comes twice, no old pose comes, and the clock stays righ
     let [newest, number, received, poses] = [-1, 0, 0, 0];
     let before = 0;
     const seen = new Set<number>();
-    const end = START + 2 * 3_600_000;
+    const end = START + 3_600_000;
     for (let now = START; now < end; now += 40) {
       network.advance(now);
       const payload = new Uint8Array(8);
@@ -179,7 +179,7 @@ test("voice is played in order once the application asks for it", () => {
     pair.advance(20);
   }
   assert.deepEqual(played, Array.from({ length: 50 }, (_, n) => 50 + n));
-  assert.deepEqual([...pair.plane.speakers()], [ADA.peer]);
+  assert.deepEqual([...pair.plane.voicePeers()], [ADA.peer]);
   // Voice of another key is none of this stream.
   const payload = Uint8Array.of(0x9e, 0, 7);
   assert.equal(pair.deliver(message(0, { kind: VOICE, flags: 0, key: 1, payload })).length, 1);

@@ -1,0 +1,117 @@
+// The code that runs on the browser's audio thread. It is a text, because a worklet is a script of its
+// own: see `addWorklet` for how a page loads it.
+
+/** The names of the processors. */
+export const CAPTURE = "nucleus-capture";
+export const PLAYBACK = "nucleus-playback";
+
+/**
+ * The script of the audio worklet. An application whose Content-Security-Policy allows no `blob:`
+ * serves it as a file, and names its address in `workletUrl`.
+ *
+ * The capture sends frames of 960 samples at 48 kHz, the mean of all channels.
+ *
+ * The playback mixes voices into two channels. Each voice has a ring buffer. It begins to play when 40
+ * ms wait in it, or after 40 ms: so a page that is busy for 20 ms is not heard. Every 20 ms the
+ * playback asks for the next frames. Messages to it: `{ peer, samples }`, `{ peer, left, right }`
+ * (gains), and `{ peer }` for a voice that ends. Any other message ends a processor.
+ */
+export const WORKLET_SOURCE = `
+const RATE = 48000, FRAME = 960, FIRST = 1920, MOST = 5760, RING = 8192;
+class Processor extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.isOpen = true;
+    this.step = sampleRate / RATE;
+    this.port.onmessage = ({ data }) => this.take(data);
+  }
+  take() { this.isOpen = false; }
+}
+class Capture extends Processor {
+  constructor() {
+    super();
+    this.frame = new Float32Array(FRAME);
+    this.filled = 0;
+    this.position = 0;
+    this.before = 0;
+  }
+  process([channels]) {
+    const length = channels.length > 0 ? channels[0].length : 0;
+    for (let i = 0; i < length; i++) {
+      let sample = 0;
+      for (const channel of channels) sample += channel[i] / channels.length;
+      // Sample i is at 0, the one before at -1. A position is where the next sample of 48 kHz lies.
+      for (; this.position <= 0; this.position += this.step) {
+        this.frame[this.filled++] = sample + (sample - this.before) * this.position;
+        if (this.filled === FRAME) {
+          this.port.postMessage(this.frame, [this.frame.buffer]);
+          this.frame = new Float32Array(FRAME);
+          this.filled = 0;
+        }
+      }
+      this.position -= 1;
+      this.before = sample;
+    }
+    return this.isOpen;
+  }
+}
+class Playback extends Processor {
+  constructor() {
+    super();
+    this.voices = new Map();
+    this.clock = 0;
+  }
+  take(data) {
+    if (typeof data !== "object") { this.isOpen = false; return; }
+    const { peer, samples, left, right } = data;
+    let voice = this.voices.get(peer);
+    if (samples === undefined && left === undefined) { this.voices.delete(peer); return; }
+    if (!voice) {
+      voice = { ring: new Float32Array(RING), read: 0, write: 0, waited: 0, isPlaying: false,
+        left: 0, right: 0, toLeft: 0, toRight: 0 };
+      this.voices.set(peer, voice);
+    }
+    if (samples === undefined) { voice.toLeft = left; voice.toRight = right; return; }
+    for (const sample of samples) voice.ring[voice.write++ % RING] = sample;
+    if (voice.write - voice.read > MOST) voice.read = voice.write - FIRST;
+  }
+  process(inputs, [[left, right]]) {
+    for (const voice of this.voices.values()) this.mix(voice, left, right || left);
+    this.clock += left.length / this.step;
+    if (this.clock >= FRAME) {
+      this.clock -= FRAME;
+      this.port.postMessage(0);
+    }
+    return this.isOpen;
+  }
+  mix(voice, left, right) {
+    const count = left.length, waiting = voice.write - voice.read;
+    if (!voice.isPlaying) {
+      voice.waited = waiting > 0 ? voice.waited + count : 0;
+      if (waiting <= 0 || (waiting < FIRST && voice.waited < FIRST)) return;
+      voice.isPlaying = true;
+      voice.left = voice.right = 0;
+    }
+    // The gains change within one block, so that nothing clicks.
+    const byLeft = (voice.toLeft - voice.left) / count, byRight = (voice.toRight - voice.right) / count;
+    for (let i = 0; i < count; i++) {
+      const at = Math.floor(voice.read), part = voice.read - at;
+      if (at + (part > 0 ? 1 : 0) >= voice.write) {
+        voice.isPlaying = false;
+        voice.waited = 0;
+        voice.read = voice.write;
+        break;
+      }
+      const a = voice.ring[at % RING], b = part > 0 ? voice.ring[(at + 1) % RING] : a;
+      const sample = a + (b - a) * part;
+      left[i] += sample * (voice.left += byLeft);
+      right[i] += sample * (voice.right += byRight);
+      voice.read += 1 / this.step;
+    }
+    voice.left = voice.toLeft;
+    voice.right = voice.toRight;
+  }
+}
+registerProcessor("${CAPTURE}", Capture);
+registerProcessor("${PLAYBACK}", Playback);
+`;
