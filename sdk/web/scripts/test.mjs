@@ -1,5 +1,5 @@
-// Runs the compiled tests with Node's test runner: all of build/test, or the folders that are named.
-// The tests in test/browser need a browser and run only when they are named.
+// Runs the compiled tests with Node's test runner: all of build/test, or the folders that are
+// named. The tests in test/browser need a browser and run only when they are named.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,7 +1,7 @@
 // The errors of RPC.
 //
-// A request that ended with "rpcTimedOut", "peerLeft", "interrupted" or "closed" may have been carried
-// out. After every other error it was refused, by the callee or before it was sent.
+// A request that ended with "rpcTimedOut", "peerLeft", "interrupted" or "closed" may have been
+// carried out. After every other error it was refused, by the callee or before it was sent.
 
 import type { NucleusError } from "../session/error.js";
 import { localError } from "../session/error.js";
@@ -22,7 +22,10 @@ export function codeOfFault({ code }: RpcFault): number {
   return code === "noSuchMethod" ? RPC_NO_SUCH_METHOD : code === "busy" ? RPC_BUSY : code;
 }
 
-/** Returns the text of a failure as it is sent: at most `MAX_RPC_TEXT` bytes, and whole characters. */
+/**
+ * Returns the text of a failure as it is sent: at most `MAX_RPC_TEXT` bytes, and whole
+ * characters.
+ */
 export function textOfFault({ text = "" }: RpcFault): Uint8Array {
   const bytes = utf8(text);
   let end = Math.min(bytes.length, MAX_RPC_TEXT);
@@ -41,8 +44,9 @@ export function errorOfAnswer(code: number, payload: Uint8Array): NucleusError {
   if (code === RPC_BUSY) {
     return localError("peerBusy", "too many requests wait at the peer; try again later");
   }
-  const text = rpcText(payload) || "no reason given";
-  return localError("rpcFault", `the peer reports failure ${code}: ${text}`, { number: code });
+  const text = rpcText(payload);
+  const message = `the peer reports failure ${code}: ${text || "no reason given"}`;
+  return localError("rpcFault", message, { number: code, text });
 }
 
 /** No answer came within the timeout. */

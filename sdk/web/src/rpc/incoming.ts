@@ -1,8 +1,8 @@
 // The requests of other peers that wait for an answer of this client.
 
 /**
- * Requests of one user that may wait: more than an application makes at a time. A user that asks more,
- * with however many peers, does not keep others from asking.
+ * Requests of one user that may wait: more than an application makes at a time. A user that asks
+ * more, with however many peers, does not keep others from asking.
  */
 const MAX_OF_ONE_USER = 32;
 /**
@@ -68,9 +68,9 @@ export interface WaitingRpc {
 }
 
 /**
- * What becomes of a request that has arrived: the id under which it waits; "busy" if too many wait, or
- * the user asks too often, and the caller is told so; "ignored": the same, and the user was told often
- * enough; "repeated" if a request with its number waits already.
+ * What becomes of a request that has arrived: the id under which it waits; "busy" if too many
+ * wait, or the user asks too often, and the caller is told so; "ignored": the same, and the user
+ * was told often enough; "repeated" if a request with its number waits already.
  */
 export type RpcAdmission = number | "busy" | "ignored" | "repeated";
 

@@ -39,8 +39,8 @@ export class OutgoingRpcs {
   }
 
   /**
-   * Takes an answer. Returns whether it may have come: it is ignored if the request does not wait any
-   * more, and is wrong if another peer was asked.
+   * Takes an answer. Returns whether it may have come: it is ignored if the request does not wait
+   * any more, and is wrong if another peer was asked.
    */
   answer(from: number, request: number, code: number, payload: Uint8Array): boolean {
     const asked = this.#requests.get(request);
@@ -86,7 +86,7 @@ export class OutgoingRpcs {
 
   /** Returns when the first timeout passes; `Infinity`: never. */
   deadline(): number {
-    return [...this.#requests.pending()].reduce((min, [, { ends }]) => Math.min(min, ends), Infinity);
+    return Math.min(...[...this.#requests.pending()].map(([, { ends }]) => ends));
   }
 
   take(number: number): RpcResult | undefined {

@@ -1,8 +1,8 @@
 // Requests of one peer to another and their answers (RPC). Both travel as events, so they are
 // reliable, and exactly once over resumes.
 //
-// `Rpcs` has both sides of a client: the requests that it has made, and those that it has to answer.
-// The room sends and receives the events.
+// `Rpcs` has both sides of a client: the requests that it has made, and those that it has to
+// answer. The room sends and receives the events.
 
 import type { NucleusError } from "../session/error.js";
 import { localError } from "../session/error.js";
@@ -21,7 +21,9 @@ import { OutgoingRpcs } from "./outgoing.js";
 export interface RpcCall {
   /** The callee. */
   readonly to: number;
-  /** What the callee is to do: a name of 1 to 64 bytes, without control and invisible characters. */
+  /**
+   * What the callee is to do: a name of 1 to 64 bytes, without control and invisible characters.
+   */
   readonly method: string;
   /** The application's data. Together with the method at most 16,374 bytes. */
   readonly payload: Uint8Array;
@@ -83,8 +85,8 @@ export class Rpcs {
   }
 
   /**
-   * Returns the payload of an RPC event that is written now: a request says how long its caller still
-   * waits. `undefined` if it is a request whose caller does not wait any more.
+   * Returns the payload of an RPC event that is written now: a request says how long its caller
+   * still waits. `undefined` if it is a request whose caller does not wait any more.
    */
   refresh(now: number, payload: Uint8Array): Uint8Array | undefined {
     const message = parseRpc(payload);
@@ -130,9 +132,9 @@ export class Rpcs {
   }
 
   /**
-   * Returns the caller of a request that waits, and the payload of the event that answers it. Throws
-   * `NucleusError` "notWaiting" if the request was answered before, its timeout has passed, its caller
-   * has left, or this client has become a new peer; and "reservedCode".
+   * Returns the caller of a request that waits, and the payload of the event that answers it.
+   * Throws `NucleusError` "notWaiting" if the request was answered before, its timeout has
+   * passed, its caller has left, or this client has become a new peer; and "reservedCode".
    */
   answer(now: number, id: number, result: RpcAnswer): { to: number; payload: Uint8Array } {
     const isAnswer = result instanceof Uint8Array;

@@ -31,8 +31,8 @@ export class CallState {
   }
 
   /**
-   * Begins a session whose server knows of `call`, 0 for none. Returns the end of the current call, if
-   * it no longer exists.
+   * Begins a session whose server knows of `call`, 0 for none. Returns the end of the current
+   * call, if it no longer exists.
    */
   begin(call: CallId): SocialEvent | undefined {
     this.#isOwnUnknown &&= call !== 0n;

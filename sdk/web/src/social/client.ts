@@ -181,9 +181,9 @@ export class SocialClient {
   }
 
   /**
-   * Calls 1 to 16 users on all of their devices. `text`, at most 256 bytes, is shown to them. Returns
-   * the number of the request: `takeResult` returns the call. Throws `NucleusError`, as all requests
-   * do.
+   * Calls 1 to 16 users on all of their devices. `text`, at most 256 bytes, is shown to them.
+   * Returns the number of the request: `takeResult` returns the call. Throws `NucleusError`, as
+   * all requests do.
    */
   start(now: number, users: readonly string[], text: string): number {
     const count = users.length;
@@ -198,7 +198,13 @@ export class SocialClient {
     return this.#call(now, act, call, user === undefined ? [] : [user], EMPTY);
   }
 
-  #call(now: number, act: number, call: CallId, names: readonly string[], text: Uint8Array): number {
+  #call(
+    now: number,
+    act: number,
+    call: CallId,
+    names: readonly string[],
+    text: Uint8Array,
+  ): number {
     const users = namesOf(names);
     const request = this.#startRequest(act);
     this.#send(now, encodeMessage(wire.CallRequest, { request, act, call, users, text }));
@@ -206,9 +212,9 @@ export class SocialClient {
   }
 
   /**
-   * Watches the users that have one of `roles` or are one of `users`, together at most 64 names. If
-   * both are empty, watches all users of the tenant and product. Replaces the users that were watched
-   * before. Returns the number of the request.
+   * Watches the users that have one of `roles` or are one of `users`, together at most 64 names.
+   * If both are empty, watches all users of the tenant and product. Replaces the users that were
+   * watched before. Returns the number of the request.
    */
   watchUsers(now: number, roles: readonly string[], users: readonly string[]): number {
     const count = roles.length + users.length;
@@ -221,8 +227,8 @@ export class SocialClient {
   }
 
   /**
-   * Watches the rooms of the lobby that fulfil all filters and have this version of the application.
-   * Replaces the rooms that were watched before. Returns the number of the request.
+   * Watches the rooms of the lobby that fulfil all filters and have this version of the
+   * application. Replaces the rooms that were watched before. Returns the number of the request.
    */
   watchRooms(now: number, version: string, filters: readonly RoomFilter[]): number {
     const inWire = utf8(version);
@@ -247,7 +253,8 @@ export class SocialClient {
   }
 
   /**
-   * Forgets a request for whose result nobody waits. The reply still says what this device has done.
+   * Forgets a request for whose result nobody waits. The reply still says what this device has
+   * done.
    */
   forget(request: number): void {
     this.#requests.forget(request);
@@ -293,8 +300,8 @@ export class SocialClient {
   }
 
   /**
-   * Sets whether the application is too far behind with its events. The session is then not read, so
-   * replies do not arrive either.
+   * Sets whether the application is too far behind with its events. The session is then not read,
+   * so replies do not arrive either.
    */
   #setBehind(isBehind: boolean): void {
     if (isBehind && !this.isBehind) {

@@ -9,8 +9,8 @@ import * as wire from "../wire/social.js";
 export type CallId = bigint;
 
 /**
- * Whether a user can be called. `busy`: the user does not want to be called, or is in a call. `away`:
- * the user can be called, but may not answer.
+ * Whether a user can be called. `busy`: the user does not want to be called, or is in a call.
+ * `away`: the user can be called, but may not answer.
  */
 export type Status = Exclude<wire.StatusName, "offline">;
 
@@ -59,8 +59,8 @@ interface OfUser extends OfCall {
 }
 
 /**
- * Why something ended: `undefined` if this version does not know the number, or if the server gave no
- * reason.
+ * Why something ended: `undefined` if this version does not know the number, or if the server
+ * gave no reason.
  */
 interface Reason {
   readonly code: CodeName | undefined;
@@ -91,8 +91,8 @@ export type SocialEvent =
       readonly text: string;
     } & OfCall)
   /**
-   * The call no longer rings on this device: "answered" or "declined" on another device, "cancelled"
-   * or "noAnswer". `undefined` also if the call ended while the session was lost.
+   * The call no longer rings on this device: "answered" or "declined" on another device,
+   * "cancelled" or "noAnswer". `undefined` also if the call ended while the session was lost.
    */
   | ({ readonly kind: "ringingEnded" } & OfCall & Reason)
   /**
@@ -101,9 +101,9 @@ export type SocialEvent =
    */
   | ({ readonly kind: "calling"; readonly users: readonly string[] } & OfCall)
   /**
-   * The call was accepted. Its members meet in `room`: join that room with `connect`. Reported again
-   * after "returned", with the current members. `thisDevice` says whether this device started or
-   * accepted the call, rather than another device of this user.
+   * The call was accepted. Its members meet in `room`: join that room with `connect`. Reported
+   * again after "returned", with the current members. `thisDevice` says whether this device
+   * started or accepted the call, rather than another device of this user.
    */
   | ({
       readonly kind: "accepted";

@@ -8,7 +8,9 @@ import type { CallId } from "./event.js";
 /** Requests that may be pending at the same time. */
 const MAX_PENDING = 16;
 
-/** The call of a request, or why there is none. A request that is not about a call has the call 0. */
+/**
+ * The call of a request, or why there is none. A request that is not about a call has the call 0.
+ */
 export type CallResult = CallId | NucleusError;
 
 /** A request without a reply. */

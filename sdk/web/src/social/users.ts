@@ -33,8 +33,8 @@ export class UserWatch {
   }
 
   /**
-   * Applies a list of users, or changes of the list. Ignores those that answer an earlier request, and
-   * refusals. Throws `ProtocolError` if the list grows without end.
+   * Applies a list of users, or changes of the list. Ignores those that answer an earlier
+   * request, and refusals. Throws `ProtocolError` if the list grows without end.
    */
   take(list: UserList): SocialEvent | undefined {
     if (this.#watched?.request !== list.request || list.code !== 0) {

@@ -1,5 +1,5 @@
-// Requests for changes of the state. A `Batch` checks the limits while it is built, so that a mistake
-// is found at its operation, before the request is sent.
+// Requests for changes of the state. A `Batch` checks the limits while it is built, so that a
+// mistake is found at its operation, before the request is sent.
 
 import { localError } from "../session/error.js";
 import { utf8 } from "../wire/codec.js";
@@ -55,8 +55,8 @@ export class Batch {
   }
 
   /**
-   * Sets a field if it still has this version. Version 0 means that the field does not exist. If the
-   * field has another version, the whole batch is refused with "conflict".
+   * Sets a field if it still has this version. Version 0 means that the field does not exist. If
+   * the field has another version, the whole batch is refused with "conflict".
    */
   compareAndSet(entity: EntityId, key: string, version: bigint, value: Value): this {
     return this.#field(entity, key, value, version);

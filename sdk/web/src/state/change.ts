@@ -9,8 +9,8 @@ import type { Value } from "./value.js";
  * `by` is the peer that requested the change, which may be this client. It is `undefined` if the
  * server made the change itself, or if the change comes from a snapshot.
  *
- * A change and the roster are not synchronized: for about 0.1 s, a change may name a peer that has not
- * joined yet, or that has already left.
+ * A change and the roster are not synchronized: for about 0.1 s, a change may name a peer that
+ * has not joined yet, or that has already left.
  */
 export type StateChange =
   /** A field was set, or removed if `value` is `undefined`. */

@@ -90,8 +90,8 @@ export class Replica {
   }
 
   /**
-   * Returns the host: the chosen host while it is present, or else the present peer with the smallest
-   * id.
+   * Returns the host: the chosen host while it is present, or else the present peer with the
+   * smallest id.
    */
   host(roster: HostRoster): number | undefined {
     const chosen = this.#host;
@@ -108,9 +108,9 @@ export class Replica {
   }
 
   /**
-   * Applies the next update and returns the changes in their order. The choice of another host is not
-   * among them; call `host` instead. Throws `ProtocolError` if the update is invalid; the replica is
-   * then inconsistent, and the session must be closed.
+   * Applies the next update and returns the changes in their order. The choice of another host is
+   * not among them; call `host` instead. Throws `ProtocolError` if the update is invalid; the
+   * replica is then inconsistent, and the session must be closed.
    */
   applyUpdate(update: wire.StateUpdate): StateChange[] {
     const expected = BigInt.asUintN(64, this.#version + 1n);

@@ -14,9 +14,9 @@ import {
 import type { Value as WireValue } from "../wire/value.js";
 
 /**
- * A typed value of at most 4 KiB. A `bigint` is a signed integer of 64 bits, and a `number` a float of
- * 64 bits, which may be infinite but not NaN: the integer `1n` and the float `1` are two values. Put
- * larger data on a storage server, and its address here.
+ * A typed value of at most 4 KiB. A `bigint` is a signed integer of 64 bits, and a `number` a
+ * float of 64 bits, which may be infinite but not NaN: the integer `1n` and the float `1` are two
+ * values. Put larger data on a storage server, and its address here.
  */
 export type Value = boolean | bigint | number | string | Uint8Array;
 

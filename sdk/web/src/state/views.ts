@@ -20,8 +20,8 @@ export type WatchCallback = (change: ViewChange) => void;
  * The shared state as an application has seen it.
  *
  * `Room.field` reads the newest state, which may be ahead of the events that the application has
- * taken. This state changes only when the application passes an event on, so a callback finds exactly
- * what the changes before have made of it.
+ * taken. This state changes only when the application passes an event on, so a callback finds
+ * exactly what the changes before have made of it.
  *
  * ```ts
  * const views = new StateViews();
@@ -41,9 +41,9 @@ export class StateViews {
   #next = 0;
 
   /**
-   * Calls `callback` at each change of an entity: of its fields, its owner, its creation, its deletion,
-   * and claims. Returns the number for `unwatch`. Callbacks are called in the order in which they were
-   * added.
+   * Calls `callback` at each change of an entity: of its fields, its owner, its creation, its
+   * deletion, and claims. Returns the number for `unwatch`. Callbacks are called in the order in
+   * which they were added.
    */
   watch(entity: EntityId, callback: WatchCallback): number {
     return this.#add(keyOf(entity), callback);

@@ -1,5 +1,5 @@
-// The archives of docs/PROTOCOL.md ("Archives"): the layout of rkyv 0.8 with little-endian, unaligned
-// numbers and 32-bit offsets. And the plain layout of the handshake: field by field.
+// The archives of docs/PROTOCOL.md ("Archives"): the layout of rkyv 0.8 with little-endian,
+// unaligned numbers and 32-bit offsets. And the plain layout of the handshake: field by field.
 
 import { EMPTY, Reader, viewOf, WireError, Writer } from "./codec.js";
 import type { Fields, Init, Kind, Of } from "./kinds.js";

@@ -42,8 +42,8 @@ export interface ClockRequest {
 }
 
 /**
- * The server's answer: three of NTP's four times in µs. A time above 2^53 - 1 is not exact. Times of
- * two epochs cannot be compared.
+ * The server's answer: three of NTP's four times in µs. A time above 2^53 - 1 is not exact. Times
+ * of two epochs cannot be compared.
  */
 export interface ClockReply {
   readonly clientSent: number;
@@ -71,9 +71,9 @@ export type ClientFrame =
   | { readonly kind: "report"; readonly report: ClientReport };
 
 /**
- * Reads all frames of a body from the server. Leaves out frames that a client without a realtime port
- * has no use for, and frames of unknown types. Throws `WireError` if any frame is malformed: then
- * none counts.
+ * Reads all frames of a body from the server. Leaves out frames that a client without a realtime
+ * port has no use for, and frames of unknown types. Throws `WireError` if any frame is malformed:
+ * then none counts.
  */
 export function readServerBody(body: Uint8Array): ServerFrame[] {
   return readFrames(body).flatMap((frame): ServerFrame[] => {

@@ -1,5 +1,5 @@
-// Features: the parts of the protocol that an end may lack, as a set of bits. A message of a feature
-// that one end lacks is never sent.
+// Features: the parts of the protocol that an end may lack, as a set of bits. A message of a
+// feature that one end lacks is never sent.
 
 /** The shared state: requests to change it, and the state stream. */
 export const STATE = 1;

@@ -1,23 +1,16 @@
 // The frozen header in front of every session message.
 
 import { Reader, WireError } from "./codec.js";
-import * as handshake from "./handshake.js";
-import * as messages from "./messages.js";
-import * as messaging from "./messaging.js";
-import * as reserved from "./reserved.js";
-import * as rooms from "./rooms.js";
+import { Hello, Ping, Refuse, Welcome } from "./handshake.js";
+import { EventDown, EventUp, Join, Joined, Leave, RosterUpdate } from "./messages.js";
+import { Audit, EventAck, Moderate, Renew, Renewed, Subscribe } from "./messaging.js";
+import { Throttled, TokenWanted } from "./messaging.js";
+import { Moved, Probe, ProbeGrant, SettingsUpdate } from "./reserved.js";
+import { RoomList, WatchRooms } from "./rooms.js";
 import type { Schema } from "./schema.js";
-import * as social from "./social.js";
-import * as state from "./state.js";
-
-const { Hello, Welcome, Refuse, Ping } = handshake;
-const { Join, Joined, Leave, RosterUpdate, EventUp, EventDown } = messages;
-const { EventAck, Subscribe, Throttled, Moderate, Audit, Renew, Renewed, TokenWanted } = messaging;
-const { StateRequest, StateReply, StateSnapshot, StateUpdate } = state;
-const { WatchRooms, RoomList } = rooms;
-const { Enter, Entered, WatchUsers, SetStatus, UserList } = social;
-const { CallRequest, CallReply, CallUpdate } = social;
-const { Moved, Probe, ProbeGrant, SettingsUpdate } = reserved;
+import { CallReply, CallRequest, CallUpdate, Enter, Entered } from "./social.js";
+import { SetStatus, UserList, WatchUsers } from "./social.js";
+import { StateReply, StateRequest, StateSnapshot, StateUpdate } from "./state.js";
 
 /** Every schema by its number. */
 export const SCHEMAS: ReadonlyMap<number, Schema> = new Map(
@@ -39,8 +32,8 @@ export interface MessageHeader {
 }
 
 /**
- * Reads a header, the first `HEADER_BYTES` of a message. Throws `WireError` if the schema is unknown,
- * or not known in this version or encoding, or if the body is longer than `limit` bytes.
+ * Reads a header, the first `HEADER_BYTES` of a message. Throws `WireError` if the schema is
+ * unknown, or not known in this version or encoding, or if the body is longer than `limit` bytes.
  */
 export function readHeader(bytes: Uint8Array, limit: number): MessageHeader {
   const reader = new Reader(bytes);

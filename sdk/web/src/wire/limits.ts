@@ -1,5 +1,5 @@
-// The limits of the protocol that a client needs, with their reasons. Lengths are in bytes, times in
-// milliseconds unless a name says otherwise.
+// The limits of the protocol that a client needs, with their reasons. Lengths are in bytes, times
+// in milliseconds unless a name says otherwise.
 
 /** Bytes of the link id in front of the frames inside a datagram of the session. */
 export const LINK_ID = 4;
@@ -19,7 +19,9 @@ export const REPORT_INTERVAL_MAX = 1_000;
 export const EARLY_REPORT_AFTER = 50;
 /** Rise of the delay above its least value that makes a client report at once, in µs. */
 export const EARLY_REPORT_RISE = 30_000;
-/** The least delay is the least of the last one to two of these times: it changes with the route. */
+/**
+ * The least delay is the least of the last one to two of these times: it changes with the route.
+ */
 export const DELAY_BASE_TIME = 15_000;
 /** Interval of clock requests of a client that has traffic and whose clock has settled. */
 export const CLOCK_INTERVAL = 5_000;

@@ -1,5 +1,5 @@
-// A pose in 15 to 33 bytes. The head's position is absolute in steps of 1 mm, the hands' positions are
-// relative to it. A rotation is its three smallest components with 11 bits each.
+// A pose in 15 to 33 bytes. The head's position is absolute in steps of 1 mm, the hands'
+// positions are relative to it. A rotation is its three smallest components with 11 bits each.
 
 import { Reader, Writer } from "./codec.js";
 
@@ -28,8 +28,8 @@ export interface Transform {
 }
 
 /**
- * The head and hands of a peer, in the room's coordinates. Axes are those of OpenXR: right-handed, y
- * points up, and the identity rotation looks along -z.
+ * The head and hands of a peer, in the room's coordinates. Axes are those of OpenXR:
+ * right-handed, y points up, and the identity rotation looks along -z.
  */
 export interface Pose {
   /** The head, within `HEAD_RANGE`. */
@@ -135,7 +135,9 @@ function readBits(bytes: Uint8Array, at: number, count: number): number {
   return (wide >> (at & 7)) & ((1 << count) - 1);
 }
 
-/** Sets up to 16 bits, which are 0, behind the first `at` bits. Ignores higher bits of the value. */
+/**
+ * Sets up to 16 bits, which are 0, behind the first `at` bits. Ignores higher bits of the value.
+ */
 function putBits(bytes: Uint8Array, at: number, count: number, value: number): void {
   const wide = (value & ((1 << count) - 1)) << (at & 7);
   for (let i = at >> 3, rest = wide; rest !== 0; i += 1, rest >>>= 8) {
@@ -162,9 +164,9 @@ function unpackHand(bytes: Uint8Array, head: readonly [number, number, number]):
 }
 
 /**
- * Puts a rotation behind the first `at` bits: the index of the largest component with 2 bits, then the
- * other three in order as steps of 1 / (1023 sqrt 2), above -1 / sqrt 2. The sign is chosen so that
- * the largest component is positive.
+ * Puts a rotation behind the first `at` bits: the index of the largest component with 2 bits,
+ * then the other three in order as steps of 1 / (1023 sqrt 2), above -1 / sqrt 2. The sign is
+ * chosen so that the largest component is positive.
  */
 function putRotation(bytes: Uint8Array, at: number, rotation: Transform["rotation"]): void {
   const length = lengthOf(rotation);

@@ -16,9 +16,9 @@ export const REPORT_INTERVAL = 17;
 const Delay = struct({ arrival: U32, sendTime: U32, delayMin: U32, spread: U16, hold: U16 });
 
 /**
- * The delay of the datagrams with a send time since the last report: the arrival and the send time of
- * the newest, and the least delay, in µs modulo 2^32; the mean minus the least in 10 µs; the time from
- * that arrival to the writing of the report in 0.1 ms.
+ * The delay of the datagrams with a send time since the last report: the arrival and the send
+ * time of the newest, and the least delay, in µs modulo 2^32; the mean minus the least in 10 µs;
+ * the time from that arrival to the writing of the report in 0.1 ms.
  */
 export type DelayReport = Of<typeof Delay>;
 
@@ -46,9 +46,10 @@ const Link = struct({
 });
 
 /**
- * Figures of the server about a link. `rate` is in bits a second, 0 = unknown; `speakers` 255 = all;
- * `quality` 0 = full, 1 = poses thinned, 2 = voices limited, 3 = least; `cause` 0 = none, 1 = network,
- * 2 = server; `uplinkDelay` in 0.1 ms, 65,535 = unknown. `kinds` is in the order of `MESSAGE_KINDS`.
+ * Figures of the server about a link. `rate` is in bits a second, 0 = unknown; `speakers` 255 =
+ * all; `quality` 0 = full, 1 = poses thinned, 2 = voices limited, 3 = least; `cause` 0 = none, 1
+ * = network, 2 = server; `uplinkDelay` in 0.1 ms, 65,535 = unknown. `kinds` is in the order of
+ * `MESSAGE_KINDS`.
  */
 export type ServerReport = Of<typeof Link> & { kinds: KindCounts[] };
 

@@ -1,5 +1,5 @@
-// What holds for a session: its rates, largest sizes and times. `Joined` and `Entered` carry them as
-// a list, so that a later version can add settings.
+// What holds for a session: its rates, largest sizes and times. `Joined` and `Entered` carry them
+// as a list, so that a later version can add settings.
 
 import { struct, U16, U64 } from "./kinds.js";
 import type { Of } from "./kinds.js";

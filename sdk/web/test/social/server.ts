@@ -73,7 +73,9 @@ export class Pair {
     this.client.handle(this.now, { kind: "closed", end: { kind: "lost", text: "gone" } });
   }
 
-  /** Moves on by so many ms, and does what is due meanwhile. Returns what the client has written. */
+  /**
+   * Moves on by so many ms, and does what is due meanwhile. Returns what the client has written.
+   */
   pass(ms: number): Written[] {
     const end = this.now + ms;
     const written: Written[] = [];

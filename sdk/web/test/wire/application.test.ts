@@ -68,7 +68,8 @@ test("names are checked", () => {
     assert.ok(wire.isEventName(name), name);
   }
   const long = ["m".repeat(65), "\u{fc}".repeat(33)];
-  for (const name of ["", "a\nb", "a\u{202e}b", "\u{200b}", "\u{2028}", "\ud800", "\ufeffa", ...long]) {
+  const hidden = ["a\nb", "a\u{202e}b", "\u{200b}", "\u{2028}", "\ud800", "\ufeffa"];
+  for (const name of ["", ...hidden, ...long]) {
     assert.ok(!wire.isEventName(name), JSON.stringify(name));
   }
 });

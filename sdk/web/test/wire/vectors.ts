@@ -44,7 +44,9 @@ export function camel(name: string): string {
   return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Turns the fields of a vector into the value of a kind: the names, byte strings and u64 differ. */
+/**
+ * Turns the fields of a vector into the value of a kind: the names, byte strings and u64 differ.
+ */
 export function valueOf(kind: Kind, json: Json | undefined): unknown {
   if (kind === 8) {
     return BigInt((json ?? 0) as number);
