@@ -29,8 +29,8 @@
 //! [`ids`], [`limits`], [`rate`] and [`text`] use none of the machines. `lobby` uses the listing
 //! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
-//! of the first and an input of the second. [`certificates`] is a schedule without a machine, and
-//! [`ban_records`] a list.
+//! of the first and an input of the second. [`certificates`] is a schedule without a machine;
+//! [`ban_records`] and [`origins`] are lists.
 
 pub mod ban_records;
 pub mod certificates;
@@ -40,6 +40,7 @@ pub mod fanout;
 pub mod ids;
 pub mod limits;
 pub mod lobby;
+pub mod origins;
 mod range;
 pub mod rate;
 pub mod room;

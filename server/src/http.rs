@@ -1,4 +1,4 @@
-//! Health and metrics over HTTP/1.1, on their own thread and runtime.
+//! Health, metrics and the demo page over HTTP/1.1, on their own thread and runtime.
 //!
 //! Nothing here runs on the packet path. The use of resources is bounded: few connections, small
 //! request heads, one response per connection, and a time limit for each connection.
@@ -28,6 +28,10 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::health::Health;
+
+mod demo;
+
+pub use demo::Demo;
 
 /// Pause after a failed accept. Without it, the loop would spin while the process has no free file
 /// descriptor.
@@ -96,12 +100,14 @@ pub struct Http;
 #[derive(Debug)]
 pub struct HttpHandle {
     addr: Option<SocketAddr>,
+    has_demo: bool,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Http {
-    /// Starts the thread. It serves `metrics` and `health`, and watches the health.
+    /// Starts the thread. It serves `metrics` and `health`, and watches the health. It serves the demo
+    /// page if its address is on loopback.
     ///
     /// # Errors
     ///
@@ -111,19 +117,26 @@ impl Http {
         addr: HttpAddr,
         metrics: MetricsSource,
         health: Arc<Health>,
+        demo: Option<Demo>,
     ) -> io::Result<HttpHandle> {
         let Some(listener) = bind(addr)? else {
-            return Ok(HttpHandle { addr: None, stop: None, thread: None });
+            return Ok(HttpHandle { addr: None, has_demo: false, stop: None, thread: None });
         };
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
-        let router = router(metrics, health.clone());
+        // Others on the network must not get tokens.
+        let demo = demo.filter(|_| addr.ip().is_loopback());
+        let has_demo = demo.is_some();
+        let mut router = router(metrics, health.clone());
+        if let Some(demo) = demo {
+            router = router.merge(demo.router(addr.port()));
+        }
         let thread = thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || runtime.block_on(serve(listener, router, &health, stopped)))?;
-        Ok(HttpHandle { addr: Some(addr), stop: Some(stop), thread: Some(thread) })
+        Ok(HttpHandle { addr: Some(addr), has_demo, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -132,6 +145,12 @@ impl HttpHandle {
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
+    }
+
+    /// Returns whether the thread serves the demo page.
+    #[must_use]
+    pub fn has_demo(&self) -> bool {
+        self.has_demo
     }
 
     /// Closes the port and all connections, and waits for the end of the thread.

@@ -99,8 +99,12 @@ fn check_descriptors(config: &Config) -> Result<(), Failure> {
 
 /// Logs `ready`, which scripts wait for. In development mode also logs how to get a join token.
 fn announce(listening: Listening, config: &Config) {
-    let Listening { session, realtime, http } = listening;
+    let Listening { session, session_also, realtime, http, demo } = listening;
+    let page = http.filter(|_| demo).map(|addr| format!("http://{addr}/demo"));
     let http = http.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
+    for also in session_also {
+        tracing::info!(%also, "sessions are accepted at this address, too");
+    }
     tracing::info!(%session, %realtime, http, "ready");
     if !config.servers.moved_to.is_empty() {
         let to = config.servers.moved_to.join(", ");
@@ -114,6 +118,11 @@ fn announce(listening: Listening, config: &Config) {
         tracing::info!(
             "development mode; to get a join token: \
              cargo run --release -- token --product atom --tenant demo --user ada --data-dir {dir}"
+        );
+    }
+    if let Some(page) = page {
+        tracing::info!(
+            "to meet yourself in a room, open this page in two tabs of a browser: {page}"
         );
     }
 }

@@ -99,7 +99,16 @@ impl Metrics {
                 "Connection attempts refused because places were short and their network had its share.",
                 &c.counters.over_network_share,
             ),
-            ("failed_handshakes", "TLS handshakes that failed.", &c.counters.failed_handshakes),
+            (
+                "failed_handshakes",
+                "TLS handshakes that failed, and connections of browsers that broke HTTP/3.",
+                &c.counters.failed_handshakes,
+            ),
+            (
+                "pages_refused",
+                "Browsers that were refused a session for their page's origin or for the path.",
+                &c.counters.pages_refused,
+            ),
             ("joins", "Sessions that joined a room, including resumes.", &c.counters.joins),
             ("resumes", "Sessions that resumed a participant with a ticket.", &c.counters.resumes),
             ("enters", "Sessions that entered outside rooms.", &c.counters.enters),

@@ -29,4 +29,5 @@ mod state;
 mod streams;
 mod support;
 mod tickets;
+mod webtransport;
 mod wire;

@@ -176,7 +176,7 @@ async fn a_taken_port_is_named() {
     {
         let config = Config { session, realtime, ..Config::default() };
         match Sockets::bind(&config) {
-            Err(BindError::Taken { plane, .. }) => assert_eq!(plane, name),
+            Err(BindError::Taken { setting, .. }) => assert_eq!(setting, name),
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("a second server joined the group silently"),
         }

@@ -8,6 +8,7 @@ use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{Code, Join};
 
 use super::SessionContext;
+use super::carrier::Connection;
 use super::refusal::Refusal;
 use crate::rooms::Ticket;
 use crate::token::{TokenError, VerifiedToken};
@@ -23,6 +24,25 @@ pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedT
         .map_err(|_| Refusal::new(Code::TokenMalformed, "the token is not a JWT"))?;
     let verified = context.verifier.verify(token, unix_now());
     verified.map_err(|error| Refusal::new(token_code(&error), error.to_string()))
+}
+
+/// Checks that the page that holds a session may hold sessions of a tenant.
+///
+/// # Errors
+///
+/// The refusal for a page of another origin.
+pub(super) fn check_origin(
+    context: &SessionContext,
+    connection: &Connection,
+    tenant: &str,
+) -> Result<(), Refusal> {
+    match connection.origin() {
+        Some(origin) if !context.origins.admits(tenant, origin) => {
+            let text = "the tenant does not admit sessions of web pages from this origin";
+            Err(Refusal::new(Code::Forbidden, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A user that is admitted to a room, by a token or by a ticket.

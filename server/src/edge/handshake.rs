@@ -23,8 +23,8 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::SessionContext;
-use super::admission::{AdmittedUser, admit};
-use super::carrier::{Connection, Incoming, RecvStream, SendStream};
+use super::admission::{AdmittedUser, admit, check_origin};
+use super::carrier::{Connection, Incoming, NoSession, RecvStream, SendStream};
 use super::peer::PeerSession;
 use super::refusal::{Refusal, refuse, turn_away};
 use super::social::{self, SocialConnection};
@@ -46,9 +46,19 @@ const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
 pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc<SessionContext>) {
     let deadline = Instant::now() + context.limits.unjoined_timeout;
     let handshake = incoming.handshake(&context.handshakes);
-    let Ok(Some(connection)) = timeout_at(deadline, handshake).await else {
-        context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
-        return;
+    let opening = async {
+        Connection::open(handshake.await.ok_or(NoSession::Broken)?, &context.origins).await
+    };
+    let connection = match timeout_at(deadline, opening).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(NoSession::Refused)) => {
+            context.counters.pages_refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        Ok(Err(_)) | Err(_) => {
+            context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
     };
     let joining = async {
         tokio::select! {
@@ -177,7 +187,9 @@ async fn join_on(
     let join = match request {
         FirstRequest::Join(join) => join,
         FirstRequest::Enter(enter) => {
-            return Ok(AdmittedJoin::Social(Box::new(social::enter(context, &enter).await?)));
+            return Ok(AdmittedJoin::Social(Box::new(
+                social::enter(context, connection, &enter).await?,
+            )));
         }
     };
     let suite = match join.suites.iter().find_map(|s| Suite::from_wire(*s)) {
@@ -263,7 +275,9 @@ impl Joining<'_> {
     async fn resume(&mut self, join: &Join, ticket: &Ticket) -> Option<(RoomHandle, JoinedRoom)> {
         let context = self.context;
         let Ticket { room, content } = ticket;
-        if context.directory.live_instance(room) != Some(content.claim.room_instance) {
+        if context.directory.live_instance(room) != Some(content.claim.room_instance)
+            || check_origin(context, self.connection, &room.owner.tenant).is_err()
+        {
             return None;
         }
         let resume = Resume { claim: content.claim, last: [join.last_event, join.last_bulk] };
@@ -287,6 +301,7 @@ impl Joining<'_> {
         let admitted = admit(context, join, ticket)?;
         let AdmittedUser { room: key, user, name, role, rooms, ticket_end, token_expired } =
             admitted;
+        check_origin(context, self.connection, &key.owner.tenant)?;
         let longest_ttl = context.limits.empty_room_ttl;
         let selection = RoomSelection::new(join, &user, role.rights.moderate, &rooms, longest_ttl);
         let (selection, conditions) = selection.map_err(refuse)?;

@@ -1,4 +1,4 @@
-//! The session plane: QUIC on UDP 5055. Handles a session from its first packet to its end.
+//! The session plane: QUIC and WebTransport on UDP 5055. Handles a session from its first packet to its end.
 
 mod accept;
 mod admission;
@@ -16,17 +16,20 @@ mod room_lists;
 mod servers;
 mod social;
 mod unjoined;
+mod webtransport;
 mod wire;
 mod writer;
 
 pub use accept::accept;
 pub use servers::ServerEndpoints;
 pub use unjoined::Unjoined;
+pub use webtransport::ALPN as WEB_ALPN;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nucleus_core::limits::Limits;
+use nucleus_core::origins::Origins;
 use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Features};
 use tokio::sync::Semaphore;
@@ -51,6 +54,8 @@ pub struct SessionContext {
     pub server_id: String,
     /// The servers that clients are told of.
     pub servers: ServerEndpoints,
+    /// The web pages that may hold sessions.
+    pub origins: Origins,
     /// The features that the server offers.
     pub features: Features,
     /// Whether the server shuts down. Joins are refused then.
@@ -82,8 +87,10 @@ pub struct SessionCounters {
     pub turned_away: AtomicU64,
     /// Connection attempts refused at once, because their network had its share of the places.
     pub over_network_share: AtomicU64,
-    /// TLS handshakes that failed.
+    /// TLS handshakes that failed, and connections of browsers that broke HTTP/3.
     pub failed_handshakes: AtomicU64,
+    /// Browsers that were refused a session for their page's origin or for the path.
+    pub pages_refused: AtomicU64,
     /// Joins, including resumes.
     pub joins: AtomicU64,
     /// Resumes.

@@ -78,6 +78,7 @@ pub(super) async fn turn_away(connection: &Connection, refusal: Refusal, context
     }
     connection.close(code, &text);
     context.counters.count_end(code);
+    connection.drained().await;
 }
 
 fn text_of(code: Code) -> &'static str {

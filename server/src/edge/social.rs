@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
-use super::admission::{display_name, verify};
+use super::admission::{check_origin, display_name, verify};
 use super::carrier::{Connection, ConnectionEnd, RecvStream, SendStream, WriteError};
 use super::fault::{SessionFault, unreadable};
 use super::lanes::{refuse_streams, until_connection_ends};
@@ -44,15 +44,17 @@ pub(super) struct AdmittedDevice {
 ///
 /// # Errors
 ///
-/// The refusal for an invalid token, name or status, or for a limit.
+/// The refusal for an invalid token, name or status, for a page of the wrong origin, or for a limit.
 pub(super) async fn enter(
     context: &Arc<SessionContext>,
+    connection: &Connection,
     enter: &Enter,
 ) -> Result<AdmittedDevice, Refusal> {
     if !may_choose(enter.status) {
         return Err(Refusal::new(Code::Malformed, "the status is invalid"));
     }
     let token = verify(context, &enter.token)?;
+    check_origin(context, connection, &token.tenant)?;
     let name = display_name(&enter.name, token.name)?;
     let key = ProductKey { tenant: token.tenant, product: token.product };
     let directory = context.directory.clone();

@@ -106,7 +106,7 @@ async fn write_events(
             let stream: &mut SendStream = match &mut stream {
                 Some(open) => open,
                 None => {
-                    let mut opened = connection.open(priority).await?;
+                    let mut opened = connection.open_stream(priority).await?;
                     opened.write(Bytes::copy_from_slice(&[lane.stream()])).await?;
                     stream.insert(opened)
                 }
@@ -178,7 +178,7 @@ async fn write_piece(
     let stream = match stream {
         Some(open) => open,
         None => {
-            let mut opened = connection.open(STATE_PRIORITY).await?;
+            let mut opened = connection.open_stream(STATE_PRIORITY).await?;
             opened.write(Bytes::from_static(&[stream::STATE])).await?;
             stream.insert(opened)
         }

@@ -11,7 +11,7 @@ fn start() -> (HttpHandle, SocketAddr, Arc<Health>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let health = Health::new(runtime.handle(), &[]);
     let metrics: MetricsSource = Arc::new(|| "nucleus_rooms 3\n".to_owned());
-    let handle = Http::start(HttpAddr::At(LOCAL), metrics, health.clone()).unwrap();
+    let handle = Http::start(HttpAddr::At(LOCAL), metrics, health.clone(), None).unwrap();
     let addr = handle.addr().unwrap();
     (handle, addr, health)
 }

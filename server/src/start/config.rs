@@ -13,6 +13,7 @@ use thiserror::Error;
 
 mod servers;
 pub mod value;
+mod web;
 
 pub use nucleus_core::fanout::Tick;
 pub use nucleus_core::limits::Limits;
@@ -21,6 +22,7 @@ pub use nucleus_core::room::SecondDevice;
 use nucleus_protocol::session::Features;
 pub use servers::ServersSettings;
 pub use value::{LogFormat, ValueError, parse_shards, parse_socket_addr, parse_tick};
+pub use web::WebSettings;
 
 pub use crate::http::HttpAddr;
 use crate::text_file;
@@ -29,6 +31,9 @@ pub use crate::token::{TokenAlgorithm, TokenSettings};
 /// The documented default configuration, which `nucleus config` prints.
 pub const DEFAULT_TOML: &str = include_str!("config/default.toml");
 
+/// Most further addresses of the session plane: each has a socket for each shard.
+const MAX_SESSION_ALSO: usize = 4;
+
 /// All settings of one server. [`Config::load`] returns only values within their ranges.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,6 +41,9 @@ pub struct Config {
     /// UDP address of the session plane; port 0 picks a free port.
     #[serde(deserialize_with = "value::socket_addr")]
     pub session: SocketAddr,
+    /// Further UDP addresses of the session plane.
+    #[serde(deserialize_with = "value::socket_addrs")]
+    pub session_also: Vec<SocketAddr>,
     /// UDP address of the realtime plane; port 0 picks a free port.
     #[serde(deserialize_with = "value::socket_addr")]
     pub realtime: SocketAddr,
@@ -61,6 +69,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where clients find this server and others.
     pub servers: ServersSettings,
+    /// Which web pages may hold sessions.
+    pub web: WebSettings,
     /// Features of the protocol that the server does not offer, to try how older clients get on.
     #[serde(deserialize_with = "value::features")]
     pub hide_features: Features,
@@ -85,6 +95,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             session: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 5055),
+            session_also: Vec::new(),
             realtime: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 5056),
             http: HttpAddr::Default,
             shards: default_shards(),
@@ -96,6 +107,7 @@ impl Default for Config {
             second_device: SecondDevice::default(),
             limits: Limits::default(),
             servers: ServersSettings::default(),
+            web: WebSettings::default(),
             hide_features: Features::NONE,
             tls: None,
             tokens: None,
@@ -214,15 +226,30 @@ impl Config {
                 self.shards
             )));
         }
-        if self.session == self.realtime && self.session.port() != 0 {
-            return Err(ValueError::new(format!(
-                "session and realtime are both {}: give them different ports",
-                self.session
-            )));
-        }
+        self.check_addresses()?;
         self.limits.check()?;
         self.servers.check()?;
+        self.web.check()?;
         self.tokens.as_ref().map_or(Ok(()), check_tokens)
+    }
+}
+
+impl Config {
+    /// Checks that no two planes listen on one address.
+    fn check_addresses(&self) -> Result<(), ValueError> {
+        within("the length of session_also", self.session_also.len(), 0..=MAX_SESSION_ALSO)?;
+        let own = [("session", self.session), ("realtime", self.realtime)];
+        let also = self.session_also.iter().map(|addr| ("session_also", *addr));
+        let all: Vec<_> =
+            own.into_iter().chain(also).filter(|(_, addr)| addr.port() != 0).collect();
+        for (at, (first, addr)) in all.iter().enumerate() {
+            if let Some((second, _)) = all[at + 1..].iter().find(|(_, other)| other == addr) {
+                return Err(ValueError::new(format!(
+                    "{first} and {second} are both {addr}: give them different ports"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ pub use self::certificates::{DevelopmentCertificate, DevelopmentCertificates, Pi
 pub use self::files::DataDirError;
 use self::files::{corrupt, hex, make_dir, make_failed, random, read_or_make, text};
 pub use self::lock::DataDirLock;
-use crate::token::{DevelopmentKey, Minter};
+use crate::token::{CertificatePins, DevelopmentKey, Minter};
 use crate::unix_time::unix_now;
 
 /// The keys and the identity that a server keeps over restarts.
@@ -95,8 +95,8 @@ impl DataDir {
     /// Returns a signer of join tokens that the server of this directory accepts in development
     /// mode. Its tokens name the certificates of the time at which the directory was opened.
     pub fn minter(&self) -> Minter {
-        let pins = self.certificates.pins().into_iter().map(Pin::to_base64url);
-        Minter::new(&self.development_key(), pins.collect())
+        let pins = CertificatePins::new(self.certificates.token_pins());
+        Minter::new(&self.development_key(), pins)
     }
 
     /// Returns the development certificates, as they were when the directory was opened.

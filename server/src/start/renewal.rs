@@ -9,6 +9,7 @@ use nucleus_core::limits::CERTIFICATE_CHECK;
 
 use super::data_dir::{DataDir, DevelopmentCertificates, Pin};
 use super::tls::{Identity, ServedCertificate};
+use crate::token::CertificatePins;
 use crate::unix_time::unix_now;
 
 /// The certificate file of earlier versions.
@@ -33,6 +34,8 @@ pub(super) struct Renewal {
     certificates: DevelopmentCertificates,
     served: Arc<ServedCertificate>,
     served_pin: Pin,
+    /// The pins that new tokens name.
+    token_pins: CertificatePins,
     /// The error that was logged last. The same error is logged once.
     logged: Option<String>,
     old_file: PathBuf,
@@ -45,9 +48,15 @@ impl Renewal {
             certificates: dir.certificates().clone(),
             served,
             served_pin: dir.certificate_pin(),
+            token_pins: CertificatePins::new(dir.certificates().token_pins()),
             logged: None,
             old_file: dir.path().join(OLD_FILE),
         }
+    }
+
+    /// Returns the pins that new tokens name. They follow the certificates.
+    pub(super) fn token_pins(&self) -> CertificatePins {
+        self.token_pins.clone()
     }
 
     /// Renews the certificate until the task is aborted.
@@ -87,6 +96,7 @@ impl Renewal {
         }
         let renewed = self.certificates.renew(now).map_err(|error| error.to_string());
         let served = self.serve().map_err(|error| error.to_string());
+        self.token_pins.set(self.certificates.token_pins());
         let error = renewed.and(served).err();
         if error != self.logged {
             if let Some(error) = &error {

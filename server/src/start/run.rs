@@ -25,14 +25,14 @@ use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters, Unjoined};
 use crate::health::Health;
-use crate::http::Http;
+use crate::http::{Demo, Http};
 use crate::metrics::{Metrics, ProcessFigures};
 use crate::random::random;
 use crate::rooms::{
     BudgetStore, RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
 };
 use crate::shard::{self, MisdirectedRouter, ShardHandle, ShardMail};
-use crate::token::{TokenKeyError, TokenVerifier};
+use crate::token::{Minter, TokenKeyError, TokenVerifier};
 
 /// Why the server could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +75,18 @@ impl RunError {
 }
 
 /// The addresses that a running server listens on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Listening {
     /// The UDP address of the session plane.
     pub session: SocketAddr,
+    /// The further UDP addresses of the session plane.
+    pub session_also: Vec<SocketAddr>,
     /// The UDP address of the realtime plane.
     pub realtime: SocketAddr,
     /// The TCP address of health and metrics; `None` if HTTP is off.
     pub http: Option<SocketAddr>,
+    /// Whether HTTP has the demo page.
+    pub demo: bool,
 }
 
 /// Runs the server until `shutdown` resolves and all clients have been told. Must be called in a
@@ -137,6 +141,7 @@ pub async fn run_in(
     }
     let clock = Clock::new();
     let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
+    let session_also = sockets.session_also_addrs()?;
     let Secrets { verifier, tickets, quic, served, renewal } = secrets(&config, dir)?;
     let server_instance = ServerInstanceId(random());
     let clock_epoch = u32::from_le_bytes(random());
@@ -164,6 +169,7 @@ pub async fn run_in(
         clock,
         server_id: dir.server_id().to_owned(),
         servers,
+        origins: config.web.origins(config.tokens.is_none()),
         features: Features::SUPPORTED.without(config.hide_features),
         shutting_down: AtomicBool::new(false),
         realtime_port: realtime.port(),
@@ -175,6 +181,9 @@ pub async fn run_in(
         handshakes: Handshakes::start()?,
         counters: SessionCounters::default(),
     });
+    let (now, interval) = (renewal_clock.now.clone(), renewal_clock.interval);
+    // An operator's certificate is not pinned.
+    let pins = renewal.as_ref().map(Renewal::token_pins).unwrap_or_default();
     let shown = served.clone();
     let process = ProcessFigures {
         certificate: Box::new(move || shown.validity()),
@@ -182,20 +191,27 @@ pub async fn run_in(
     };
     let metrics = Metrics::new(context.clone(), shards.clone(), process);
     let health = Health::new(&Handle::current(), &shards);
-    let http = Http::start(config.http, Arc::new(move || metrics.render()), health.clone())
+    // Only development mode has a key that signs tokens.
+    let minter = || Minter::new(&dir.development_key(), pins);
+    let demo = config.tokens.is_none().then(|| Demo::new(minter(), session, now.clone()));
+    let http = Http::start(config.http, Arc::new(move || metrics.render()), health.clone(), demo)
         .map_err(|source| RunError::Http { addr: config.http.to_string(), source })?;
     let open = |(index, socket)| Endpoint::open(index, socket, quic.clone(), dir.reset_key());
-    let endpoints =
-        (0u8..).zip(sockets.session).map(open).collect::<Result<Vec<_>, std::io::Error>>()?;
+    // A connection belongs to the same shard on every address.
+    let groups = [sockets.session].into_iter().chain(sockets.session_also);
+    let endpoints = groups
+        .flat_map(|group| (0u8..).zip(group))
+        .map(open)
+        .collect::<Result<Vec<_>, std::io::Error>>()?;
     let accept = |endpoint: &Endpoint| edge::accept(endpoint.clone(), context.clone());
     let mut tasks: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
-    let (now, interval) = (renewal_clock.now.clone(), renewal_clock.interval);
     tasks.extend(renewal.map(|renewal| tokio::spawn(renewal.run(renewal_clock))));
     tasks.push(tokio::spawn(watch_validity(served.clone(), now, interval)));
     let reloading = Reload::new(config.tls.clone(), served, context.clone());
     tasks.push(tokio::spawn(reloading.run(reload)));
     health.set_accepting(true);
-    ready(Listening { session, realtime, http: http.addr() });
+    let (http_addr, demo) = (http.addr(), http.has_demo());
+    ready(Listening { session, session_also, realtime, http: http_addr, demo });
 
     shutdown.await;
     health.set_accepting(false);

@@ -22,18 +22,18 @@ const SMALL_BUFFER: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process uses the port, possibly another nucleus of the same user.
-    #[error("{plane} port {addr} is taken: stop the other server or choose another with --{plane}")]
+    #[error("{setting} port {addr} is taken: stop the other server or {}", choose(setting))]
     Taken {
-        /// `session` or `realtime`.
-        plane: &'static str,
+        /// The setting: `session`, `realtime` or `session_also`.
+        setting: &'static str,
         /// The address.
         addr: SocketAddr,
     },
     /// The system refuses the address for another reason.
-    #[error("cannot bind the {plane} port {addr}: {source}; choose another with --{plane}")]
+    #[error("cannot bind the {setting} port {addr}: {source}; {}", choose(setting))]
     Failed {
-        /// `session` or `realtime`.
-        plane: &'static str,
+        /// The setting: `session`, `realtime` or `session_also`.
+        setting: &'static str,
         /// The address.
         addr: SocketAddr,
         /// The system's error.
@@ -41,11 +41,21 @@ pub enum BindError {
     },
 }
 
+/// Says how to choose another address. Only some settings have a flag.
+fn choose(setting: &str) -> String {
+    match setting {
+        "session_also" => "change session_also in the configuration file".to_owned(),
+        _ => format!("choose another with --{setting}"),
+    }
+}
+
 /// The bound sockets.
 pub struct Sockets {
     /// The sockets of the session plane, one per shard, in the order in which the steering numbers
     /// them.
     pub session: Vec<UdpSocket>,
+    /// The sockets of each further address of the session plane, in the same order.
+    pub session_also: Vec<Vec<UdpSocket>>,
     /// The sockets of the realtime plane, in the same order.
     pub realtime: Vec<UdpSocket>,
 }
@@ -58,15 +68,20 @@ impl Sockets {
     ///
     /// A port is taken, or the system refuses an address.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let session = with_fallback("session", config.session, |addr| {
-            probe_port_free(addr)?;
-            bind_group(Steering::Session, addr, config, 0)
-        })?;
+        let session_group = |setting, addr| {
+            with_fallback(setting, addr, |addr| {
+                probe_port_free(addr)?;
+                bind_group(Steering::Session, addr, config, 0)
+            })
+        };
+        let session = session_group("session", config.session)?;
+        let also = config.session_also.iter().map(|addr| session_group("session_also", *addr));
+        let session_also = also.collect::<Result<_, _>>()?;
         let realtime = with_fallback("realtime", config.realtime, |addr| {
             probe_port_free(addr)?;
             bind_group(Steering::Realtime, addr, config, config.dscp)
         })?;
-        Ok(Self { session, realtime })
+        Ok(Self { session, session_also, realtime })
     }
 
     /// Returns the address of the session plane.
@@ -76,6 +91,19 @@ impl Sockets {
     /// The system refuses to name it.
     pub fn session_addr(&self) -> io::Result<SocketAddr> {
         self.session.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// Returns the further addresses of the session plane.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to name one.
+    pub fn session_also_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        self.session_also
+            .iter()
+            .flat_map(|group| group.first())
+            .map(UdpSocket::local_addr)
+            .collect()
     }
 
     /// Returns the address of the realtime plane.
@@ -90,7 +118,8 @@ impl Sockets {
     /// Returns a warning for the operator if the kernel has granted receive buffers that are too
     /// small.
     pub fn buffer_warning(&self) -> Option<String> {
-        let sockets = self.session.iter().chain(&self.realtime);
+        let sockets =
+            self.session.iter().chain(self.session_also.iter().flatten()).chain(&self.realtime);
         let granted = sockets.filter_map(|socket| socket.recv_buffer_size().ok()).min()?;
         (granted < SMALL_BUFFER).then(|| {
             format!(
@@ -103,7 +132,7 @@ impl Sockets {
 
 /// Binds `addr`, or its IPv4 replacement if the machine has no IPv6.
 fn with_fallback<T>(
-    plane: &'static str,
+    setting: &'static str,
     addr: SocketAddr,
     bind: impl Fn(SocketAddr) -> io::Result<T>,
 ) -> Result<T, BindError> {
@@ -112,8 +141,8 @@ fn with_fallback<T>(
         (result, _) => result,
     };
     result.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken { plane, addr },
-        _ => BindError::Failed { plane, addr, source },
+        io::ErrorKind::AddrInUse => BindError::Taken { setting, addr },
+        _ => BindError::Failed { setting, addr, source },
     })
 }
 

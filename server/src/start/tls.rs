@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::data_dir::DevelopmentCertificate;
+use crate::edge::WEB_ALPN;
 use crate::text_file;
 
 /// Why the certificate or its private key cannot be used.
@@ -229,8 +230,8 @@ impl ResolvesServerCert for ServedCertificate {
     }
 }
 
-/// Makes the server's TLS configuration for QUIC: TLS 1.3, the ALPN of the session protocol, no
-/// early data.
+/// Makes the server's TLS configuration for QUIC: TLS 1.3, the protocols that carry
+/// sessions, no early data.
 ///
 /// # Errors
 ///
@@ -242,7 +243,8 @@ pub fn quic_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfi
         .map_err(|error| TlsError::Quic(error.to_string()))?
         .with_no_client_auth()
         .with_cert_resolver(served);
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    // WebTransport is HTTP/3. A client offers one of the two.
+    config.alpn_protocols = vec![ALPN.to_vec(), WEB_ALPN.to_vec()];
     config.max_early_data_size = 0;
     // Clients resume with the server's own tickets. TLS tickets would make the server keep state
     // for lost peers.

@@ -1,6 +1,7 @@
 //! Signs join tokens with the data directory's key, for development and tests.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -22,7 +23,31 @@ const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
 pub struct Minter {
     key: EncodingKey,
     audience: String,
-    pins: Vec<String>,
+    pins: CertificatePins,
+}
+
+/// The SHA-256 digests of the certificates that a server has now and next, base64url without padding.
+/// The clones are one list, which follows the certificates while a server runs.
+#[derive(Debug, Clone, Default)]
+pub struct CertificatePins(Arc<RwLock<Vec<String>>>);
+
+impl CertificatePins {
+    /// Makes a list.
+    #[must_use]
+    pub fn new(pins: Vec<String>) -> Self {
+        Self(Arc::new(RwLock::new(pins)))
+    }
+
+    /// Replaces the pins.
+    pub fn set(&self, pins: Vec<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = pins;
+    }
+
+    /// Returns the pins.
+    #[must_use]
+    pub fn get(&self) -> Vec<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The content of a join token to sign. The minter adds the audience, the times, the token's id and
@@ -80,10 +105,9 @@ pub enum MintError {
 }
 
 impl Minter {
-    /// Makes a minter that signs with a server's key. `pins` are the SHA-256 digests of the
-    /// certificates that the server has now and next, base64url without padding.
+    /// Makes a minter that signs with a server's key. Its tokens name the `pins` of their time.
     #[must_use]
-    pub fn new(development: &DevelopmentKey<'_>, pins: Vec<String>) -> Self {
+    pub fn new(development: &DevelopmentKey<'_>, pins: CertificatePins) -> Self {
         let key = EncodingKey::from_ed_der(development.signing_key);
         Self { key, audience: development.server_id.to_owned(), pins }
     }
@@ -100,7 +124,7 @@ impl Minter {
             iat: now_unix,
             aud: self.audience.clone(),
             jti: random_id()?,
-            pin: self.pins.clone(),
+            pin: self.pins.get(),
             sub: request.user,
             tenant: request.tenant,
             product: request.product,

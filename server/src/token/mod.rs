@@ -17,7 +17,7 @@ mod settings;
 mod verify;
 
 pub use key::TokenKeyError;
-pub use mint::{MintError, Minter, TokenRequest};
+pub use mint::{CertificatePins, MintError, Minter, TokenRequest};
 pub use settings::{DevelopmentKey, TokenAlgorithm, TokenSettings};
 pub use verify::TokenVerifier;
 

@@ -1,12 +1,18 @@
 //! A client's connection and its streams.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use nucleus_protocol::session::Code;
+use quinn::VarInt;
+use quinn::crypto::rustls::HandshakeData;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use zeroize::Zeroizing;
 
-/// The error of an operation whose stream or connection is closed. [`Connection::closed`] has the
+/// The error of an operation whose stream or connection is closed. [`QuicConnection::closed`] has the
 /// reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionClosed;
@@ -60,24 +66,24 @@ impl From<quinn::WriteError> for WriteError {
 
 /// A connection that has completed its TLS handshake.
 #[derive(Clone)]
-pub(crate) struct Connection(pub(super) quinn::Connection);
+pub(crate) struct QuicConnection(pub(super) quinn::Connection);
 
 /// A stream that the server writes.
 pub(crate) struct SendStream(quinn::SendStream);
 
 /// A stream that the server reads.
-pub(crate) struct RecvStream(quinn::RecvStream);
+pub(crate) struct QuicRecvStream(quinn::RecvStream);
 
-impl Connection {
+impl QuicConnection {
     /// Waits for the next bidirectional stream that the client opens.
-    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionClosed> {
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, QuicRecvStream), ConnectionClosed> {
         let (send, receive) = self.0.accept_bi().await.map_err(|_| ConnectionClosed)?;
-        Ok((SendStream(send), RecvStream(receive)))
+        Ok((SendStream(send), QuicRecvStream(receive)))
     }
 
     /// Waits for the next unidirectional stream that the client opens.
-    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionClosed> {
-        self.0.accept_uni().await.map(RecvStream).map_err(|_| ConnectionClosed)
+    pub(crate) async fn accept_uni(&self) -> Result<QuicRecvStream, ConnectionClosed> {
+        self.0.accept_uni().await.map(QuicRecvStream).map_err(|_| ConnectionClosed)
     }
 
     /// Opens a stream. Streams of a higher priority are sent first; the control stream has 0.
@@ -128,7 +134,23 @@ impl Connection {
 
     /// Closes the connection with a code and a text.
     pub(crate) fn close(&self, code: Code, text: &str) {
-        self.0.close((code as u32).into(), text.as_bytes());
+        self.close_raw(u64::from(code as u16), text);
+    }
+
+    /// Closes the connection with a code of the protocol that it carries, and a text.
+    pub(crate) fn close_raw(&self, code: u64, text: &str) {
+        self.0.close(varint(code), text.as_bytes());
+    }
+
+    /// Returns the protocol that client and server have agreed on (ALPN).
+    pub(crate) fn protocol(&self) -> Option<Vec<u8>> {
+        self.0.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
+    }
+
+    /// Sets how many streams of each direction the client may have open at a time.
+    pub(crate) fn set_streams(&self, bidirectional: u32, unidirectional: u32) {
+        self.0.set_max_concurrent_bi_streams(bidirectional.into());
+        self.0.set_max_concurrent_uni_streams(unidirectional.into());
     }
 
     /// Derives key material that only the two ends of this connection can derive (RFC 8446, 7.5).
@@ -159,6 +181,13 @@ impl SendStream {
         Ok(self.0.write_all_chunks(&mut [first, second]).await?)
     }
 
+    /// Abandons what is not sent yet, and tells the client so with a code of the protocol that the
+    /// connection carries.
+    pub(crate) fn reset_raw(&mut self, code: u64) {
+        // Fails only for a stream that has already ended.
+        let _reset = self.0.reset(varint(code));
+    }
+
     /// Ends the stream. Waits until the client has received all of it or has refused it.
     pub(crate) async fn finish(&mut self) {
         // Fails only for a stream that has already ended.
@@ -167,7 +196,7 @@ impl SendStream {
     }
 }
 
-impl RecvStream {
+impl QuicRecvStream {
     /// Reads until `bytes` is full.
     pub(crate) async fn read(&mut self, bytes: &mut [u8]) -> Result<(), StreamError> {
         self.0.read_exact(bytes).await.map_err(|error| match error {
@@ -179,7 +208,46 @@ impl RecvStream {
 
     /// Asks the client to send no more on this stream.
     pub(crate) fn refuse(&mut self, code: Code) {
+        self.refuse_raw(u64::from(code as u16));
+    }
+
+    /// Asks the client to send no more on this stream, with a code of the protocol that the
+    /// connection carries.
+    pub(crate) fn refuse_raw(&mut self, code: u64) {
         // Fails only for a stream that has already ended.
-        let _stopped = self.0.stop((code as u32).into());
+        let _stopped = self.0.stop(varint(code));
+    }
+}
+
+/// Converts a code to QUIC's form, which has 62 bits.
+fn varint(code: u64) -> VarInt {
+    VarInt::from_u64(code).unwrap_or(VarInt::MAX)
+}
+
+impl AsyncRead for QuicRecvStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(&mut self.0), cx, buf)
+    }
+}
+
+impl AsyncWrite for SendStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.0), cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.0), cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.0), cx)
     }
 }

@@ -13,7 +13,7 @@ use quinn::{
 };
 use tokio::runtime::Handle;
 
-use super::connection::Connection;
+use super::connection::QuicConnection;
 use super::runtime::{Handshakes, SessionRuntime};
 use super::socket::SessionSocket;
 use crate::random::random;
@@ -143,9 +143,9 @@ impl Incoming {
 
     /// Completes the TLS handshake. The threads of `handshakes` compute the server's answer.
     /// `None`: the handshake failed.
-    pub(crate) async fn handshake(self, handshakes: &Handshakes) -> Option<Connection> {
+    pub(crate) async fn handshake(self, handshakes: &Handshakes) -> Option<QuicConnection> {
         let answered = handshakes.run(|| self.0.accept()).await?;
-        answered.ok()?.await.ok().map(Connection)
+        answered.ok()?.await.ok().map(QuicConnection)
     }
 }
 

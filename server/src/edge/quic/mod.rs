@@ -7,7 +7,8 @@ mod runtime;
 mod socket;
 
 pub(super) use connection::{
-    Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream, StreamError, WriteError,
+    ConnectionClosed, ConnectionEnd, QuicConnection, QuicRecvStream, SendStream, StreamError,
+    WriteError,
 };
 pub use endpoint::{Endpoint, Incoming, server_config};
 pub use quinn::ServerConfig;

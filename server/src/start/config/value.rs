@@ -100,6 +100,14 @@ pub fn parse_socket_addr(text: &str) -> Result<SocketAddr, ValueError> {
     })
 }
 
+/// Reads a list of addresses with ports.
+pub(super) fn socket_addrs<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| parse_socket_addr(text).map_err(de::Error::custom)).collect()
+}
+
 pub(super) fn socket_addr<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     parse_socket_addr(&String::deserialize(from)?).map_err(de::Error::custom)
 }

@@ -176,6 +176,13 @@ impl DevelopmentCertificates {
     }
 }
 
+impl DevelopmentCertificates {
+    /// Returns [`pins`](Self::pins) in the form in which tokens name them.
+    pub fn token_pins(&self) -> Vec<String> {
+        self.pins().into_iter().map(Pin::to_base64url).collect()
+    }
+}
+
 /// The certificates that were found until now, and the first error.
 struct FoundCertificates {
     certificates: Vec<Arc<DevelopmentCertificate>>,

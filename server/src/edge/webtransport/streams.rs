@@ -1,0 +1,88 @@
+//! What a client opens and says beside its session's own streams: HTTP/3's streams, streams of other
+//! sessions, and the end of the session.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use nucleus_core::limits;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use web_transport_proto::{Capsule, Http3CapsuleReader, StreamUni, VarInt};
+
+use super::super::quic::{QuicConnection, QuicRecvStream};
+use super::{SESSION_ID, code};
+
+/// Most bytes of the client's side of the request's stream. A client sends one capsule of at most 1 KiB
+/// there, at the end; the rest is for what later versions of HTTP/3 may send.
+const REQUEST_BYTES: u64 = 16 << 10;
+
+/// Watches a connection until it ends: hands on the session's streams, keeps HTTP/3's own ones, and
+/// closes the connection when the client closes the session.
+pub(super) async fn watch(
+    connection: QuicConnection,
+    control: QuicRecvStream,
+    request: QuicRecvStream,
+    opened: mpsc::Sender<QuicRecvStream>,
+    end: Arc<OnceLock<u32>>,
+) {
+    tokio::select! {
+        () = hand_on_streams(&connection, opened) => {}
+        code = read_end(request) => {
+            if let Some(code) = code {
+                // Set only here, once.
+                let _first = end.set(code);
+            }
+            connection.close_raw(code::NO_ERROR, "");
+        }
+    }
+    // A client that finds its control stream refused closes the connection.
+    drop(control);
+}
+
+/// Hands on the streams of the session, until the connection is closed.
+async fn hand_on_streams(connection: &QuicConnection, opened: mpsc::Sender<QuicRecvStream>) {
+    let mut compression: [Option<QuicRecvStream>; 2] = [None, None];
+    while let Ok(mut stream) = connection.accept_uni().await {
+        let kind = timeout(limits::STREAM_TYPE_TIME, read_kind(&mut stream)).await;
+        match kind {
+            Ok(Some((StreamUni::WEBTRANSPORT, Some(SESSION_ID)))) => {
+                // The session reads no more streams: it is ending.
+                if opened.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Some((StreamUni::WEBTRANSPORT, _))) => stream.refuse_raw(code::UNKNOWN_SESSION),
+            Ok(Some((kind @ (StreamUni::QPACK_ENCODER | StreamUni::QPACK_DECODER), _))) => {
+                let kept = &mut compression[usize::from(kind == StreamUni::QPACK_DECODER)];
+                if kept.replace(stream).is_some() {
+                    return connection.close_raw(code::STREAM_CREATION, "");
+                }
+            }
+            _ => stream.refuse_raw(code::STREAM_CREATION),
+        }
+    }
+}
+
+/// Reads the type of a stream, and the session if it belongs to one.
+async fn read_kind(stream: &mut QuicRecvStream) -> Option<(StreamUni, Option<VarInt>)> {
+    let kind = StreamUni(VarInt::read(stream).await.ok()?);
+    let session = match kind {
+        StreamUni::WEBTRANSPORT => Some(VarInt::read(stream).await.ok()?),
+        _ => None,
+    };
+    Some((kind, session))
+}
+
+/// Waits until the client ends the session, and returns its code. `None`: it gave none, or broke the
+/// protocol.
+async fn read_end(request: QuicRecvStream) -> Option<u32> {
+    let mut capsules = Http3CapsuleReader::new(request.take(REQUEST_BYTES));
+    loop {
+        match capsules.read().await {
+            Ok(Some(Capsule::CloseWebTransportSession { code, .. })) => return Some(code),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
