@@ -205,7 +205,7 @@ export class VoicePlayer {
   }
 
   /** Returns the peers whose voice is kept, also those that are silent now. */
-  peers(): Iterable<number> {
+  speakers(): Iterable<number> {
     return this.#tracks.keys();
   }
 

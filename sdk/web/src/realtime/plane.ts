@@ -324,9 +324,9 @@ export class RealtimePlane {
   }
 
   /** Returns the peers whose voice is kept for {@link playVoice}, also those that are silent now. */
-  voicePeers(): Iterable<number> {
+  speakers(): Iterable<number> {
     this.#voicePlayer ??= new VoicePlayer();
-    return this.#voicePlayer.peers();
+    return this.#voicePlayer.speakers();
   }
 
   /**

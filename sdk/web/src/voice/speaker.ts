@@ -20,7 +20,7 @@ const BURST = 2;
 /** Where voices come from: a room is one. */
 export interface VoiceSource {
   /** Returns the peers whose voice is kept, also those that are silent now. */
-  voicePeers(): Iterable<number>;
+  speakers(): Iterable<number>;
   /** Returns what to play for the next 20 ms of a peer. */
   playVoice(peer: number): VoiceStep;
 }
@@ -140,7 +140,7 @@ export class Speaker {
       return;
     }
     this.#nextFrame += LEAST_INTERVAL;
-    const peers = new Set(this.#options.source.voicePeers());
+    const peers = new Set(this.#options.source.speakers());
     for (const peer of peers) {
       const step = this.#options.source.playVoice(peer);
       let voice = this.#voices.get(peer);

@@ -179,7 +179,7 @@ test("voice is played in order once the application asks for it", () => {
     pair.advance(20);
   }
   assert.deepEqual(played, Array.from({ length: 50 }, (_, n) => 50 + n));
-  assert.deepEqual([...pair.plane.voicePeers()], [ADA.peer]);
+  assert.deepEqual([...pair.plane.speakers()], [ADA.peer]);
   // Voice of another key is none of this stream.
   const payload = Uint8Array.of(0x9e, 0, 7);
   assert.equal(pair.deliver(message(0, { kind: VOICE, flags: 0, key: 1, payload })).length, 1);

@@ -89,7 +89,7 @@ export async function run(options: {
   const steps: Record<string, number> = { packet: 0, conceal: 0, silence: 0 };
   const result = { packets: 0, lost: 0, spurts: 0, speaking: 0, loudest: 127, largestPacket: 0 };
   const source = {
-    voicePeers: () => player.peers(),
+    speakers: () => player.speakers(),
     playVoice: (peer: number) => {
       const step = player.play(peer, performance.now() * 1_000);
       steps[step.kind] = (steps[step.kind] ?? 0) + 1;
@@ -160,7 +160,7 @@ export async function run(options: {
       steps: (steps["packet"] ?? 0) + (steps["silence"] ?? 0) - before[1],
       contexts: [state, context.state],
       track: track?.getAudioTracks()[0]?.readyState ?? "none",
-      peers: [...player.peers()].length,
+      peers: [...player.speakers()].length,
     },
   };
 }
