@@ -164,6 +164,19 @@ test("a call is this device's also where the answer was lost", () => {
   assert.ok(other?.kind === "accepted" && !other.thisDevice);
 });
 
+test("a call that never began is not taken for another device's", () => {
+  const pair = entered();
+  pair.client.start(0, ["bob"], "");
+  pair.run();
+  pair.lose();
+  pair.pass(0);
+  pair.enter({ call: 0n });
+  pair.send(wire.CallUpdate, { call: 9n, kind: wire.CALL_CALLING });
+  pair.send(wire.CallUpdate, { call: 9n, kind: wire.CALL_ACCEPTED });
+  const accepted = pair.events().at(-1);
+  assert.ok(accepted?.kind === "accepted" && !accepted.thisDevice);
+});
+
 test("what this device has done counts though nobody waits for the answer", () => {
   const pair = entered();
   const request = pair.client.act(0, 7n, wire.CALL_ACCEPT);
@@ -308,6 +321,8 @@ test("an application that takes no events stops the reading, and its callers kno
   assert.equal(codeOf(() => pair.client.start(0, ["bob"], "")), "behind");
   assert.equal(pair.events().length, 5_000, "what had arrived is handed on");
   assert.ok(!pair.client.isBehind && pair.client.session.wants("control"));
+  pair.send(wire.CallReply, { request, call: 7n });
+  assert.equal(pair.client.takeResult(request), undefined, "one result");
 });
 
 test("a server that breaks the protocol ends the session with the code 2", () => {

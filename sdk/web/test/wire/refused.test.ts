@@ -81,6 +81,22 @@ test("what the vectors say is refused", () => {
   assert.ok(refused > 50);
 });
 
+test("a frame that this client does not use must be whole, too", () => {
+  const used = framed(wire.SEND_TIME, new Uint8Array(4));
+  for (const [kind, length] of [
+    [wire.PATH_CHALLENGE, 8],
+    [wire.PATH_RESPONSE, 8],
+    [wire.ACK, 4],
+  ] as const) {
+    const body = (bytes: number) =>
+      Uint8Array.of(...used, ...framed(kind, new Uint8Array(bytes)));
+    assert.throws(() => wire.readServerBody(body(length - 1)), WireError, `type ${kind}`);
+    // Later versions may add fields.
+    assert.equal(wire.readServerBody(body(length)).length, 1);
+    assert.equal(wire.readServerBody(body(length + 1)).length, 1);
+  }
+});
+
 /** Numbers below 2^32 from a seed (mulberry32). */
 function seeded(seed: number): (below: number) => number {
   let state = seed;
