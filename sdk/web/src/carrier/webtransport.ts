@@ -123,7 +123,7 @@ class WebTransportConnection implements Connection {
 
   async openStream(priority: number): Promise<SendStream> {
     return sendStream(
-      await this._transport.createUnidirectionalStream({ sendOrder: priority }),
+      await this._transport.createUnidirectionalStream({ ...(priority ? { sendOrder: priority } : {}) }),
     );
   }
 
