@@ -22,9 +22,9 @@ const WAITING_STREAMS: usize = 1;
 
 /// A WebTransport session on a connection of its own.
 #[derive(Clone)]
-pub(crate) struct Session(Arc<Shared>);
+pub(crate) struct Session(Arc<SessionParts>);
 
-struct Shared {
+struct SessionParts {
     connection: QuicConnection,
     /// The origin of the page; `None` if the client is no browser.
     origin: Option<String>,
@@ -52,7 +52,7 @@ impl Session {
         let watching =
             streams::watch(connection.clone(), client_settings, receive, opened, end.clone());
         tokio::spawn(watching);
-        Self(Arc::new(Shared {
+        Self(Arc::new(SessionParts {
             connection,
             origin,
             streams: tokio::sync::Mutex::new(streams),
@@ -173,7 +173,8 @@ pub(crate) fn stream_code(code: Code) -> u64 {
 fn close_capsule(code: Code, text: &str) -> Bytes {
     /// The longest text that WebTransport allows.
     const MAX_TEXT: usize = 1_024;
-    let reason = text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
+    let end = (0..=MAX_TEXT.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    let reason = text[..end.unwrap_or(0)].to_owned();
     let mut capsule = BytesMut::new();
     Capsule::CloseWebTransportSession { code: u32::from(code as u16), reason }.encode(&mut capsule);
     let mut frame = BytesMut::new();

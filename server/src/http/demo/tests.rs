@@ -18,12 +18,12 @@ fn demo() -> Demo {
     Demo::new(minter, "[::]:5055".parse().unwrap(), Arc::new(|| 1_800_000_000))
 }
 
-struct Served {
+struct DemoServer {
     _handle: HttpHandle,
     addr: SocketAddr,
 }
 
-impl Served {
+impl DemoServer {
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let health = Health::new(runtime.handle(), &[]);
@@ -62,7 +62,7 @@ const VISITOR: &str = r#"{"user": "visitor-1", "name": "Visitor 1"}"#;
 
 #[test]
 fn the_page_is_for_names_of_this_machine() {
-    let served = Served::start();
+    let served = DemoServer::start();
     let port = served.addr.port();
     for host in ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"] {
         for (path, _, _) in FILES {
@@ -85,7 +85,7 @@ fn the_page_is_for_names_of_this_machine() {
 
 #[test]
 fn a_token_is_for_the_page_alone() {
-    let served = Served::start();
+    let served = DemoServer::start();
     let answer = served.token(GOOD, VISITOR);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains(r#""server":"127.0.0.1:5055""#), "{answer}");
@@ -107,7 +107,7 @@ fn a_token_is_for_the_page_alone() {
 
 #[test]
 fn a_bad_visitor_gets_no_token() {
-    let served = Served::start();
+    let served = DemoServer::start();
     let long = format!(r#"{{"user": "{}", "name": "n"}}"#, "u".repeat(200));
     for body in ["", "{}", "[]", r#"{"user": "", "name": ""}"#, r#"{"user": 1, "name": 2}"#, &long]
     {
