@@ -2,7 +2,8 @@
 
 export { connect, type ConnectOptions, type ServerOptions } from "./connect.js";
 export { enter, type EnterOptions, Social } from "./social.js";
-export { type MessageOptions, Room, type RoomStats } from "./room.js";
+export { Room, type RoomStats } from "./room.js";
+export type { MessageOptions } from "./room-messages.js";
 export type { Clock } from "./clock.js";
 export type { TokenProvider } from "./provider.js";
 export type {

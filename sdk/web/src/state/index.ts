@@ -10,6 +10,7 @@
 
 export * from "./batch.js";
 export * from "./change.js";
+export * from "./digest.js";
 export * from "./entity.js";
 export * from "./replica.js";
 export * from "./value.js";

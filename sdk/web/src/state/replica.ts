@@ -84,6 +84,17 @@ export class Replica {
     return this.#sorted;
   }
 
+  /** The chosen host, present or not. @internal */
+  get _chosenHost(): number | undefined {
+    return this.#host;
+  }
+
+  /** Returns the room and the peers, as far as they have fields. @internal */
+  _othersWithFields(): EntityId[] {
+    const entities = [...this.#fields.values()].map(({ entity }) => entity);
+    return entities.filter((entity) => entity === "room" || isPeer(entity));
+  }
+
   /** Returns an object, if it exists. */
   object(id: ObjectId): StateObject | undefined {
     return this.#objects.get(id);
