@@ -6,15 +6,15 @@ import type { Replica, StateObject } from "./replica.js";
 import { valueToWire } from "./value.js";
 
 /**
- * Returns the SHA-256 digest of the state as it is now. All clients at the same version have the same
- * digest, in every language.
+ * Returns the SHA-256 digest of the state as it is now. All clients at the same version have the
+ * same digest, in every language.
  *
  * The digest covers these values, in little-endian:
  * - version (u64) and chosen host (u32);
- * - for each object and each other entity with fields, in the order of scope and number: scope (u8),
- *   number (u64), owner (u32), mode (u8), number of fields (u32);
- * - for each field of that entity, in the order of the keys' bytes: length of the key (u32), key, type
- *   (u8), bits (u64), length of the bytes (u32), bytes, version (u64).
+ * - for each object and each other entity with fields, in the order of scope and number: scope
+ *   (u8), number (u64), owner (u32), mode (u8), number of fields (u32);
+ * - for each field of that entity, in the order of the keys' bytes: length of the key (u32), key,
+ *   type (u8), bits (u64), length of the bytes (u32), bytes, version (u64).
  */
 export async function digestOf(replica: Replica): Promise<Uint8Array> {
   const out = new Writer();
