@@ -1,11 +1,12 @@
 // Builds the demo page into the server's sources, which embed it. The result is the same on every
 // machine: CI compares it with what is committed.
 import { build } from "esbuild";
-import { copyFileSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 
-/** Largest size of the script: the SDK and the page. */
-const LIMIT_BYTES = 160 * 1024;
+/** Most bytes of a file, as web servers compress it: the script has the SDK and the page. */
+const LIMIT_BYTES = 60 * 1024;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const out = fileURLToPath(new URL("../../../server/src/http/demo/", import.meta.url));
@@ -29,11 +30,12 @@ const { outputFiles } = await build({ ...options, entryPoints: ["src/voice/workl
 const source = Buffer.from(outputFiles[0].contents).toString("base64");
 const { WORKLET_SOURCE } = await import(`data:text/javascript;base64,${source}`);
 writeFileSync(`${out}voice-worklet.js`, `${WORKLET_SOURCE.trim()}\n`);
-for (const name of ["index.html", "demo.css", "demo.js"]) {
-  const { size } = statSync(out + name);
-  process.stdout.write(`server/src/http/demo/${name}: ${size} bytes\n`);
-  if (size > LIMIT_BYTES) {
-    process.stderr.write(`${name} is over its limit of ${LIMIT_BYTES} bytes.\n`);
+for (const name of ["index.html", "demo.css", "demo.js", "voice-worklet.js"]) {
+  const file = readFileSync(out + name);
+  const compressed = gzipSync(file, { level: 9 }).length;
+  process.stdout.write(`server/src/http/demo/${name}: ${file.length} bytes, ${compressed} compressed\n`);
+  if (compressed > LIMIT_BYTES) {
+    process.stderr.write(`${name} is over its limit of ${LIMIT_BYTES} bytes, compressed.\n`);
     process.exit(1);
   }
 }

@@ -39,7 +39,8 @@ type Phase =
 export class Calls {
   #social: Social | undefined;
   #phase: Phase = { kind: "none" };
-  #isOver = false;
+  /** Counts the sessions, so that an old one does not disturb the newest. */
+  #session = 0;
   #candidates: Callable[] = [];
   readonly #button = byId<HTMLButtonElement>("call");
   readonly #ring = byId<HTMLDialogElement>("ring");
@@ -66,17 +67,17 @@ export class Calls {
    * is known. Without a social session the tab goes on: then nobody can call it.
    */
   async begin(): Promise<void> {
-    this.#isOver = false;
+    const session = (this.#session += 1);
     try {
-      await this.#enter();
+      await this.#enter(session);
       const taken = visitorNumbers(this.#otherNames());
       if (taken.has(this.identity.number)) {
         await renumber(this.identity, taken);
-        await this.#social?.leave();
-        await this.#enter();
+        await this.#forget();
+        await this.#enter(session);
       }
     } catch (error) {
-      this.#again(error);
+      this.#again(session, error);
     }
   }
 
@@ -87,20 +88,25 @@ export class Calls {
 
   /** Leaves the social session. A call ends with it. */
   async end(): Promise<void> {
-    this.#isOver = true;
+    this.#session += 1;
     this.#setPhase({ kind: "none" });
-    await this.#social?.leave();
-    this.#social = undefined;
+    await this.#forget();
   }
 
-  async #enter(): Promise<void> {
+  async #forget(): Promise<void> {
+    const social = this.#social;
+    this.#social = undefined;
+    await social?.leave();
+  }
+
+  async #enter(session: number): Promise<void> {
     const social = await enter({
       server: await this.tokens.server(),
       token: this.tokens.provide,
       name: displayName(this.identity),
       patienceMs: Number.POSITIVE_INFINITY,
     });
-    if (this.#isOver) {
+    if (session !== this.#session) {
       await social.leave();
       return;
     }
@@ -115,10 +121,11 @@ export class Calls {
     return others.map(({ name }) => name);
   }
 
-  #again(error: unknown): void {
-    if (!this.#isOver) {
+  /** Enters again after a pause, unless the tab has left. */
+  #again(session: number, error: unknown): void {
+    if (session === this.#session) {
       toast(`Nobody can call you for the moment. ${explainError(error)}`);
-      setTimeout(() => void this.begin(), AGAIN_MS);
+      setTimeout(() => session === this.#session && void this.begin(), AGAIN_MS);
     }
   }
 
@@ -158,7 +165,7 @@ export class Calls {
       case "closed":
         this.#social = undefined;
         this.#setPhase({ kind: "none" });
-        this.#again(new Error(event.text));
+        this.#again(this.#session, new Error(event.text));
         break;
       default:
         break;

@@ -105,12 +105,12 @@ export class Cube {
     const holder = this.holder();
     const place = (holder === undefined ? undefined : inHand(holder)) ?? within({ x, z });
     if (holder === undefined) {
-      return { place, label: "Cube", state: "free" };
+      return { place, holder: "", state: "free" };
     }
     const isMine = holder === this.room.me;
     return {
       place,
-      label: `Cube, held by ${isMine ? "you" : isolated(name(holder))}`,
+      holder: isMine ? "you" : isolated(name(holder)),
       state: isMine ? "mine" : "other",
     };
   }

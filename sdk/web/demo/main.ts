@@ -23,7 +23,7 @@ const POINTER_MS = 50;
 /** Time between two looks at the figures of the connection, in ms. The ticket is kept as often. */
 const SECOND_MS = 1_000;
 /** How far in front of a head the cube is held, in metres. */
-const ARM = 0.6;
+const ARM = 0.75;
 /** A hidden tab draws nothing, but takes its events this often, in ms. */
 const HIDDEN_MS = 250;
 /** Longest time of one frame that moves the person, in seconds. A tab that slept does not jump. */
@@ -88,7 +88,8 @@ class Demo {
       }
     });
     addEventListener("hashchange", () => {
-      if (this.#rooms.wantsRoom) {
+      // A call goes on; the tab comes back to the new room.
+      if (this.#rooms.wantsRoom && !this.#calls.isInCall) {
         void this.#rooms.go(home());
       }
     });
@@ -137,7 +138,7 @@ class Demo {
     this.#walk.step(seconds);
     // An event may have ended the room.
     const room = this.#rooms.room;
-    if (room && !this.#rooms.isInterrupted) {
+    if (room && !room.isClosed && !this.#rooms.isInterrupted) {
       this.#send(room, now);
       this.#cube?.step(now, this.#inHand());
     }
@@ -177,7 +178,9 @@ class Demo {
         this.#pointers.remove(event.peer.id);
         break;
       case "presenceChanged":
-        this.#chat.note(`${isolated(event.peer.name)} is ${event.peer.away ? "away" : "back"}.`);
+        if (event.peer.id !== this.#rooms.room?.me) {
+          this.#chat.note(`${isolated(event.peer.name)} is ${event.peer.away ? "away" : "back"}.`);
+        }
         break;
       case "speaking":
         if (event.speaking) {

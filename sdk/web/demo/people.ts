@@ -27,7 +27,7 @@ function stateOf(peer: Peer, isMe: boolean, { speaking, isMicOn }: Company): [st
     return ["info", "Speaking"];
   }
   if (isMe) {
-    return isMicOn ? ["good", "Listening"] : ["idle", "Muted"];
+    return isMicOn ? ["good", "Unmuted"] : ["idle", "Muted"];
   }
   return peer.selfMuted ? ["idle", "Muted"] : ["idle", "Silent"];
 }

@@ -23,7 +23,8 @@ export interface HeadView {
 /** The cube as it is drawn. */
 export interface CubeView {
   place: Place;
-  label: string;
+  /** Who holds it, "" if nobody does. */
+  holder: string;
   state: "mine" | "other" | "free";
 }
 
@@ -135,7 +136,7 @@ export class Plan {
     if (view) {
       setAttribute(this.cube, "class", `cube ${view.state}`);
       move(this.cube, view.place);
-      setText(byId("cube-label"), view.label);
+      setText(byId("cube-label"), view.holder ? `Cube, held by ${view.holder}` : "Cube");
     }
   }
 
@@ -155,7 +156,8 @@ export class Plan {
       parts.push(`${others.length - MOST_DESCRIBED} more people are here.`);
     }
     if (cube) {
-      parts.push(`${cube.label}, is ${whereInRoom(cube.place)}.`);
+      const held = cube.holder ? `, held by ${cube.holder},` : "";
+      parts.push(`The cube${held} is ${whereInRoom(cube.place)}.`);
     }
     parts.push("Arrow keys move you, G takes or drops the cube.");
     setAttribute(this.element, "aria-label", parts.join(" "));

@@ -8,6 +8,23 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { guestScript, launch, startServer } from "./demo-setup.mjs";
+import {
+  connected,
+  errors,
+  hasLine,
+  HEAL_MS,
+  isNear,
+  lines,
+  open,
+  placeOf,
+  plain,
+  say,
+  server as state,
+  text,
+  toScreen,
+  until,
+  watch,
+} from "./demo-tools.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -17,85 +34,6 @@ const [binary] = positionals;
 if (!binary) {
   process.stderr.write("usage: demo.mjs PATH_OF_THE_SERVER [--shots DIR] [--chromium PATH]\n");
   process.exit(2);
-}
-
-/** Longest time for anything to happen that takes a few round trips, in ms. */
-const SOON_MS = 8_000;
-/** Longest time for a client to notice that its server is gone, and to come back, in ms. */
-const HEAL_MS = 60_000;
-/** Pixels of the plan by which two tabs may differ about a place. */
-const NEAR = 12;
-
-const errors = [];
-/** While the server is down, failed requests are no errors of the page. */
-let isServerDown = false;
-
-/** Opens the demo in a tab, and collects what goes wrong in it. */
-async function open(context, url, name) {
-  const page = await context.newPage();
-  watch(page, name);
-  await page.goto(url);
-  return page;
-}
-
-function watch(page, name) {
-  page.on("pageerror", (error) => errors.push(`${name}: ${error.message}`));
-  page.on("console", (message) => {
-    const isNetwork = /net::|WebTransport/.test(message.text());
-    if (message.type() === "error" && !(isServerDown && isNetwork)) {
-      errors.push(`${name}: ${message.text()}`);
-    }
-  });
-}
-
-const text = (page, selector) => page.locator(selector).innerText();
-
-/** Waits until a function returns true. Says what was awaited if it does not. */
-async function until(what, isTrue, timeout = SOON_MS) {
-  const end = Date.now() + timeout;
-  for (;;) {
-    if (await isTrue()) {
-      return;
-    }
-    assert.ok(Date.now() < end, `not in time: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-const connected = (page, timeout) =>
-  until("the badge says Connected", async () => /^Connected/.test(await text(page, "#connection")), timeout);
-
-/** Returns where the plan draws an element, in pixels of the plan. */
-function placeOf(page, selector) {
-  return page.evaluate((found) => {
-    const place = document.querySelector(found)?.getAttribute("transform");
-    const numbers = /translate\(([-\d.]+) ([-\d.]+)\)/.exec(place ?? "");
-    return numbers ? [Number(numbers[1]), Number(numbers[2])] : undefined;
-  }, selector);
-}
-
-const isNear = (a, b) => Boolean(a && b) && Math.hypot(a[0] - b[0], a[1] - b[1]) <= NEAR;
-
-/** Converts a place of the plan to the coordinates of the mouse. */
-function toScreen(page, x, y) {
-  return page.evaluate(
-    ([left, top]) => {
-      const plan = document.querySelector("#plan");
-      const point = new DOMPoint(left, top).matrixTransform(plan.getScreenCTM());
-      return [point.x, point.y];
-    },
-    [x, y],
-  );
-}
-
-const lines = (page) => page.locator("#log p").allInnerTexts();
-const hasLine = async (page, wanted) => (await lines(page)).some((line) => line.includes(wanted));
-/** Compares what a person sees, without the characters that isolate a name's direction. */
-const plain = (value) => value.replace(/[\u2066-\u2069]/g, "");
-
-async function say(page, words) {
-  await page.fill("#say", words);
-  await page.press("#say", "Enter");
 }
 
 const tests = [];
@@ -199,7 +137,7 @@ test("texts arrive as texts", async () => {
     "\u202eright to left \u2067and more",
     "😀".repeat(500),
     "x".repeat(500),
-    "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘!͖̬̰̙̗̿̋ͥͥ̂ͣ̐́́͜͞",
+    `a${"\u0301\u0323".repeat(200)}`,
   ];
   for (const words of hostile) {
     await say(one, words);
@@ -259,8 +197,8 @@ async function pictures() {
   await one.focus("#plan");
   await one.mouse.click(...(await toScreen(one, 640, 235)));
   await two.mouse.click(...(await toScreen(two, 235, 330)));
-  await say(one, "Hello! I see your head and your cursor.");
-  await say(two, "こんにちは, and I see yours. Who holds the cube?");
+  await say(one, "I see your head and your cursor.");
+  await say(two, "Hello! And I see yours. Who holds the cube?");
   await one.focus("#plan");
   await one.keyboard.press("g");
   await until("the cube", async () => (await cubeText(two)) === "Cube, held by Visitor 1");
@@ -269,7 +207,8 @@ async function pictures() {
   await one.mouse.move(...(await toScreen(one, 506, 256)));
   await two.mouse.move(...(await toScreen(two, 372, 190)));
   await until("who speaks", async () => (await two.locator(".peer.talks").count()) === 1);
-  await two.waitForTimeout(700);
+  await until("the cursor", async () => isNear(await placeOf(two, ".cursor:not(.mine)"), [506, 256]));
+  await two.evaluate(() => document.activeElement?.blur());
   for (const scheme of ["dark", "light"]) {
     await two.emulateMedia({ colorScheme: scheme });
     await until("who speaks", async () => (await two.locator(".peer.talks").count()) === 1);
@@ -464,8 +403,15 @@ test("without permission for the microphone the page says so", async () => {
   await strict.close();
 });
 
+test("a refusal says what to do", async () => {
+  const page = await open(context, `${server.url}/demo#room=a%07b`, "refused tab");
+  await until("the badge", async () => /^Refused: The room's name/.test(await text(page, "#connection")));
+  assert.equal(await text(page, "#leave"), "Join again");
+  await page.close();
+});
+
 test("a restart of the server heals by itself", async () => {
-  isServerDown = true;
+  state.isDown = true;
   await server.restart();
   for (const page of [one, two]) {
     await connected(page, HEAL_MS);
@@ -474,7 +420,7 @@ test("a restart of the server heals by itself", async () => {
   await say(one, "after the restart");
   await until("the text", () => hasLine(two, "after the restart"));
   await until("somebody to call", async () => plain(await text(one, "#call")) === "Call Visitor 2", HEAL_MS);
-  isServerDown = false;
+  state.isDown = false;
 });
 
 test("leaving ends everything", async () => {
