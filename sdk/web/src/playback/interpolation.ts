@@ -3,10 +3,14 @@
 import type { Pose } from "../wire/pose.js";
 import { type Certainty, PoseTrack } from "./track.js";
 
-/** Senders and keys whose poses are kept, at some 10 KiB each. The poses of others are not shown. */
+/**
+ * Senders and keys whose poses are kept, at some 10 KiB each. The poses of others are not shown.
+ */
 const MAX_TRACKS = 4_096;
 
-/** A pose as it is to be shown. The object is written again by the next frame: copy what you keep. */
+/**
+ * A pose as it is to be shown. The object is written again by the next frame: copy what you keep.
+ */
 export interface ShownPose {
   /** The sender's peer id. */
   readonly from: number;
@@ -22,8 +26,8 @@ export interface ShownPose {
    */
   shown: number;
   /**
-   * When the newest pose of this sender and key was captured, by the server's clock in µs. Tells how
-   * long the peer has been silent.
+   * When the newest pose of this sender and key was captured, by the server's clock in µs. Tells
+   * how long the peer has been silent.
    */
   newest: number;
   /** How the pose was found. */
@@ -39,8 +43,8 @@ interface Entry {
  * The poses of everybody, evenly in time.
  *
  * A pose is known to be the newest until the next one arrives. The time from its capture to that
- * arrival is measured, and poses are shown later by as much as nearly all of these times. That delay
- * changes slowly.
+ * arrival is measured, and poses are shown later by as much as nearly all of these times. That
+ * delay changes slowly.
  */
 export class PoseInterpolator {
   /** By sender, and then by channel and key. */
@@ -79,8 +83,8 @@ export class PoseInterpolator {
 
   /**
    * Returns the poses to show at the local time `now` in ms, which is `frame` µs by the server's
-   * clock, in no particular order. Both must not be earlier than in the frame before. The list and its
-   * objects are the same at each call, so nothing is allocated.
+   * clock, in no particular order. Both must not be earlier than in the frame before. The list and
+   * its objects are the same at each call, so nothing is allocated.
    */
   posesAt(now: number, frame: number): readonly ShownPose[] {
     let count = 0;

@@ -40,8 +40,8 @@ export class SlewedTime {
   }
 
   /**
-   * Returns the time at the local time `now`, for which nothing was measured; `undefined` if nothing
-   * was measured before.
+   * Returns the time at the local time `now`, for which nothing was measured; `undefined` if
+   * nothing was measured before.
    */
   goOn(now: number): number | undefined {
     const shown = this.#shown;

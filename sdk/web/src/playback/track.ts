@@ -9,11 +9,13 @@ import { SlewedTime } from "./slew.js";
 const KEPT = 32;
 /** Poses whose lateness is remembered: those of four seconds at 30 Hz, of two at 72 Hz. */
 const REMEMBERED = 128;
-/** Longest time beyond the newest pose for which its movement goes on, in µs: a third of a stride. */
+/**
+ * Longest time beyond the newest pose for which its movement goes on, in µs: a third of a stride.
+ */
 const LONGEST_EXTRAPOLATION = 200_000;
 /**
- * The time after that, in µs, in which the shown pose goes back to the newest one: a peer that sends
- * nothing more stands still.
+ * The time after that, in µs, in which the shown pose goes back to the newest one: a peer that
+ * sends nothing more stands still.
  */
 const WAY_BACK = 300_000;
 /** A longer time between two poses, in µs, says nothing about the way between them. */
@@ -138,22 +140,12 @@ export class PoseTrack {
 }
 
 /** Returns the pose at a time between two poses; `undefined` if there is no way between them. */
-export function between(
-  a: Snapshot,
-  b: Snapshot,
-  at: number,
-  space: PoseSpace,
-): Pose | undefined {
+export function between(a: Snapshot, b: Snapshot, at: number, space: PoseSpace): Pose | undefined {
   return isMovement(a, b) ? mix(a.pose, b.pose, share(a, b, at), space) : undefined;
 }
 
 /** Returns the pose at a time after two poses, if their movement can go on. */
-export function beyond(
-  a: Snapshot,
-  b: Snapshot,
-  at: number,
-  space: PoseSpace,
-): Pose | undefined {
+export function beyond(a: Snapshot, b: Snapshot, at: number, space: PoseSpace): Pose | undefined {
   const time = Math.max(at - b.captured, 0);
   const forward = Math.min(time, LONGEST_EXTRAPOLATION);
   const left = 1 - (time - forward) / WAY_BACK;

@@ -2,8 +2,8 @@
 // those of the server's clock in µs.
 //
 // A packet is played as late as nearly all packets of its speaker arrive after their capture. An
-// application asks for a packet every 20 ms, by the clock of its sound device. That clock differs from
-// the speaker's, so now and then a packet is dropped, or one more is concealed.
+// application asks for a packet every 20 ms, by the clock of its sound device. That clock differs
+// from the speaker's, so now and then a packet is dropped, or one more is concealed.
 
 import { END_TO_END, type Voice } from "../wire/voice.js";
 import { Lateness } from "./lateness.js";
@@ -20,8 +20,8 @@ const WAITING = 32;
 /** Speakers whose packets are kept. By default, a server lets at most 128 peers speak. */
 const MAX_SPEAKERS = 256;
 /**
- * Packets whose lateness is remembered: those of ten seconds. A packet that is lost and arrives when
- * it is sent again is late, and on a bad network there is one every few seconds.
+ * Packets whose lateness is remembered: those of ten seconds. A packet that is lost and arrives
+ * when it is sent again is late, and on a bad network there is one every few seconds.
  */
 const REMEMBERED = 512;
 /** Packets in a row that are concealed when nothing arrives. A decoder fades out in this time. */
@@ -29,8 +29,8 @@ const CONCEALED = 5;
 /** Length of a voice packet, in µs. */
 const PACKET = VOICE_PACKET * 1_000;
 /**
- * While the lateness becomes smaller, each packet is played this much sooner, in µs. So one packet in
- * 0.4 s is dropped.
+ * While the lateness becomes smaller, each packet is played this much sooner, in µs. So one packet
+ * in 0.4 s is dropped.
  */
 const CATCH_UP = 1_000;
 /**
@@ -43,8 +43,8 @@ const TOO_LATE = 40_000;
 
 /**
  * What to play for the next 20 ms of a speaker. "packet": decode it, after decrypting it if
- * `isEncrypted`, because its sender has encrypted it end to end. "conceal": a packet is missing; let
- * the decoder conceal it. "silence": the speaker is silent.
+ * `isEncrypted`, because its sender has encrypted it end to end. "conceal": a packet is missing;
+ * let the decoder conceal it. "silence": the speaker is silent.
  */
 export type VoiceStep =
   | { kind: "packet"; opus: Uint8Array; isEncrypted: boolean }
@@ -75,8 +75,8 @@ class VoiceTrack {
   /** The moment that was played last. */
   #moment = 0;
   /**
-   * The sequence number of the next packet; `undefined` before the first packet. `#due` is its capture
-   * time unless the speaker pauses before.
+   * The sequence number of the next packet; `undefined` before the first packet. `#due` is its
+   * capture time unless the speaker pauses before.
    */
   #next: number | undefined;
   #due = 0;

@@ -1,5 +1,6 @@
-// The client's estimate of the server's clock, from NTP's four times (RFC 5905). The sample with the
-// shortest round trip counts. Times of this file are in µs, unless they are called local, in ms.
+// The client's estimate of the server's clock, from NTP's four times (RFC 5905). The sample with
+// the shortest round trip counts. Times of this file are in µs, unless they are called local, in
+// ms.
 
 import type { ClockReply } from "../wire/control.js";
 import {
@@ -27,11 +28,11 @@ interface ClockSample {
 /**
  * Estimates the server's clock from the newest eight samples of one clock epoch.
  *
- * The error of a sample is half the difference between its two one-way delays. A sample that did not
- * wait in a queue has the shortest round trip and the smallest such difference.
+ * The error of a sample is half the difference between its two one-way delays. A sample that did
+ * not wait in a queue has the shortest round trip and the smallest such difference.
  *
- * A sample that contradicts the best one shows that one of the clocks has stood still, as a device's
- * does while it sleeps. Then only this sample and later ones count.
+ * A sample that contradicts the best one shows that one of the clocks has stood still, as a
+ * device's does while it sleeps. Then only this sample and later ones count.
  */
 export class ClockSync {
   #epoch: number | undefined;
@@ -74,9 +75,9 @@ export class ClockSync {
   }
 
   /**
-   * Adds a sample to the smoothed round trip with the weight of RFC 6298. Begins anew with the sample
-   * after a silence, and after a jump: old samples say nothing about the path of now. The least of the
-   * next samples counts after a jump. Returns whether there was one.
+   * Adds a sample to the smoothed round trip with the weight of RFC 6298. Begins anew with the
+   * sample after a silence, and after a jump: old samples say nothing about the path of now. The
+   * least of the next samples counts after a jump. Returns whether there was one.
    */
   #smooth(now: number, roundTrip: number): boolean {
     const old = this.#smoothed;
@@ -123,8 +124,8 @@ export class ClockSync {
   }
 
   /**
-   * When the newest sample of the smoothed round trip arrived, local; `undefined` without a sample of
-   * the present network.
+   * When the newest sample of the smoothed round trip arrived, local; `undefined` without a sample
+   * of the present network.
    */
   get roundTripSampledAt(): number | undefined {
     return this.#sampledAt;

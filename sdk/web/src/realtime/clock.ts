@@ -3,13 +3,13 @@
 import { SlewedTime } from "../playback/slew.js";
 
 /**
- * How much faster or slower than real time the server's time may go for the application: it makes up
- * for an estimate that was wrong by 20 ms within a second.
+ * How much faster or slower than real time the server's time may go for the application: it makes
+ * up for an estimate that was wrong by 20 ms within a second.
  */
 const CLOCK_SLEW = 0.02;
 /**
- * A larger change of the server's time, in µs, is no error of an estimate: its clock was set, or this
- * device has slept.
+ * A larger change of the server's time, in µs, is no error of an estimate: its clock was set, or
+ * this device has slept.
  */
 const LARGEST_SLEW = 1_000_000;
 

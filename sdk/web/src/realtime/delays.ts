@@ -1,7 +1,7 @@
 // The delay from the server to a client, as the client reports it: the difference between its own
-// clock at the arrival of a datagram and the datagram's send time. The unknown offset between the two
-// clocks is in it, so only the difference of two delays has a meaning. All values are in µs, and local
-// times in ms.
+// clock at the arrival of a datagram and the datagram's send time. The unknown offset between the
+// two clocks is in it, so only the difference of two delays has a meaning. All values are in µs,
+// and local times in ms.
 
 import { CLOCK_JUMP, DELAY_BASE_TIME, EARLY_REPORT_RISE } from "../wire/limits.js";
 import type { DelayReport } from "../wire/report.js";
@@ -15,8 +15,8 @@ export class Delays {
   /** The arrival, local, and the send time of the newest datagram since the last report. */
   #newest: { arrived: number; sendTime: number } | undefined;
   /**
-   * The first difference of the link, modulo 2^32. All others are relative to it, so that they do not
-   * wrap.
+   * The first difference of the link, modulo 2^32. All others are relative to it, so that they do
+   * not wrap.
    */
   #origin: number | undefined;
   #min = 0;
@@ -34,8 +34,8 @@ export class Delays {
 
   /**
    * Takes a datagram that arrived at the local time `now` and was sent at `sendTime`, modulo 2^32.
-   * Returns whether the delay has jumped as no network makes it: one of the clocks stood still. Then
-   * all earlier differences are worth nothing, and the figures begin anew.
+   * Returns whether the delay has jumped as no network makes it: one of the clocks stood still.
+   * Then all earlier differences are worth nothing, and the figures begin anew.
    */
   add(now: number, sendTime: number): boolean {
     const raw = (micros(now) - sendTime) >>> 0;

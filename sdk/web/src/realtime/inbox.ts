@@ -1,22 +1,24 @@
 // The received messages that wait for the application.
 //
-// An application takes messages once a frame, and sometimes not for seconds. The inbox then keeps what
-// is still worth something:
+// An application takes messages once a frame, and sometimes not for seconds. The inbox then keeps
+// what is still worth something:
 //
 // | class | messages | kept |
 // |---|---|---|
-// | newest | those with the flag "newest wins", except voice | the newest of each sender, kind, channel and key |
+// | newest | with the flag "newest wins", except voice | the newest of each sender and stream |
 // | voice | voice packets | the last 16 of each speaker |
 // | other | all others | the last 2,048 of the room |
+//
+// A stream is a kind, a channel and a key.
 //
 // All classes share one order, that of arrival. A message that replaces a waiting one takes its
 // position, so a sender with a high rate does not delay others and is not delayed itself.
 //
 // The newest pose of each key is kept after it was taken, for `poses`.
 //
-// The order of every list is the order of insertion of a `Set`. Senders cannot make the inbox larger
-// than the limits below: 900 bytes and some three hundred for each message, so 10 MB for 50 hostile
-// peers.
+// The order of every list is the order of insertion of a `Set`. Senders cannot make the inbox
+// larger than the limits below: 900 bytes and some three hundred for each message, so 10 MB for 50
+// hostile peers.
 
 import { POSE, VOICE } from "../wire/frame.js";
 import { type PeerPose, peerPose, type ReceivedMessage, streamOf } from "./message.js";
@@ -28,9 +30,9 @@ import { KEYS_PER_SENDER } from "./sequences.js";
  */
 const OWN_KEYS_PER_SENDER = 4;
 /**
- * Newest-wins messages that all senders together may keep beyond {@link OWN_KEYS_PER_SENDER}. That many
- * keys take 340 ms to arrive in the largest room (12,000 messages a second), and an application that
- * takes messages every frame leaves only poses here.
+ * Newest-wins messages that all senders together may keep beyond {@link OWN_KEYS_PER_SENDER}. That
+ * many keys take 340 ms to arrive in the largest room (12,000 messages a second), and an
+ * application that takes messages every frame leaves only poses here.
  */
 const SHARED_KEYS = 4_096;
 /**
@@ -39,19 +41,20 @@ const SHARED_KEYS = 4_096;
  */
 const VOICE_PACKETS = 16;
 /**
- * Waiting voice packets of all speakers: full queues of 256, twice as many speakers as a server lets
- * speak by default.
+ * Waiting voice packets of all speakers: full queues of 256, twice as many speakers as a server
+ * lets speak by default.
  */
 const ALL_VOICE_PACKETS = 256 * VOICE_PACKETS;
 /**
- * Longest time that a voice packet waits for the application, in ms. After a longer hitch the listener
- * hears a gap instead of the past. Longer than {@link VOICE_PACKETS} of 20 ms; the limit is for
- * speakers with longer packets, and for a network that stopped together with the application.
+ * Longest time that a voice packet waits for the application, in ms. After a longer hitch the
+ * listener hears a gap instead of the past. Longer than {@link VOICE_PACKETS} of 20 ms; the limit
+ * is for speakers with longer packets, and for a network that stopped together with the
+ * application.
  */
 const VOICE_WAIT = 400;
 /**
- * Other messages that wait: those of 170 ms in the largest room (12,000 messages a second), and of two
- * seconds of one sender at the rate to which a server limits it.
+ * Other messages that wait: those of 170 ms in the largest room (12,000 messages a second), and of
+ * two seconds of one sender at the rate to which a server limits it.
  */
 const OTHER_MESSAGES = 2_048;
 
@@ -228,8 +231,8 @@ export class Inbox {
   }
 
   /**
-   * Removes old messages until one more of this sender keeps the limits. Returns whether it is one of
-   * the sender's own keys.
+   * Removes old messages until one more of this sender keeps the limits. Returns whether it is one
+   * of the sender's own keys.
    */
   #makeRoom(of: MessageClass, sender: SenderMessages): boolean {
     this.#dropOldest(sender.lists[of], LIMIT_PER_SENDER[of]);

@@ -1,8 +1,9 @@
-// A client's end of the link to the server's realtime plane, for a client without a realtime port: all
-// frames travel inside datagrams of the session, and QUIC authenticates them and removes duplicates.
+// A client's end of the link to the server's realtime plane, for a client without a realtime port:
+// all frames travel inside datagrams of the session, and QUIC authenticates them and removes
+// duplicates.
 //
-// The link keeps itself alive, estimates the server's clock, and writes reports. It does not know rooms
-// and payloads. Times are local, in ms, unless they are called the server's, in µs.
+// The link keeps itself alive, estimates the server's clock, and writes reports. It does not know
+// rooms and payloads. Times are local, in ms, unless they are called the server's, in µs.
 //
 // To send data, call `begin`, append frames of messages, and call `finish`.
 
@@ -38,7 +39,9 @@ const HELLO_ATTEMPTS = 10;
 const HELLO_PAUSE = 1_000;
 /** Interval at which the choice of plane is announced until the server confirms it. */
 const ANNOUNCE_INTERVAL = 200;
-/** Interval of the first clock samples, so that one queue on the path does not affect all of them. */
+/**
+ * Interval of the first clock samples, so that one queue on the path does not affect all of them.
+ */
 const SETTLE_INTERVAL = 100;
 /** The client has traffic if it sent or received a message within this time. */
 const TRAFFIC_TIME = 1_000;
@@ -50,8 +53,8 @@ const EARLY_TIME = 100;
 /** Shortest time between two datagrams that only show the session the client's current address. */
 const SESSION_PING = 1_000;
 /**
- * A clock request that has no answer for so long was lost, or its answer was. Far above the round trip
- * of a network on which people talk.
+ * A clock request that has no answer for so long was lost, or its answer was. Far above the round
+ * trip of a network on which people talk.
  */
 const ANSWER_TIME = 2_000;
 /** The choice of a client without a realtime port, for good. */
@@ -117,8 +120,8 @@ export class Link {
   }
 
   /**
-   * Takes a datagram: the link's id, and frames. Handles the control frames. Returns the messages, or
-   * `undefined` if the datagram is refused and has no effect.
+   * Takes a datagram: the link's id, and frames. Handles the control frames. Returns the messages,
+   * or `undefined` if the datagram is refused and has no effect.
    */
   handleInput(now: number, datagram: Uint8Array): Message[] | undefined {
     const frames = this.#open(datagram);
@@ -231,8 +234,8 @@ export class Link {
   }
 
   /**
-   * Begins a datagram with messages: writes the link's id, and control frames that are due. A message
-   * of the largest size fits behind them, up to `LINK_ID` and {@link maxBody} bytes.
+   * Begins a datagram with messages: writes the link's id, and control frames that are due. A
+   * message of the largest size fits behind them, up to `LINK_ID` and {@link maxBody} bytes.
    */
   begin(now: number, out: Writer): void {
     out.u32(this.#linkId);
@@ -259,8 +262,8 @@ export class Link {
   }
 
   /**
-   * Returns how long ago in ms the server sent the datagram that was handled last, unambiguous for half
-   * an hour. `undefined` before the first clock reply, and for a datagram without a send time.
+   * Returns how long ago in ms the server sent the datagram that was handled last, unambiguous for
+   * half an hour. `undefined` before the first clock reply, and for a datagram without a send time.
    */
   datagramAge(now: number): number | undefined {
     const serverTime = this.clock.serverTime(now);
@@ -272,8 +275,8 @@ export class Link {
   }
 
   /**
-   * Returns whether a clock request has had no answer: the network loses datagrams. Returns each loss
-   * once.
+   * Returns whether a clock request has had no answer: the network loses datagrams. Returns each
+   * loss once.
    */
   takeLoss(now: number): boolean {
     const isLost = this.#answerBy !== undefined && this.#answerBy <= now;
@@ -339,8 +342,8 @@ export class Link {
   }
 
   /**
-   * Returns when the next session ping is due. While the link is idle, the pings fall halfway between
-   * the keep-alives, so that the server receives something twice as often.
+   * Returns when the next session ping is due. While the link is idle, the pings fall halfway
+   * between the keep-alives, so that the server receives something twice as often.
    */
   #pingAt(): number {
     if (this.#isPingWanted) {

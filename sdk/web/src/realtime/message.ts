@@ -23,8 +23,8 @@ export interface OutgoingMessage {
 }
 
 /**
- * Identifies a stream of one sender's messages that share one sequence of numbers: kind, channel and
- * key in one number.
+ * Identifies a stream of one sender's messages that share one sequence of numbers: kind, channel
+ * and key in one number.
  */
 export function streamOf(message: { kind: number; channel: number; key: number }): number {
   return (message.kind << 24) | (message.channel << 16) | message.key;
@@ -55,14 +55,18 @@ export interface ReceivedMessage {
   /** The application's key within the channel. */
   key: number;
   /**
-   * Sequence number of the sender's messages of this kind, channel and key. 65,535 is followed by 0.
+   * Sequence number of the sender's messages of this kind, channel and key. 65,535 is followed by
+   * 0.
    */
   sequence: number;
-  /** Time from capture to arrival in ms, at most 2,000; `undefined` until the clocks are synchronized. */
+  /**
+   * Time from capture to arrival in ms, at most 2,000; `undefined` until the clocks are
+   * synchronized.
+   */
   age: number | undefined;
   /**
-   * When the message was captured, in µs (a multiple of 1,000) on the server's clock, which is the same
-   * for all peers of the room. `undefined` until the clocks are synchronized.
+   * When the message was captured, in µs (a multiple of 1,000) on the server's clock, which is the
+   * same for all peers of the room. `undefined` until the clocks are synchronized.
    */
   captured: number | undefined;
   /** When the message arrived, on the local clock in ms. */
@@ -88,8 +92,8 @@ export interface PeerPose {
   /** See {@link ReceivedMessage.arrived}. Tells how long the peer has been silent. */
   arrived: number;
   /**
-   * Sequence number of the sender's poses of this channel and key. A pose with the same number as in
-   * the last frame is the same pose.
+   * Sequence number of the sender's poses of this channel and key. A pose with the same number as
+   * in the last frame is the same pose.
    */
   sequence: number;
 }
@@ -119,20 +123,20 @@ export interface RealtimeCounters {
   /** Received messages whose sender the roster did not name in time. */
   unknownSender: number;
   /**
-   * Messages that were replaced by a newer one before they were sent, that did not fit into the queue,
-   * that were too large, or for which there was no session.
+   * Messages that were replaced by a newer one before they were sent, that did not fit into the
+   * queue, that were too large, or for which there was no session.
    */
   unsent: number;
   /** Received datagrams that were malformed, or of another link. */
   rejected: number;
   /**
-   * Received newest-wins messages that a newer one replaced before the application took them. This is
-   * normal: an application that draws 72 frames a second takes no more poses than that.
+   * Received newest-wins messages that a newer one replaced before the application took them. This
+   * is normal: an application that draws 72 frames a second takes no more poses than that.
    */
   replaced: number;
   /**
-   * Received messages that were dropped because the application did not take them before their queue
-   * was full: voice packets, keys of one sender, or other messages.
+   * Received messages that were dropped because the application did not take them before their
+   * queue was full: voice packets, keys of one sender, or other messages.
    */
   notTaken: number;
   /**

@@ -1,13 +1,13 @@
 // The realtime plane of one room: which messages are sent, and which of the received ones are
 // delivered.
 //
-// Sent messages get sequence numbers. Received messages are dropped if they are duplicates, or if they
-// are older than one that replaces them. A message is delivered only when the roster names its sender.
-// It then waits in an inbox until the application takes it.
+// Sent messages get sequence numbers. Received messages are dropped if they are duplicates, or if
+// they are older than one that replaces them. A message is delivered only when the roster names its
+// sender. It then waits in an inbox until the application takes it.
 //
 // The caller passes datagrams to `datagram`, calls `handleTimeout` at `deadline`, and after each of
-// these and after `send` calls `takeDatagram` until it returns nothing. The application takes messages
-// when it wants to, for example once a frame:
+// these and after `send` calls `takeDatagram` until it returns nothing. The application takes
+// messages when it wants to, for example once a frame:
 //
 // | call | returns |
 // |---|---|
@@ -20,14 +20,7 @@
 import { PoseInterpolator, type ShownPose } from "../playback/interpolation.js";
 import { VoicePlayer, type VoiceStep } from "../playback/voice.js";
 import { Writer } from "../wire/codec.js";
-import {
-  type Message,
-  messageBytes,
-  NEWEST_WINS,
-  POSE,
-  putMessage,
-  VOICE,
-} from "../wire/frame.js";
+import { type Message, messageBytes, NEWEST_WINS, POSE, putMessage, VOICE } from "../wire/frame.js";
 import {
   CAPTURE_IN_FUTURE,
   LINK_ID,
@@ -106,9 +99,10 @@ export class RealtimePlane {
   }
 
   /**
-   * Continues with the link of a new session. The sequence numbers of sent messages continue, so that
-   * recipients do not drop the messages as old. If the room instance is another one (`sameRoom` is
-   * false), the slots belong to other peers, so everything that contains a slot is dropped.
+   * Continues with the link of a new session. The sequence numbers of sent messages continue, so
+   * that recipients do not drop the messages as old. If the room instance is another one
+   * (`sameRoom` is false), the slots belong to other peers, so everything that contains a slot is
+   * dropped.
    */
   granted(now: number, { link, clock }: GrantedLink, sameRoom: boolean): void {
     this.#earlierRejected += this.#link?.rejected ?? 0;
@@ -164,8 +158,8 @@ export class RealtimePlane {
   }
 
   /**
-   * Removes a peer that left, unless its slot already belongs to another peer. Its poses and waiting
-   * messages are removed too, and not counted.
+   * Removes a peer that left, unless its slot already belongs to another peer. Its poses and
+   * waiting messages are removed too, and not counted.
    */
   removePeer(slot: number, peer: number): void {
     if (this.#senders.get(slot)?.peer === peer) {
@@ -220,8 +214,8 @@ export class RealtimePlane {
   }
 
   /**
-   * Returns when {@link handleTimeout} and {@link takeDatagram} must be called next: in the past if a
-   * message waits to be sent, `Infinity` if nothing is due.
+   * Returns when {@link handleTimeout} and {@link takeDatagram} must be called next: in the past if
+   * a message waits to be sent, `Infinity` if nothing is due.
    */
   deadline(): number {
     const own = Math.min(this.#held[0]?.until ?? Infinity, this.#reports.speaking.deadline());
@@ -240,7 +234,8 @@ export class RealtimePlane {
     }
     const out = this.#out;
     out.clear();
-    // Application messages come first, because the link's control frames fit into the same datagram.
+    // Application messages come first, because the link's control frames fit into the same
+    // datagram.
     if (this.#queue.hasDue(now)) {
       this.#flush(now, link, out);
       return out.copy();
@@ -275,9 +270,9 @@ export class RealtimePlane {
   /**
    * Takes the next received message, in the order of arrival.
    *
-   * A newest-wins message takes the position of the waiting one that it replaces, so only the newest
-   * pose of a key is returned. Voice packets that have waited for more than 400 ms are dropped and
-   * counted.
+   * A newest-wins message takes the position of the waiting one that it replaces, so only the
+   * newest pose of a key is returned. Voice packets that have waited for more than 400 ms are
+   * dropped and counted.
    */
   pop(now: number): ReceivedMessage | undefined {
     return this.#inbox.pop(now);
@@ -292,11 +287,11 @@ export class RealtimePlane {
   }
 
   /**
-   * Returns the newest pose of each sender, channel and key, in no particular order. {@link pop} does
-   * not remove poses from here.
+   * Returns the newest pose of each sender, channel and key, in no particular order. {@link pop}
+   * does not remove poses from here.
    *
-   * The pose of a silent peer stays until the peer leaves: `arrived` tells how old it is. Poses that
-   * were sent without "newest wins", and malformed ones, are left out.
+   * The pose of a silent peer stays until the peer leaves: `arrived` tells how old it is. Poses
+   * that were sent without "newest wins", and malformed ones, are left out.
    */
   poses(): PeerPose[] {
     return this.#inbox.poses();
@@ -314,8 +309,8 @@ export class RealtimePlane {
   }
 
   /**
-   * Returns what to play for the next 20 ms of a speaker. From the first call on, voice of channel 0
-   * and key 0 is kept here, and {@link pop} does not return it. Silence until the clocks are
+   * Returns what to play for the next 20 ms of a speaker. From the first call on, voice of channel
+   * 0 and key 0 is kept here, and {@link pop} does not return it. Silence until the clocks are
    * synchronized.
    */
   playVoice(now: number, speaker: number): VoiceStep {
@@ -323,7 +318,9 @@ export class RealtimePlane {
     return this.#voicePlayer.play(speaker, this.#playbackTime(now) ?? 0);
   }
 
-  /** Returns the peers whose voice is kept for {@link playVoice}, also those that are silent now. */
+  /**
+   * Returns the peers whose voice is kept for {@link playVoice}, also those that are silent now.
+   */
   speakers(): Iterable<number> {
     this.#voicePlayer ??= new VoicePlayer();
     return this.#voicePlayer.speakers();
@@ -380,7 +377,7 @@ export class RealtimePlane {
     const end = LINK_ID + link.maxBody;
     const fits = (message: OutgoingMessage): boolean =>
       out.length + messageBytes(message.payload.length) <= end;
-    for (let message; (message = this.#queue.front()) !== undefined && fits(message); ) {
+    for (let message; (message = this.#queue.front()) !== undefined && fits(message);) {
       const stream = this.#sent.getOr(streamOf(message), () => ({ next: 0, lastUse: 0 }));
       const sequence = stream.next;
       this.#sentCount += 1;
@@ -389,7 +386,7 @@ export class RealtimePlane {
       put(out, message, sequence, time);
       this.#queue.pop(now, sequence, time, isLossy);
     }
-    for (let sent; (sent = this.#queue.dueAgain(now)) !== undefined && fits(sent.message); ) {
+    for (let sent; (sent = this.#queue.dueAgain(now)) !== undefined && fits(sent.message);) {
       put(out, sent.message, sent.sequence, sent.time);
       this.#queue.popAgain();
     }

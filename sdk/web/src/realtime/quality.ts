@@ -1,5 +1,5 @@
-// How good a client's connection is, for a person: derived from losses and the round trip. Times are
-// local, in ms.
+// How good a client's connection is, for a person: derived from losses and the round trip. Times
+// are local, in ms.
 
 /** Shortest time between two evaluations. A person notices changes of this length. */
 const INTERVAL = 2_000;
@@ -11,16 +11,16 @@ const AGREEING = 2;
 /** Fewer packets say nothing about losses. */
 const LEAST_EXPECTED = 20;
 /**
- * From this share of losses on, the connection counts as one with losses. A listener hears them: at 50
- * packets a second, one is missing every four seconds.
+ * From this share of losses on, the connection counts as one with losses. A listener hears them: at
+ * 50 packets a second, one is missing every four seconds.
  */
 const LOSSY = 0.005;
 /** How long it counts as such after the last losses. They come now and then. */
 const LOSSY_TIME = 30_000;
 
 /**
- * How good the connection is. "excellent": nobody notices the network. "good": voice has short gaps, or
- * is late. "poor": a conversation is difficult. "lost": there is no session now.
+ * How good the connection is. "excellent": nobody notices the network. "good": voice has short
+ * gaps, or is late. "poor": a conversation is difficult. "lost": there is no session now.
  */
 export type ConnectionQuality = "excellent" | "good" | "poor" | "lost";
 
@@ -31,8 +31,8 @@ export interface ConnectionFigures {
   /** Round-trip time of the realtime plane in ms; `undefined` until it is measured. */
   roundTrip: number | undefined;
   /**
-   * Share of the packets to the server that were lost in the last interval with enough of them, 0 to 1.
-   * `undefined`: not known. A client without a realtime port knows it only from its carrier.
+   * Share of the packets to the server that were lost in the last interval with enough of them, 0
+   * to 1. `undefined`: not known. A client without a realtime port knows it only from its carrier.
    */
   lossUp: number | undefined;
 }
@@ -70,8 +70,8 @@ export class QualityMeter {
   }
 
   /**
-   * Returns whether the network has lost packets a short while ago. Losses in one direction are taken
-   * for losses in both: those who share a Wi-Fi have both.
+   * Returns whether the network has lost packets a short while ago. Losses in one direction are
+   * taken for losses in both: those who share a Wi-Fi have both.
    */
   isLossy(now: number): boolean {
     return now < this.#lossyUntil;
@@ -97,8 +97,8 @@ export class QualityMeter {
   }
 
   /**
-   * Evaluates the connection, if it is time. `roundTrip` is in ms. Returns the quality if it is to be
-   * reported.
+   * Evaluates the connection, if it is time. `roundTrip` is in ms. Returns the quality if it is to
+   * be reported.
    */
   evaluate(now: number, roundTrip: number | undefined): ConnectionQuality | undefined {
     this.#evaluated ??= now;

@@ -3,8 +3,8 @@
 /**
  * A map that keeps at least the `limit` most recently used keys and at most twice as many.
  *
- * The map has two generations. When the newer one is full, it becomes the older one, and the keys of
- * the former older one, which were not used since, are dropped.
+ * The map has two generations. When the newer one is full, it becomes the older one, and the keys
+ * of the former older one, which were not used since, are dropped.
  */
 export class RecentMap<K, V> {
   readonly #limit: number;

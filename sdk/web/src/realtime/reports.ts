@@ -5,7 +5,8 @@ import type { ConnectionQuality } from "./quality.js";
 import { Speaking, type SpeakingChange } from "./speaking.js";
 
 /**
- * Speaking changes that may wait for the application. When the queue is full, the oldest is dropped.
+ * Speaking changes that may wait for the application. When the queue is full, the oldest is
+ * dropped.
  */
 const SPEAKING_CHANGES = 512;
 

@@ -1,15 +1,16 @@
 // The messages that wait for the next datagram.
 //
-// On a network with losses, voice is sent twice. The second time is a while after the first, because
-// losses come in bursts. Recipients drop what they have: both messages have the same sequence number.
+// On a network with losses, voice is sent twice. The second time is a while after the first,
+// because losses come in bursts. Recipients drop what they have: both messages have the same
+// sequence number.
 
 import { VOICE_AGAIN } from "../playback/voice.js";
 import { VOICE } from "../wire/frame.js";
 import { isTooLarge, type OutgoingMessage, replaces } from "./message.js";
 
 /**
- * Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue is
- * full, the oldest message is dropped.
+ * Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue
+ * is full, the oldest message is dropped.
  */
 const MAX_QUEUED = 256;
 /** Voice that may wait to be sent again: a speaker sends three packets in that time. */

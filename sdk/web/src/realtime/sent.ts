@@ -1,15 +1,15 @@
-// Where another process continues the sequences of this client's messages. Receivers drop a message as
-// old if its number is smaller than that of an earlier one of its key, so a page that continues the
-// session of another one must continue its numbers.
+// Where another process continues the sequences of this client's messages. Receivers drop a message
+// as old if its number is smaller than that of an earlier one of its key, so a page that continues
+// the session of another one must continue its numbers.
 
 import { Reader, WireError, Writer } from "../wire/codec.js";
 import { POINTER, POSE } from "../wire/frame.js";
 import { KEYS_PER_SENDER } from "./sequences.js";
 
 /**
- * How many numbers are skipped: those of the messages that were sent after the export, for two minutes
- * at 120 Hz. A quarter of all numbers: receivers count the next one as newer if at most as many were
- * sent, and also if none was.
+ * How many numbers are skipped: those of the messages that were sent after the export, for two
+ * minutes at 120 Hz. A quarter of all numbers: receivers count the next one as newer if at most as
+ * many were sent, and also if none was.
  */
 const SKIPPED = 1 << 14;
 
@@ -22,8 +22,8 @@ export interface SentStream {
 }
 
 /**
- * The next sequence number of each stream of this client, see `streamOf`. Holds at most as many streams
- * as a receiver remembers: those that were used last.
+ * The next sequence number of each stream of this client, see `streamOf`. Holds at most as many
+ * streams as a receiver remembers: those that were used last.
  */
 export type SentSequences = readonly (readonly [stream: number, next: number])[];
 

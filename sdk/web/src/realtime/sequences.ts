@@ -1,18 +1,18 @@
-// The sequence numbers that were received from one peer: finds duplicates, and messages that are older
-// than one that replaced them.
+// The sequence numbers that were received from one peer: finds duplicates, and messages that are
+// older than one that replaced them.
 
 import { RecentMap } from "./recent.js";
 
 /**
- * Smallest number of keys of one sender whose newest sequence is kept. A user moves fewer objects than
- * this within {@link KEY_MEMORY}.
+ * Smallest number of keys of one sender whose newest sequence is kept. A user moves fewer objects
+ * than this within {@link KEY_MEMORY}.
  */
 export const KEYS_PER_SENDER = 256;
 /**
- * How long the newest sequence of a key is compared with later messages, in ms. The server relays no
- * message that is as old as this, so none can still arrive late. The limit is for a sender whose
- * messages were not relayed for minutes: its sequence may have wrapped meanwhile, and without the limit
- * its next messages would be dropped as old.
+ * How long the newest sequence of a key is compared with later messages, in ms. The server relays
+ * no message that is as old as this, so none can still arrive late. The limit is for a sender whose
+ * messages were not relayed for minutes: its sequence may have wrapped meanwhile, and without the
+ * limit its next messages would be dropped as old.
  */
 const KEY_MEMORY = 5_000;
 /** Sequence numbers up to the newest of which is known whether they were received. */
@@ -23,8 +23,8 @@ interface NewestSequence {
   /** When it was received, in ms. */
   at: number;
   /**
-   * One bit for each of the 64 sequence numbers up to `sequence`, set if the number was received. The
-   * lowest bit of `low` stands for `sequence`.
+   * One bit for each of the 64 sequence numbers up to `sequence`, set if the number was received.
+   * The lowest bit of `low` stands for `sequence`.
    */
   low: number;
   high: number;
@@ -40,8 +40,8 @@ export class SenderHistory {
   }
 
   /**
-   * Returns whether a message of this stream, see `streamOf`, is to be delivered: it is no duplicate,
-   * and, with `newestWins`, not older than the newest message of its key.
+   * Returns whether a message of this stream, see `streamOf`, is to be delivered: it is no
+   * duplicate, and, with `newestWins`, not older than the newest message of its key.
    */
   isFresh(now: number, newestWins: boolean, stream: number, sequence: number): boolean {
     const newest = this.#newest.getOr(stream, () => ({ sequence, at: -Infinity, low: 0, high: 0 }));

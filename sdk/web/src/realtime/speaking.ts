@@ -1,14 +1,14 @@
 // Finds out which peers speak, from the header of each voice packet. Times are local, in ms.
 
 /**
- * A peer counts as speaking until this time has passed without a packet in which the encoder detected
- * a voice. The time is longer than the gap between two words, and shorter than the pause after which
- * another person starts to talk.
+ * A peer counts as speaking until this time has passed without a packet in which the encoder
+ * detected a voice. The time is longer than the gap between two words, and shorter than the pause
+ * after which another person starts to talk.
  */
 const SILENCE_BEFORE_END = 300;
 /**
- * Speakers that are reported at the same time. By default, a server lets at most 128 peers speak. The
- * voice of a further speaker is delivered, but the speaker is not reported.
+ * Speakers that are reported at the same time. By default, a server lets at most 128 peers speak.
+ * The voice of a further speaker is delivered, but the speaker is not reported.
  */
 const MAX_SPEAKERS = 256;
 
@@ -35,8 +35,8 @@ export class Speaking {
   readonly #speakers = new Map<number, Speaker>();
 
   /**
-   * Handles the header of a voice packet: the level, and whether the encoder detected a voice. Returns
-   * a change if the peer started speaking.
+   * Handles the header of a voice packet: the level, and whether the encoder detected a voice.
+   * Returns a change if the peer started speaking.
    */
   onVoice(now: number, peer: number, level: number, voice: boolean): SpeakingChange | undefined {
     const speaker = this.#speakers.get(peer);

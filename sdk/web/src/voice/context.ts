@@ -6,13 +6,13 @@ import { WORKLET_SOURCE } from "./worklet.js";
 /** Where voice is captured or played. */
 export interface AudioOptions {
   /**
-   * The application's audio context. It stays open. Without one, a context of 48 kHz is made, and closed
-   * again at the end.
+   * The application's audio context. It stays open. Without one, a context of 48 kHz is made, and
+   * closed again at the end.
    */
   context?: AudioContext;
   /**
-   * Address of a file with `WORKLET_SOURCE`, for a page whose Content-Security-Policy allows no scripts
-   * of `blob:`. Without it, the page's policy needs `script-src blob:`.
+   * Address of a file with `WORKLET_SOURCE`, for a page whose Content-Security-Policy allows no
+   * scripts of `blob:`. Without it, the page's policy needs `script-src blob:`.
    */
   workletUrl?: string;
 }

@@ -25,16 +25,16 @@ export class VoiceDecoder {
   }
 
   /**
-   * Decodes the packet of a step, or conceals a missing one. Does nothing in silence. `now` is the local
-   * time in ms.
+   * Decodes the packet of a step, or conceals a missing one. Does nothing in silence. `now` is the
+   * local time in ms.
    */
   play(now: number, step: VoiceStep): void {
     if (step.kind === "packet" && step.opus.length > 0) {
       this.#empty = Uint8Array.of((step.opus[0] ?? 0) & ~FRAME_COUNT);
       this.#decode(now, step.opus);
     } else if (step.kind !== "silence" && this.#empty !== undefined) {
-      // A packet with one empty frame stands for a lost one (RFC 6716, section 3.2.1): the decoder goes
-      // on with the sound before, and fades out.
+      // A packet with one empty frame stands for a lost one (RFC 6716, section 3.2.1): the decoder
+      // goes on with the sound before, and fades out.
       this.#decode(now, this.#empty);
     }
   }

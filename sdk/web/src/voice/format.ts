@@ -8,8 +8,8 @@ export const FRAME_SAMPLES = 960;
 export const FRAME_US = 20_000;
 
 /**
- * Returns the loudness of samples from -1 to 1 in -dBov (RFC 6464): 0 is loudest, 127 is silence, also
- * for what is no number.
+ * Returns the loudness of samples from -1 to 1 in -dBov (RFC 6464): 0 is loudest, 127 is silence,
+ * also for what is no number.
  */
 export function levelOf(samples: Float32Array): number {
   let power = 0;

@@ -5,16 +5,16 @@ import { FRAME_SAMPLES, FRAME_US, levelOf, SAMPLE_RATE } from "./format.js";
 import { CAPTURE } from "./worklet.js";
 
 /**
- * Bits a second of a voice: Opus' wideband speech is transparent to most listeners from here on (RFC
- * 7587, section 3.1.1 recommends 28 to 40 kbit/s for fullband speech).
+ * Bits a second of a voice: Opus' wideband speech is transparent to most listeners from here on
+ * (RFC 7587, section 3.1.1 recommends 28 to 40 kbit/s for fullband speech).
  */
 const BITRATE = 32_000;
 /** The loudness of a voice that is nearly silent, in -dBov. Noise of a quiet room is lower. */
 const SPEECH_LEVEL = 60;
 /**
- * Frames that are sent after the last one with a voice: 400 ms, longer than the gap between two words.
- * Opus' own silence detection is not used, because it sends the noise of most microphones, and because
- * browsers do not tell which packets it leaves out.
+ * Frames that are sent after the last one with a voice: 400 ms, longer than the gap between two
+ * words. Opus' own silence detection is not used, because it sends the noise of most microphones,
+ * and because browsers do not tell which packets it leaves out.
  */
 const FRAMES_AFTER_VOICE = 20;
 /** Frames that may wait for the encoder. More would only be late. */
@@ -66,12 +66,12 @@ export class Microphone {
   /**
    * Starts the microphone. The browser may ask its user for the permission now, and not before.
    *
-   * The page needs a secure context, a Permissions-Policy that allows `microphone`, and for the worklet
-   * what {@link AudioOptions.workletUrl} says. Call it in the handler of a click or a key, because
-   * browsers start no sound by themselves.
+   * The page needs a secure context, a Permissions-Policy that allows `microphone`, and for the
+   * worklet what {@link AudioOptions.workletUrl} says. Call it in the handler of a click or a key,
+   * because browsers start no sound by themselves.
    *
-   * Rejects if the user or the page's policy says no, if there is no microphone, or if the browser does
-   * not encode Opus.
+   * Rejects if the user or the page's policy says no, if there is no microphone, or if the browser
+   * does not encode Opus.
    */
   static async start(options: MicrophoneOptions): Promise<Microphone> {
     const config = encoderConfig(options.bitrate ?? BITRATE);
@@ -165,7 +165,8 @@ export class Microphone {
     }
     const level = levelOf(samples);
     const spurtStart = this.#framesLeft === 0;
-    this.#framesLeft = level <= SPEECH_LEVEL ? FRAMES_AFTER_VOICE : Math.max(this.#framesLeft - 1, 0);
+    this.#framesLeft =
+      level <= SPEECH_LEVEL ? FRAMES_AFTER_VOICE : Math.max(this.#framesLeft - 1, 0);
     if (this.#framesLeft === 0) {
       return;
     }

@@ -7,11 +7,14 @@ import { PLAYBACK } from "./worklet.js";
 
 /** Speakers that are decoded at the same time. By default a room lets 128 peers speak. */
 const MAX_VOICES = 128;
-/** Silence after which a speaker's decoder is freed, in ms: longer than a pause between sentences. */
+/**
+ * Silence after which a speaker's decoder is freed, in ms: longer than a pause between sentences.
+ */
 const IDLE = 10_000;
 /**
- * Shortest time between two frames in the long run, in ms. A little less than 20 ms, because the clock
- * of the sound device may be fast. A page that was busy does not catch up: the past is not worth it.
+ * Shortest time between two frames in the long run, in ms. A little less than 20 ms, because the
+ * clock of the sound device may be fast. A page that was busy does not catch up: the past is not
+ * worth it.
  */
 const LEAST_INTERVAL = 19;
 /** Frames that may be made up for at once. */
@@ -32,8 +35,8 @@ export interface SpeakerOptions extends AudioOptions {
   /** Where the sound goes; the context's destination by default. */
   destination?: AudioNode;
   /**
-   * Decrypts a packet that its sender has encrypted end to end. `undefined`: it cannot be decrypted,
-   * and is concealed, as all such packets are without this function.
+   * Decrypts a packet that its sender has encrypted end to end. `undefined`: it cannot be
+   * decrypted, and is concealed, as all such packets are without this function.
    */
   decrypt?: (peer: number, opus: Uint8Array) => Uint8Array | undefined;
 }
@@ -62,12 +65,13 @@ export class Speaker {
   #isClosed = false;
 
   /**
-   * Starts a speaker. Browsers play no sound before the user has clicked something: call this in the
-   * handler of a click or a key, or call {@link resume} there.
+   * Starts a speaker. Browsers play no sound before the user has clicked something: call this in
+   * the handler of a click or a key, or call {@link resume} there.
    *
    * For what a page's policy must allow, see {@link AudioOptions.workletUrl}.
    *
-   * Rejects if the browser does not decode Opus, or if the page's policy does not allow the worklet.
+   * Rejects if the browser does not decode Opus, or if the page's policy does not allow the
+   * worklet.
    */
   static async start(options: SpeakerOptions): Promise<Speaker> {
     if (typeof AudioDecoder === "undefined") {

@@ -1,5 +1,5 @@
-// The code that runs on the browser's audio thread. It is a text, because a worklet is a script of its
-// own: see `addWorklet` for how a page loads it.
+// The code that runs on the browser's audio thread. It is a text, because a worklet is a script of
+// its own: see `openAudio` for how a page loads it.
 
 /** The names of the processors. */
 export const CAPTURE = "nucleus-capture";
@@ -11,8 +11,8 @@ export const PLAYBACK = "nucleus-playback";
  *
  * The capture sends frames of 960 samples at 48 kHz, the mean of all channels.
  *
- * The playback mixes voices into two channels. Each voice has a ring buffer. It begins to play when 40
- * ms wait in it, or after 40 ms: so a page that is busy for 20 ms is not heard. Every 20 ms the
+ * The playback mixes voices into two channels. Each voice has a ring buffer. It begins to play when
+ * 40 ms wait in it, or after 40 ms: so a page that is busy for 20 ms is not heard. Every 20 ms the
  * playback asks for the next frames. Messages to it: `{ peer, samples }`, `{ peer, left, right }`
  * (gains), and `{ peer }` for a voice that ends. Any other message ends a processor.
  */
@@ -93,7 +93,8 @@ class Playback extends Processor {
       voice.left = voice.right = 0;
     }
     // The gains change within one block, so that nothing clicks.
-    const byLeft = (voice.toLeft - voice.left) / count, byRight = (voice.toRight - voice.right) / count;
+    const byLeft = (voice.toLeft - voice.left) / count;
+    const byRight = (voice.toRight - voice.right) / count;
     for (let i = 0; i < count; i++) {
       const at = Math.floor(voice.read), part = voice.read - at;
       if (at + (part > 0 ? 1 : 0) >= voice.write) {

@@ -20,7 +20,9 @@ function truth(at: number): Pose {
   };
 }
 
-/** How a minute of poses was shown: distances from the truth in mm, delays in ms, guessed frames. */
+/**
+ * How a minute of poses was shown: distances from the truth in mm, delays in ms, guessed frames.
+ */
 interface Shown {
   errors: number[];
   delays: number[];
@@ -40,10 +42,10 @@ function show(seed: number, conditions: Conditions, hertz: number): Shown {
       up.handleInput(now, [now * 1_000, encodePose(truth(now * 1_000))]);
       next += 1_000 / hertz;
     }
-    for (let item; (item = up.pollOutput(now)) !== undefined; ) {
+    for (let item; (item = up.pollOutput(now)) !== undefined;) {
       down.handleInput(now, item);
     }
-    for (let item; (item = down.pollOutput(now)) !== undefined; ) {
+    for (let item; (item = down.pollOutput(now)) !== undefined;) {
       // The realtime plane drops what is older than the newest.
       const [captured, payload] = item;
       if (captured > newest) {
@@ -74,7 +76,9 @@ function show(seed: number, conditions: Conditions, hertz: number): Shown {
   return shown;
 }
 
-/** Over Wi-Fi in both directions, at 1 m/s. Would catch a wrong delay, and a wrong interpolation. */
+/**
+ * Over Wi-Fi in both directions, at 1 m/s. Would catch a wrong delay, and a wrong interpolation.
+ */
 test("a shown head is within 10 mm of the truth in 99 of 100 frames", () => {
   for (const hertz of [30, 72, 90]) {
     const errors: number[] = [];
@@ -111,17 +115,20 @@ test("the shown poses are the same objects in each frame", () => {
   add(START + 20);
   add(START + 40);
   const frame = (ms: number): [unknown, unknown, unknown][] =>
-    interpolator
-      .posesAt(ms, ms * 1_000)
-      .map((shown) => [shown, shown.pose, shown.pose.left]);
+    interpolator.posesAt(ms, ms * 1_000).map((shown) => [shown, shown.pose, shown.pose.left]);
   const list = interpolator.posesAt(START + 60, (START + 60) * 1_000);
   const first = frame(START + 61);
   assert.equal(first.length, 3);
   const second = frame(START + 72);
-  first.forEach((objects, i) => objects.forEach((object, k) => assert.equal(second[i]?.[k], object)));
+  first.forEach((objects, i) =>
+    objects.forEach((object, k) => assert.equal(second[i]?.[k], object)),
+  );
   assert.equal(interpolator.posesAt(START + 73, (START + 73) * 1_000), list);
   interpolator.removePeer(2);
-  assert.deepEqual(interpolator.posesAt(START + 74, (START + 74) * 1_000).map((s) => s.from), [1, 3]);
+  assert.deepEqual(
+    interpolator.posesAt(START + 74, (START + 74) * 1_000).map((s) => s.from),
+    [1, 3],
+  );
   interpolator.clear();
   assert.equal(list.length, 2, "until the next frame");
   assert.equal(interpolator.posesAt(START + 75, (START + 75) * 1_000).length, 0);

@@ -22,7 +22,10 @@ function snapshot(ms: number, x: number): Snapshot {
 }
 
 function near(found: number | undefined, expected: number, text?: string): void {
-  assert.ok(Math.abs((found ?? NaN) - expected) < 1e-4, `${found} is not ${expected} ${text ?? ""}`);
+  assert.ok(
+    Math.abs((found ?? NaN) - expected) < 1e-4,
+    `${found} is not ${expected} ${text ?? ""}`,
+  );
 }
 
 /** Would catch an avatar that flies through the room when its user teleports. */

@@ -37,7 +37,9 @@ function packet(sequence: number): Voice {
   return { level: 30, speaking: true, flags: 0, opus };
 }
 
-/** Returns what a listener hears of a speaker whose speech lasts 3 s and who then pauses for 1 s. */
+/**
+ * Returns what a listener hears of a speaker whose speech lasts 3 s and who then pauses for 1 s.
+ */
 function listen(seed: number, conditions: Conditions, options: Options = {}): Heard {
   const { drift = 0, hangs = false, again } = options;
   const [up, down] = [0, 1].map((way) => new Pipe<[number, number]>(2 * seed + way, conditions));
@@ -67,10 +69,10 @@ function listen(seed: number, conditions: Conditions, options: Options = {}): He
     while (repeats[0] !== undefined && repeats[0][0] <= now) {
       up.handleInput(now, repeats.shift()![1]);
     }
-    for (let item; (item = up.pollOutput(now)) !== undefined; ) {
+    for (let item; (item = up.pollOutput(now)) !== undefined;) {
       down.handleInput(now, item);
     }
-    for (let item; (item = down.pollOutput(now)) !== undefined; ) {
+    for (let item; (item = down.pollOutput(now)) !== undefined;) {
       const [number, captured] = item;
       if (!seen.has(`${number} ${captured}`)) {
         seen.add(`${number} ${captured}`);
@@ -135,7 +137,10 @@ test("on a good network everything is played although the clocks differ", () => 
     const { sent, played, delays, changes } = listen(1, delayed(10, 12), { drift });
     // A slow sound device plays less.
     assert.ok(played + (sent * drift) / 1_000_000 + 16 >= sent, `${played} of ${sent}`);
-    assert.ok(delays.every((delay) => delay <= 90), `${Math.max(...delays)}`);
+    assert.ok(
+      delays.every((delay) => delay <= 90),
+      `${Math.max(...delays)}`,
+    );
     assert.ok(changes <= 30, `${changes}`);
   }
 });
@@ -159,8 +164,42 @@ test("a speaker whose numbers begin anew is heard", () => {
 
 test("after a hitch nobody hears the past", () => {
   const { sent, played, delays } = listen(1, delayed(10, 12), { hangs: true });
-  assert.ok(delays.every((delay) => delay <= 60), `${Math.max(...delays)}`);
+  assert.ok(
+    delays.every((delay) => delay <= 60),
+    `${Math.max(...delays)}`,
+  );
   assert.ok(sent - played >= 90 && sent - played < 130, `${played} of ${sent}`);
+});
+
+/** Would catch a listener who misses a word when the network becomes better. */
+test("playback catches up with a better network by one packet at a time", () => {
+  const player = new VoicePlayer();
+  const played: number[] = [];
+  const arriving: [number, number][] = [];
+  let delay = NaN;
+  for (let n = 0; n < 3_000; n += 1) {
+    const now = START + n * VOICE_PACKET;
+    arriving.push([now + (n < 1_000 ? 150 : 10), n]);
+    for (const [at, number] of arriving.filter(([at]) => at <= now)) {
+      player.add(
+        SPEAKER,
+        number,
+        (START + number * VOICE_PACKET) * 1_000,
+        at * 1_000,
+        packet(number),
+      );
+    }
+    arriving.splice(0, arriving.length, ...arriving.filter(([at]) => at > now));
+    const step = player.play(SPEAKER, now * 1_000);
+    if (step.kind === "packet") {
+      const number = (step.opus[0] ?? 0) | ((step.opus[1] ?? 0) << 8);
+      played.push(number);
+      delay = now - START - number * VOICE_PACKET;
+    }
+  }
+  const steps = played.map((number, i) => number - (played[i - 1] ?? number - 1));
+  assert.ok(Math.max(...steps.slice(20)) <= 2, `${Math.max(...steps.slice(20))} packets at once`);
+  assert.ok(delay <= 40, `${delay} ms in the end`);
 });
 
 /** Would catch a buffer that grows with what hostile peers send. */

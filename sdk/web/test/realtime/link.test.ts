@@ -239,7 +239,11 @@ test("with losses voice is sent twice, without losses once", () => {
     assert.equal(pair.plane.deadline() <= pair.now, false);
     pair.advance(60);
     const again = pair.exchange().flat();
-    assert.ok(again.every(({ sequence, time }) => sequence === first[0]?.sequence && time === first[0]?.time));
+    assert.ok(
+      again.every(
+        ({ sequence, time }) => sequence === first[0]?.sequence && time === first[0]?.time,
+      ),
+    );
     return first.length + again.length;
   };
   assert.equal(speak(), 1);
@@ -312,6 +316,9 @@ test("control frames leave space for the largest message", () => {
   const out = new Writer();
   link.begin(0, out);
   assert.ok(out.length <= 4 + 53, `${out.length}`);
-  assert.deepEqual(readClientBody(out.view().subarray(4)).map(({ kind }) => kind), ["keepAlive", "clock"]);
+  assert.deepEqual(
+    readClientBody(out.view().subarray(4)).map(({ kind }) => kind),
+    ["keepAlive", "clock"],
+  );
   assert.equal(link.maxBody, 1_000);
 });

@@ -13,7 +13,13 @@ import {
   putSendTime,
   readClientBody,
 } from "../../src/wire/control.js";
-import { type Message, NEWEST_WINS, POSE, putMessage, TARGET_OTHERS } from "../../src/wire/frame.js";
+import {
+  type Message,
+  NEWEST_WINS,
+  POSE,
+  putMessage,
+  TARGET_OTHERS,
+} from "../../src/wire/frame.js";
 import { LINK_ID, MAX_BODY } from "../../src/wire/limits.js";
 
 export const ADA = { slot: 3, peer: 30 };
@@ -58,7 +64,12 @@ export class TestServer {
         const { clientSent } = frame.request;
         const serverTime = this.time(now);
         const { epoch } = this;
-        putClockReply(out, { clientSent, serverReceived: serverTime, serverSent: serverTime, epoch });
+        putClockReply(out, {
+          clientSent,
+          serverReceived: serverTime,
+          serverSent: serverTime,
+          epoch,
+        });
       }
     }
     const hasAnswer = out.length > LINK_ID && !this.isSilent;
@@ -96,8 +107,19 @@ export function message(sequence: number, fields: Partial<Message> = {}): Messag
 }
 
 /** A pose to send, unless `fields` say otherwise. */
-export function outgoing(payload: Uint8Array, fields: Partial<OutgoingMessage> = {}): OutgoingMessage {
-  return { kind: POSE, newestWins: true, target: TARGET_OTHERS, channel: 0, key: 0, payload, ...fields };
+export function outgoing(
+  payload: Uint8Array,
+  fields: Partial<OutgoingMessage> = {},
+): OutgoingMessage {
+  return {
+    kind: POSE,
+    newestWins: true,
+    target: TARGET_OTHERS,
+    channel: 0,
+    key: 0,
+    payload,
+    ...fields,
+  };
 }
 
 export function sequences(received: ReceivedMessage[]): number[] {
@@ -145,7 +167,7 @@ export class Pair {
   /** Exchanges datagrams. Returns the messages that the server received, by datagram. */
   exchange(): Message[][] {
     const received: Message[][] = [];
-    for (let datagram; (datagram = this.plane.takeDatagram(this.now)) !== undefined; ) {
+    for (let datagram; (datagram = this.plane.takeDatagram(this.now)) !== undefined;) {
       const { frames, answer } = this.server.handleInput(this.now, datagram);
       this.frames.push({ at: this.now, kinds: frames.map(({ kind }) => kind) });
       received.push(frames.flatMap((frame) => (frame.kind === "message" ? [frame.message] : [])));
@@ -170,7 +192,7 @@ export class Pair {
 
   received(): ReceivedMessage[] {
     const received: ReceivedMessage[] = [];
-    for (let next; (next = this.plane.pop(this.now)) !== undefined; ) {
+    for (let next; (next = this.plane.pop(this.now)) !== undefined;) {
       received.push(next);
     }
     return received;

@@ -5,9 +5,11 @@ import { test } from "node:test";
 
 import { RealtimePlane } from "../../src/realtime/plane.js";
 import { decodeSent, encodeSent } from "../../src/realtime/sent.js";
+import { SenderHistory } from "../../src/realtime/sequences.js";
 import { Reader, Writer } from "../../src/wire/codec.js";
 import { POINTER, UNRELIABLE, VOICE } from "../../src/wire/frame.js";
 import { MAX_PAYLOAD, UNKNOWN_SLOT_FRAMES } from "../../src/wire/limits.js";
+import { Rng } from "./network.js";
 import { ADA, BOB, message, outgoing, Pair, sequences } from "./pair.js";
 
 const P = Uint8Array.of(7);
@@ -22,7 +24,10 @@ test("what is queued travels together", () => {
   assert.ok(pair.plane.deadline() <= pair.now);
   const arrived = pair.exchange();
   assert.equal(arrived.length, 1);
-  assert.deepEqual(arrived[0]?.map(({ sequence }) => sequence), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+  assert.deepEqual(
+    arrived[0]?.map(({ sequence }) => sequence),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0],
+  );
 });
 
 test("sequences go on and queued poses are replaced", () => {
@@ -96,6 +101,27 @@ test("without newest wins everything is heard once, within 64 numbers", () => {
   assert.deepEqual([6 + 40, 7, 6 + 40 - 32, 7].flatMap(voice), [46, 7, 14]);
   // 63 behind is heard, 64 behind is too late, and does not hide the others.
   assert.deepEqual([100, 100 - 64, 100 - 63, 100 - 62, 100 - 63].flatMap(voice), [100, 37, 38]);
+});
+
+/** Would catch a wrong bit of the 64 numbers that are remembered. */
+test("duplicates are found as a model finds them", () => {
+  for (let seed = 0; seed < 50; seed += 1) {
+    const rng = new Rng(seed);
+    const history = new SenderHistory(1);
+    const seen = new Set<number>();
+    let newest = -1;
+    for (let n = 0; n < 2_000; n += 1) {
+      const ahead = rng.chance(0.02) ? rng.below(200) : rng.below(10);
+      const number = Math.max(newest + 1 + ahead - rng.below(100), 0);
+      const newestWins = rng.chance(0.2);
+      const isNewer = number > newest;
+      const expected = isNewer || (!newestWins && newest - number < 64 && !seen.has(number));
+      const found = history.isFresh(n, newestWins, 7, (number + 65_000) & 0xffff);
+      assert.equal(found, expected, `seed ${seed}: ${number} after ${newest}`);
+      seen.add(number);
+      newest = Math.max(newest, number);
+    }
+  }
 });
 
 test("a wrapped sequence is believed after a pause", () => {
@@ -174,7 +200,10 @@ test("what waited for seconds or minutes is not delivered", () => {
   assert.deepEqual(pair.deliver(at(1, 3_000), at(2, 14_000), at(3, 40_000)), []);
   assert.equal(pair.plane.counters().tooOld, 3);
   const young = pair.deliver(at(4, 0), at(5, 100), at(6, 1_900));
-  assert.deepEqual(young.map(({ age }) => age), [0, 100, 1_900]);
+  assert.deepEqual(
+    young.map(({ age }) => age),
+    [0, 100, 1_900],
+  );
   // A capture time wraps after 65 s. The send time of the datagram does not.
   for (const seconds of [3, 62, 64, 66, 131, 1_000]) {
     const later = Pair.settled();

@@ -38,15 +38,15 @@ class Network {
   /** Moves on to this time, and lets datagrams arrive and leave. */
   advance(now: number): void {
     this.now = now;
-    for (let datagram; (datagram = this.#down.pollOutput(now)) !== undefined; ) {
+    for (let datagram; (datagram = this.#down.pollOutput(now)) !== undefined;) {
       this.plane.datagram(now, datagram);
     }
     this.plane.handleTimeout(now);
-    for (let datagram; (datagram = this.plane.takeDatagram(now)) !== undefined; ) {
+    for (let datagram; (datagram = this.plane.takeDatagram(now)) !== undefined;) {
       this.sent += 1;
       this.#up.handleInput(now, datagram);
     }
-    for (let datagram; (datagram = this.#up.pollOutput(now)) !== undefined; ) {
+    for (let datagram; (datagram = this.#up.pollOutput(now)) !== undefined;) {
       const { answer } = this.server.handleInput(now, datagram);
       if (answer !== undefined) {
         this.#down.handleInput(now, answer);
@@ -86,7 +86,7 @@ test("for an hour nothing comes twice, no old pose comes, and the clock stays ri
         message(sequence, { kind: UNRELIABLE, flags: 0, payload, time }),
       );
       number += 1;
-      for (let next; (next = network.plane.pop(now)) !== undefined; ) {
+      for (let next; (next = network.plane.pop(now)) !== undefined;) {
         const full = new DataView(next.payload.buffer, next.payload.byteOffset).getUint32(0);
         assert.equal(next.sequence, full & 0xffff);
         assert.ok(next.age === undefined || next.age <= 300, `seed ${seed}: ${next.age} ms old`);
@@ -127,8 +127,12 @@ test("poses are shown evenly until the peer leaves", () => {
     for (let n = 0; n < ms / 10; n += 1) {
       pair.advance(10);
       if (n % 3 === 0) {
-        const payload = encodePose({ head: { position: [x(pair.now), 1.7, 0], rotation: [0, 0, 0, 1] } });
-        pair.deliver(message((pair.now / 10) & 0xffff, { payload, time: pair.server.millis(pair.now) }));
+        const payload = encodePose({
+          head: { position: [x(pair.now), 1.7, 0], rotation: [0, 0, 0, 1] },
+        });
+        pair.deliver(
+          message((pair.now / 10) & 0xffff, { payload, time: pair.server.millis(pair.now) }),
+        );
       }
       pair.exchange();
       frames.push(
@@ -178,7 +182,10 @@ test("voice is played in order once the application asks for it", () => {
     pair.exchange();
     pair.advance(20);
   }
-  assert.deepEqual(played, Array.from({ length: 50 }, (_, n) => 50 + n));
+  assert.deepEqual(
+    played,
+    Array.from({ length: 50 }, (_, n) => 50 + n),
+  );
   assert.deepEqual([...pair.plane.speakers()], [ADA.peer]);
   // Voice of another key is none of this stream.
   const payload = Uint8Array.of(0x9e, 0, 7);

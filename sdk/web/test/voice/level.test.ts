@@ -39,7 +39,12 @@ function worklet(sampleRate: number): Map<string, new () => Processor> {
     };
   }
   const register = (name: string, type: new () => Processor): unknown => processors.set(name, type);
-  const script = new Function("sampleRate", "AudioWorkletProcessor", "registerProcessor", WORKLET_SOURCE);
+  const script = new Function(
+    "sampleRate",
+    "AudioWorkletProcessor",
+    "registerProcessor",
+    WORKLET_SOURCE,
+  );
   script(sampleRate, Base, register);
   return processors;
 }
@@ -59,8 +64,8 @@ test("the capture gives frames of 20 ms at every rate of the device", () => {
   for (const rate of [16_000, 44_100, 48_000, 96_000]) {
     const capture = make(rate, "nucleus-capture");
     for (let block = 0; block < rate / 128; block += 1) {
-      const input = new Float32Array(128).map((_, i) =>
-        0.5 * Math.sin((2 * Math.PI * 440 * (block * 128 + i)) / rate),
+      const input = new Float32Array(128).map(
+        (_, i) => 0.5 * Math.sin((2 * Math.PI * 440 * (block * 128 + i)) / rate),
       );
       assert.equal(capture.process([[input]], []), true);
     }

@@ -70,8 +70,8 @@ function toneStream(context: AudioContext): MediaStream {
 }
 
 /**
- * Speaks and listens for this time. `loss` is the share of packets that are lost; each is sent twice.
- * `tone`: the voice is a tone of the page's own, and not the microphone.
+ * Speaks and listens for this time. `loss` is the share of packets that are lost; each is sent
+ * twice. `tone`: the voice is a tone of the page's own, and not the microphone.
  */
 export async function run(options: {
   ms: number;
@@ -138,7 +138,7 @@ export async function run(options: {
     meter.measure();
     if (!hasHung && performance.now() > end - ms / 2) {
       hasHung = true;
-      for (const until = performance.now() + 400; performance.now() < until; ) {
+      for (const until = performance.now() + 400; performance.now() < until;) {
         // The page is busy.
       }
     }
