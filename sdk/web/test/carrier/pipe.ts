@@ -6,6 +6,12 @@ export class Pipe<T = Uint8Array> {
   #end: { error: Error | undefined } | undefined;
   #wake: (() => void) | undefined;
 
+  /** Number of items, or bytes, that were not read. */
+  get unread(): number {
+    const sizeOf = (item: T) => (item instanceof Uint8Array ? item.length : 1);
+    return this.#items.reduce((sum, item) => sum + sizeOf(item), 0);
+  }
+
   push(item: T): void {
     if (!this.#end) {
       this.#items.push(item);
