@@ -60,7 +60,7 @@ impl SenderHistory {
             return true;
         }
         // Messages more than 63 numbers behind are too late to be useful and count as duplicates.
-        let bit = 1u64.checked_shl(ahead.unsigned_abs().into()).unwrap_or(u64::MAX);
+        let Some(bit) = 1u64.checked_shl(ahead.unsigned_abs().into()) else { return false };
         let repeated = newest.received & bit != 0;
         newest.received |= bit;
         !newest_wins && !repeated

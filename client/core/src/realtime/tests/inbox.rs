@@ -187,6 +187,13 @@ fn voice_waits_even_if_it_says_that_the_newest_wins() {
 }
 
 #[test]
+fn a_message_that_is_far_too_late_takes_nothing_from_others() {
+    let mut pair = pair();
+    pair.deliver_only(&[voice(100), voice(36), voice(37), voice(99), voice(99)]);
+    assert_eq!(sequences(&pair.received()), [100, 37, 99], "36 is 64 numbers behind");
+}
+
+#[test]
 fn other_messages_are_bounded_and_the_oldest_goes() {
     let mut pair = pair();
     pair.deliver_only(&[message(0, b"p")]);
