@@ -9,6 +9,8 @@ interface Timer {
 
 /** A clock of simulated time. */
 export class SimulatedClock implements Clock {
+  /** Timers that have come. */
+  fired = 0;
   #now = 1_000;
   #timers = new Set<Timer>();
 
@@ -29,6 +31,7 @@ export class SimulatedClock implements Clock {
     for (let timer; (timer = this.#next()) && timer.at <= until; ) {
       this.#now = Math.max(this.#now, timer.at);
       this.#timers.delete(timer);
+      this.fired += 1;
       timer.callback();
       await settle();
     }

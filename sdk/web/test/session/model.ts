@@ -22,6 +22,7 @@ import { EventAck, Renew, Renewed } from "../../src/wire/messaging.js";
 import { decodeBody, encodeMessage, type Schema } from "../../src/wire/schema.js";
 import { StateRequest, StateReply } from "../../src/wire/state.js";
 import { Pipe } from "../carrier/pipe.js";
+import { TestServer } from "../realtime/pair.js";
 import type { SimulatedClock } from "./clock.js";
 
 /** How long a participant outlives a lost session, in ms. */
@@ -260,6 +261,7 @@ class ModelSession {
     this.say(Joined, {
       peer,
       roomInstance: new Uint8Array(8).fill(instance),
+      linkId: new TestServer(0).linkId,
       clockEpoch: instance,
       rosterVersion: 1,
       roster: [{ peer, user: utf8("ada"), name: utf8("Ada") }],
@@ -288,19 +290,24 @@ class ModelSession {
 
 /** The client's end of a connection. */
 class ModelConnection implements Connection {
-  readonly maxDatagramSize = 0;
+  readonly maxDatagramSize: number;
+  /** Datagrams that have come from the client. */
+  datagrams = 0;
   readonly closed: Promise<ConnectionEnd>;
   readonly session: ModelSession;
   readonly #server: ModelServer;
   readonly #control = new Pipe();
   readonly #accepted = new Pipe<ReceiveStream>();
   readonly #pipes: Pipe[] = [this.#control];
+  readonly #plane = new TestServer(0);
+  readonly #received = new Pipe();
   #end: (end: ConnectionEnd) => void = () => {};
   #isOver = false;
   /** When something came from the client last. */
   #heardAt: number;
 
-  constructor(server: ModelServer) {
+  constructor(server: ModelServer, maxDatagramSize: number) {
+    this.maxDatagramSize = maxDatagramSize;
     this.#server = server;
     this.session = new ModelSession(server, this);
     this.#heardAt = server.clock.now();
@@ -366,6 +373,7 @@ class ModelConnection implements Connection {
       this.#end(end);
       this.#pipes.forEach((pipe) => pipe.fail(new StreamError("closed", false)));
       this.#accepted.end();
+      this.#received.end();
     }
   }
 
@@ -393,12 +401,20 @@ class ModelConnection implements Connection {
     return this.#accepted.read();
   }
 
-  async receiveDatagram(): Promise<Uint8Array | undefined> {
-    await this.closed;
-    return undefined;
+  receiveDatagram(): Promise<Uint8Array | undefined> {
+    return this.#received.read();
   }
 
-  sendDatagram(): void {}
+  sendDatagram(bytes: Uint8Array): void {
+    if (this.#hear()) {
+      this.datagrams += 1;
+      const { clock } = this.#server;
+      const { answer } = this.#plane.handleInput(clock.now(), bytes);
+      if (answer) {
+        clock.after(ROUND_TRIP_MS, () => this.#received.push(answer));
+      }
+    }
+  }
 
   close(code: number): void {
     if (code === CODES.leaving) {
@@ -413,6 +429,7 @@ class ModelConnection implements Connection {
 /** A network of servers by their addresses. */
 export class ModelCarrier implements Carrier {
   readonly servers = new Map<string, ModelServer>();
+  maxDatagramSize = 0;
   /** Addresses that were dialled, the newest last. */
   dialled: string[] = [];
   /** The newest connection. */
@@ -439,7 +456,7 @@ export class ModelCarrier implements Carrier {
       }
       this.#clock.after(ROUND_TRIP_MS, () => {
         if (pins.some((pin) => pin.every((byte, i) => byte === server.pin[i]))) {
-          this.newest = new ModelConnection(server);
+          this.newest = new ModelConnection(server, this.maxDatagramSize);
           resolve(this.newest);
         } else {
           server.untrusted += 1;

@@ -281,6 +281,38 @@ test("a session without datagrams is kept alive by pings, and a leave is said", 
   await assert.rejects(room.sendEvent("all", 1, bytes("x")), { code: "closed" });
 });
 
+test("an idle session with datagrams does little", async () => {
+  carrier.maxDatagramSize = 1_154;
+  const room = await join();
+  await clock.pass(60_000);
+  const { fired } = clock;
+  const datagrams = carrier.newest?.datagrams ?? 0;
+  await clock.pass(600_000);
+  assert.deepEqual(kinds(room), []);
+  const sent = (carrier.newest?.datagrams ?? 0) - datagrams;
+  assert.ok(sent >= 60 && sent <= 200, `${sent} datagrams in ten minutes`);
+  assert.ok(clock.fired - fired < 1_000, `${clock.fired - fired} timers in ten minutes`);
+});
+
+test("messages of one task travel in one datagram", async () => {
+  carrier.maxDatagramSize = 1_154;
+  const room = await join();
+  await clock.pass(5_000);
+  const datagrams = carrier.newest?.datagrams ?? 0;
+  for (let key = 0; key < 10; key += 1) {
+    room.sendNewest(Uint8Array.of(1, 2, 3), { key });
+  }
+  await clock.pass(1);
+  // The link may have a datagram of its own to send.
+  const sent = (carrier.newest?.datagrams ?? 0) - datagrams;
+  assert.ok(sent >= 1 && sent <= 2, `${sent} datagrams`);
+  assert.throws(() => room.sendNewest(new Uint8Array(901)), { code: "tooLarge" });
+  assert.throws(() => room.sendNewest(bytes("x"), { to: "all" }), { code: "invalidTarget" });
+  assert.throws(() => room.sendNewest(bytes("x"), { to: { peers: [99] } }), {
+    code: "unknownPeer",
+  });
+});
+
 test("a ticket resumes the session in another page", async () => {
   const first = await join();
   server.send(server.only, bytes("taken"));
