@@ -406,6 +406,15 @@ async fn a_hostile_page_harms_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_woken_while_nothing_else_comes() {
+    let server = TestServer::start().await;
+    let web = WebSession::open(&server).await;
+    let (_control, _joined) = web.join(&server, server.token("web")).await;
+    let wake = timeout(Duration::from_secs(6), web.connection().read_datagram()).await;
+    assert_eq!(wake.expect("after 5 s").unwrap()[..], [0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_breaks_http3_is_a_failed_handshake() {
     let server = TestServer::start().await;
     // No request, and no settings.

@@ -16,6 +16,9 @@ pub(super) use session::{Session, stream_code};
 /// The id of a connection's only session: that of its first stream.
 const SESSION_ID: VarInt = VarInt::from_u32(0);
 
+/// What stands in front of the payload of a datagram of session 0: a quarter of the session's id.
+const DATAGRAM_PREFIX: u8 = 0;
+
 /// The codes with which HTTP/3 closes connections and streams (RFC 9114, 8.1).
 mod code {
     /// All is well: the connection is no longer needed.

@@ -12,10 +12,7 @@ use web_transport_proto::{Capsule, Frame, StreamUni, VarInt, error_to_http3};
 use super::super::quic::{
     ConnectionClosed, ConnectionEnd, QuicConnection, QuicRecvStream, SendStream,
 };
-use super::{SESSION_ID, code, streams};
-
-/// What stands in front of the payload of a datagram of session 0: a quarter of the session's id.
-const DATAGRAM_PREFIX: u8 = 0;
+use super::{DATAGRAM_PREFIX, SESSION_ID, code, streams};
 
 /// Streams of the client that wait for the session. Further ones wait in QUIC, within its limit.
 const WAITING_STREAMS: usize = 1;

@@ -4,21 +4,22 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use nucleus_core::limits;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use web_transport_proto::{Capsule, Http3CapsuleReader, StreamUni, VarInt};
 
 use super::super::quic::{QuicConnection, QuicRecvStream};
-use super::{SESSION_ID, code};
+use super::{DATAGRAM_PREFIX, SESSION_ID, code};
 
 /// Most bytes of the client's side of the request's stream. A client sends one capsule of at most 1 KiB
 /// there, at the end; the rest is for what later versions of HTTP/3 may send.
 const REQUEST_BYTES: u64 = 16 << 10;
 
-/// Watches a connection until it ends: hands on the session's streams, keeps HTTP/3's own ones, and
-/// closes the connection when the client closes the session.
+/// Watches a connection until it ends: hands on the session's streams, keeps HTTP/3's own ones, wakes
+/// the page, and closes the connection when the client closes the session.
 pub(super) async fn watch(
     connection: QuicConnection,
     control: QuicRecvStream,
@@ -28,6 +29,7 @@ pub(super) async fn watch(
 ) {
     tokio::select! {
         () = hand_on_streams(&connection, opened) => {}
+        () = wake_page(&connection) => {}
         code = read_end(request) => {
             if let Some(code) = code {
                 // Set only here, once.
@@ -38,6 +40,14 @@ pub(super) async fn watch(
     }
     // A client that finds its control stream refused closes the connection.
     drop(control);
+}
+
+/// Wakes a page now and then, which may be hidden, so that it can do what is due. Never returns.
+async fn wake_page(connection: &QuicConnection) {
+    loop {
+        sleep(limits::PAGE_WAKE).await;
+        connection.send_datagram(Bytes::from_static(&[DATAGRAM_PREFIX])).await;
+    }
 }
 
 /// Hands on the streams of the session, until the connection is closed.
