@@ -17,8 +17,8 @@ import { roomIn, trimmed } from "./session/token.js";
 /** The room to join if neither the options nor the token name one. */
 const DEFAULT_ROOM = "demo";
 /**
- * How long the client tries to resume a lost session, in ms, unless the application sets another time.
- * Covers a restart of the server, or a walk through a building without Wi-Fi.
+ * How long the client tries to resume a lost session, in ms, unless the application sets another
+ * time. Covers a restart of the server, or a walk through a building without Wi-Fi.
  */
 const DEFAULT_PATIENCE_MS = 120_000;
 /** Name and version of this package, as the server's operator sees them. */
@@ -29,9 +29,9 @@ export interface ServerOptions {
   /** The server, `host:port`; without a port, 5055 is used. */
   server: string;
   /**
-   * The join token, from the application's backend or from `nucleus token`; or a function that returns
-   * one. A function is asked again before the session's ticket ends, when a server refuses the token
-   * during a return, and when the server's certificate may have been renewed.
+   * The join token, from the application's backend or from `nucleus token`; or a function that
+   * returns one. A function is asked again before the session's ticket ends, when a server
+   * refuses the token during a return, and when the server's certificate may have been renewed.
    */
   token: string | TokenProvider;
   /** Display name, at most 128 bytes. Default: the name in the token. */
@@ -44,8 +44,9 @@ export interface ServerOptions {
    */
   patienceMs?: number;
   /**
-   * SHA-256 digests of the server's certificates that are trusted. Default: those that the newest two
-   * tokens name; without any, the browser's roots decide. So take tokens only from where you trust.
+   * SHA-256 digests of the server's certificates that are trusted. Default: those that the newest
+   * two tokens name; without any, the browser's roots decide. So take tokens only from where you
+   * trust.
    */
   pins?: readonly Uint8Array[];
   /** What moves the bytes. Default: WebTransport. */
@@ -59,10 +60,10 @@ export interface ConnectOptions extends ServerOptions, SelectionOptions {
   /** The room's name, 1 to 128 bytes. Default: the room that the token names, else "demo". */
   room?: string;
   /**
-   * Resumes the session of a ticket that `Room.ticket` exported, for example before the page was loaded
-   * again. The room is the ticket's, whatever the other options say. If the server no longer has the
-   * participant, the client joins the room as a new peer. The event "resumed" tells that the session
-   * was resumed. A text that is no ticket is ignored. Use a ticket once.
+   * Resumes the session of a ticket that `Room.ticket` exported, for example before the page was
+   * loaded again. The room is the ticket's, whatever the other options say. If the server no
+   * longer has the participant, the client joins the room as a new peer. The event "resumed"
+   * tells that the session was resumed. A text that is no ticket is ignored. Use a ticket once.
    */
   ticket?: string;
 }
@@ -104,8 +105,8 @@ export async function openingOf(options: ServerOptions): Promise<Opening> {
 }
 
 /**
- * Connects to a server and joins a room. If the server refuses the join and names other servers, tries
- * these, for at most 30 s.
+ * Connects to a server and joins a room. If the server refuses the join and names other servers,
+ * tries these, for at most 30 s.
  *
  * Rejects with a {@link NucleusError}: the name of the code with which the server refused;
  * "invalidOptions"; or "notReachable", "noServerAnswer", "connectionLost" or "protocolError".

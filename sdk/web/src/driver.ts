@@ -1,6 +1,9 @@
-/** `SessionDriver`: drives a client with a carrier, the clock, and the application's token provider. */
+/**
+ * `SessionDriver`: drives a client with a carrier, the clock, and the application's token
+ * provider.
+ */
 
-import { type Carrier, DialError } from "./carrier/carrier.js";
+import { type Carrier, type Connection, DialError } from "./carrier/carrier.js";
 import type { Clock } from "./clock.js";
 import { ConnectionIo, type IoOwner } from "./io.js";
 import { LATER_TOKEN_MS, provide, type TokenProvider } from "./provider.js";
@@ -19,7 +22,9 @@ const STOOD_STILL_MS = 5_000;
 /** Port of the session plane if the address names none. */
 const DEFAULT_PORT = 5_055;
 
-/** A client that a shell drives: `RoomClient` and `SocialClient`. `O` are the outputs of its own. */
+/**
+ * A client that a shell drives: `RoomClient` and `SocialClient`. `O` are the outputs of its own.
+ */
 export interface DrivenClient<O extends { kind: string }> {
   /** The session, to ask what it wants. */
   readonly session: ClientSession;
@@ -61,9 +66,10 @@ export interface DriverOptions {
 }
 
 /** Drives a client. */
-export class SessionDriver<O extends { kind: string }, C extends DrivenClient<O>>
-  implements IoOwner
-{
+export class SessionDriver<
+  O extends { kind: string },
+  C extends DrivenClient<O>,
+> implements IoOwner {
   readonly client: C;
   _options: DriverOptions;
   _hooks: DriverHooks<O>;
@@ -106,8 +112,8 @@ export class SessionDriver<O extends { kind: string }, C extends DrivenClient<O>
   }
 
   /**
-   * Waits until `check` returns a value, which is asked again after each change. Those who ask first
-   * are served first. Rejects with what `check` throws.
+   * Waits until `check` returns a value, which is asked again after each change. Those who ask
+   * first are served first. Rejects with what `check` throws.
    */
   waitFor<T>(check: (now: number) => T | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -189,7 +195,7 @@ export class SessionDriver<O extends { kind: string }, C extends DrivenClient<O>
     this._isBusy = true;
     try {
       do {
-        for (let output; (output = this.client.poll()); ) {
+        for (let output; (output = this.client.poll());) {
           this._carryOut(output);
         }
       } while (this._serve());
@@ -274,9 +280,10 @@ export class SessionDriver<O extends { kind: string }, C extends DrivenClient<O>
     const dialing = new AbortController();
     const { signal } = dialing;
     this._dialing = dialing;
+    let connection: Connection | undefined;
     try {
       const { carrier } = this._options;
-      const connection = await carrier.dial(withPort(server), this._pins(), signal);
+      connection = await carrier.dial(withPort(server), this._pins(), signal);
       const control = signal.aborted ? undefined : await connection.openControl();
       if (!control || signal.aborted) {
         return connection.close(0, "");
@@ -286,6 +293,7 @@ export class SessionDriver<O extends { kind: string }, C extends DrivenClient<O>
       this.input({ kind: "connected", maxDatagramSize: connection.maxDatagramSize });
       this._io?.start();
     } catch (error) {
+      connection?.close(0, "");
       if (!signal.aborted) {
         this._dialing = undefined;
         this.input({ kind: "notConnected", error: notReachable(server, error) });

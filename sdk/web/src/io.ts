@@ -44,15 +44,12 @@ export class ConnectionIo {
   _readers = new Map<StreamSource, ReceiveStream>();
   _writers = new Map<StreamTarget, SendStream>();
   _nextStream = 0;
-  /** Ends with the connection. */
-  _ended: Promise<void>;
 
   constructor(owner: IoOwner, connection: Connection, { send, receive }: ControlStream) {
     this._owner = owner;
     this.connection = connection;
     this._writers.set("control", send);
     this._readers.set("control", receive);
-    this._ended = connection.closed.then(() => {});
   }
 
   /** Begins to read. */

@@ -6,7 +6,8 @@ import { trimmed } from "./session/token.js";
 /** Longest time for the first token, in ms: a person waits. */
 export const FIRST_TOKEN_MS = 10_000;
 /**
- * Longest time for a later token, in ms: a backend that is slower has failed, and may be asked again.
+ * Longest time for a later token, in ms: a backend that is slower has failed, and may be asked
+ * again.
  */
 export const LATER_TOKEN_MS = 30_000;
 
@@ -29,6 +30,8 @@ export function provide(
       cancel();
       resolve(typeof token === "string" ? trimmed(token) || undefined : undefined);
     };
-    Promise.resolve().then(provider).then(done, () => done(undefined));
+    Promise.resolve()
+      .then(provider)
+      .then(done, () => done(undefined));
   });
 }

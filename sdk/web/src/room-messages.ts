@@ -33,9 +33,9 @@ export class RoomMessages extends RoomShell {
    * Sends a reliable, ordered event of at most 16 KiB on a channel below 240. Waits while the room
    * takes events more slowly than they are sent, and while the room does not acknowledge them.
    *
-   * If the session is lost, the event is sent after the resume. If the client rejoins as a new peer
-   * instead, events that were already written are lost, and so are events for named peers of an earlier
-   * room instance.
+   * If the session is lost, the event is sent after the resume. If the client rejoins as a new
+   * peer instead, events that were already written are lost, and so are events for named peers of
+   * an earlier room instance.
    */
   sendEvent(to: To, channel: number, payload: Uint8Array): Promise<void> {
     return this._send((now) => this._client.sendEvent(now, to, channel, payload));
@@ -71,9 +71,9 @@ export class RoomMessages extends RoomShell {
   /**
    * Asks a peer, and waits for its answer. The peer receives the event "rpcRequest".
    *
-   * `method` is 1 to 64 bytes of text. `timeoutMs` is 1 to 60,000, counted from this call: also while
-   * the session is lost, and while too many requests or events wait. A peer whose client knows no RPC
-   * does not answer, so the request times out.
+   * `method` is 1 to 64 bytes of text. `timeoutMs` is 1 to 60,000, counted from this call: also
+   * while the session is lost, and while too many requests or events wait. A peer whose client
+   * knows no RPC does not answer, so the request times out.
    *
    * Rejects with "noSuchMethod", "peerBusy", "rpcFault" (see `number` and `text`), "rpcTimedOut",
    * "peerLeft", "interrupted", "closed", or an error of {@link sendEvent}.
@@ -106,8 +106,8 @@ export class RoomMessages extends RoomShell {
   }
 
   /**
-   * Answers the request of a peer, the event "rpcRequest", with at most 16,377 bytes. Never waits. May
-   * be called in any order, and much later, but only once.
+   * Answers the request of a peer, the event "rpcRequest", with at most 16,377 bytes. Never
+   * waits. May be called in any order, and much later, but only once.
    *
    * Throws "notWaiting" if the caller does not wait any more, or "wouldBlock".
    */
@@ -116,20 +116,21 @@ export class RoomMessages extends RoomShell {
   }
 
   /**
-   * Answers the request of a peer with a failure: a code of the application from 256 on, "noSuchMethod"
-   * or "busy", and a text for a person.
+   * Answers the request of a peer with a failure: a code of the application from 256 on,
+   * "noSuchMethod" or "busy", and a text for a person.
    */
   failRpc(id: number, code: RpcFault["code"], text = ""): void {
     this._driver.run((now) => this._client.answerRpc(now, id, { code, text }));
   }
 
   /**
-   * Sends the pose of head and hands to all other peers, or to `options.to`. Only the newest pose of a
-   * key is delivered. A client with several bodies gives each a key. `rest` is up to the application:
-   * with the pose at most 900 bytes.
+   * Sends the pose of head and hands to all other peers, or to `options.to`. Only the newest pose
+   * of a key is delivered. A client with several bodies gives each a key. `rest` is up to the
+   * application: with the pose at most 900 bytes.
    *
-   * Throws "invalidArgument" if a number is not finite or out of range: the others would see the avatar
-   * jump. The head may be 8,388.607 m from the origin in each axis, and a hand 2.047 m from the head.
+   * Throws "invalidArgument" if a number is not finite or out of range: the others would see the
+   * avatar jump. The head may be 8,388.607 m from the origin in each axis, and a hand 2.047 m
+   * from the head.
    */
   sendPose(pose: Pose, options: MessageOptions & { rest?: Uint8Array } = {}): void {
     const problem = checkPose(pose);
@@ -151,16 +152,16 @@ export class RoomMessages extends RoomShell {
   }
 
   /**
-   * Sends an unreliable message of at most 900 bytes. It may be lost or arrive out of order, and does
-   * not replace earlier ones.
+   * Sends an unreliable message of at most 900 bytes. It may be lost or arrive out of order, and
+   * does not replace earlier ones.
    */
   sendUnreliable(payload: Uint8Array, options: MessageOptions = {}): void {
     this._sendRealtime(UNRELIABLE, false, payload.slice(), options);
   }
 
   /**
-   * Sends an unreliable message of at most 900 bytes that replaces earlier ones of the same channel and
-   * key, for example an object's number.
+   * Sends an unreliable message of at most 900 bytes that replaces earlier ones of the same
+   * channel and key, for example an object's number.
    */
   sendNewest(payload: Uint8Array, options: MessageOptions = {}): void {
     this._sendRealtime(UNRELIABLE, true, payload.slice(), options);

@@ -69,7 +69,7 @@ export class RoomShell {
 
   /** Sends the datagrams that are due. */
   _flush(now: number): void {
-    for (let datagram; (datagram = this._plane.takeDatagram(now)); ) {
+    for (let datagram; (datagram = this._plane.takeDatagram(now));) {
       this._driver.sendDatagram(datagram);
     }
   }

@@ -20,8 +20,8 @@ import { POSE } from "./wire/frame.js";
 import { ACTS } from "./wire/messaging.js";
 
 /**
- * Most events that one {@link Room.poll} returns: those of a second in the largest rooms. So one frame
- * ends although others send faster than the application runs.
+ * Most events that one {@link Room.poll} returns: those of a second in the largest rooms. So one
+ * frame ends although others send faster than the application runs.
  */
 const EVENTS_PER_POLL = 4_096;
 /** Counters of a room since the join. */
@@ -30,7 +30,10 @@ export interface RoomStats {
   realtime: RealtimeCounters;
   /** Messages of the bulk lane that could not be assembled. */
   bulkDropped: number;
-  /** Events that were dropped because the client came back to a server that takes only smaller ones. */
+  /**
+   * Events that were dropped because the client came back to a server that takes only smaller
+   * ones.
+   */
   tooLargeEvents: number;
   /** Requests of peers, answers and typed events that were ignored because they were malformed. */
   malformedEvents: number;
@@ -81,12 +84,12 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Returns the events since the last call, without poses: {@link shownPoses} has those. Never waits.
-   * For programs that do their work once a frame.
+   * Returns the events since the last call, without poses: {@link shownPoses} has those. Never
+   * waits. For programs that do their work once a frame.
    */
   poll(): RoomEvent[] {
     const events: RoomEvent[] = [];
-    for (let event; events.length < EVENTS_PER_POLL && (event = this._take(false)); ) {
+    for (let event; events.length < EVENTS_PER_POLL && (event = this._take(false));) {
       events.push(event);
     }
     return events;
@@ -95,10 +98,10 @@ export class Room extends RoomMessages {
   /**
    * Waits for the next event. Resolves with `undefined` after the event "closed".
    *
-   * Roster changes and reliable events are returned before realtime events, so a peer's join comes
-   * before its first pose. Reliable events are never dropped. Of realtime messages that the
-   * application has not taken, only those that are still of use are returned: the newest pose of each
-   * peer, and voice of the last 400 ms.
+   * Roster changes and reliable events are returned before realtime events, so a peer's join
+   * comes before its first pose. Reliable events are never dropped. Of realtime messages that the
+   * application has not taken, only those that are still of use are returned: the newest pose of
+   * each peer, and voice of the last 400 ms.
    */
   async next(): Promise<RoomEvent | undefined> {
     const found = await this._driver.waitFor(() => {
@@ -110,7 +113,7 @@ export class Room extends RoomMessages {
 
   /** Iterates over the events, up to "closed". */
   async *[Symbol.asyncIterator](): AsyncGenerator<RoomEvent, void, undefined> {
-    for (let event; (event = await this.next()); ) {
+    for (let event; (event = await this.next());) {
       yield event;
     }
   }
@@ -134,7 +137,7 @@ export class Room extends RoomMessages {
     if (report) {
       return report;
     }
-    for (let message; (message = this._plane.pop(now)); ) {
+    for (let message; (message = this._plane.pop(now));) {
       // A malformed pose or voice packet is no event.
       const isWanted = wantsPoses || message.kind !== POSE;
       const event = isWanted ? realtimeEvent(message) : undefined;
@@ -146,9 +149,10 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Returns the poses of everybody to show in this frame: interpolated between the poses that have
-   * arrived, evenly in time, and a little later than they arrive. Poses are kept from the first call
-   * on, so call it in each frame. The list and its objects are written again by the next call.
+   * Returns the poses of everybody to show in this frame: interpolated between the poses that
+   * have arrived, evenly in time, and a little later than they arrive. Poses are kept from the
+   * first call on, so call it in each frame. The list and its objects are written again by the
+   * next call.
    */
   shownPoses(now = this._driver.now()): readonly ShownPose[] {
     return this._plane.shownPoses(now);
@@ -160,8 +164,8 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Returns what to play for the next 20 ms of a speaker. Call it for each speaker every 20 ms. From the
-   * first call on, voice is kept here, and the event "voice" no longer comes.
+   * Returns what to play for the next 20 ms of a speaker. Call it for each speaker every 20 ms.
+   * From the first call on, voice is kept here, and the event "voice" no longer comes.
    */
   playVoice(speaker: PeerId): VoiceStep {
     return this._plane.playVoice(this._driver.now(), speaker);
@@ -178,9 +182,9 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Mutes or unmutes this client. It stops sending voice at once, and the server tells the others. The
-   * setting stays over a lost session. Resolves when the server has answered; at once, if the session
-   * is lost.
+   * Mutes or unmutes this client. It stops sending voice at once, and the server tells the
+   * others. The setting stays over a lost session. Resolves when the server has answered; at
+   * once, if the session is lost.
    */
   setMuted(muted: boolean): Promise<void> {
     this._isSelfMuted = muted;
@@ -189,8 +193,8 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Subscribes to these groups, 0 to 239, and unsubscribes from all others. The setting stays over a
-   * lost session. Resolves when the server has answered; at once, if the session is lost.
+   * Subscribes to these groups, 0 to 239, and unsubscribes from all others. The setting stays
+   * over a lost session. Resolves when the server has answered; at once, if the session is lost.
    */
   async subscribe(groups: readonly number[]): Promise<void> {
     const setting = this._driver.run((now) => this._client.subscribe(now, groups));
@@ -198,8 +202,8 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Hands in a fresh token of the same user, for example after the event "tokenWanted". The client uses
-   * it when it joins again. The rights in this room stay as they are.
+   * Hands in a fresh token of the same user, for example after the event "tokenWanted". The
+   * client uses it when it joins again. The rights in this room stay as they are.
    */
   async renew(token: string): Promise<void> {
     const number = this._driver.run(() => this._client.renew(trimmed(token)));
@@ -227,8 +231,8 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * The host: the chosen host while it is present, or else the present peer with the smallest id. All
-   * clients that have received the same roster and state agree on it.
+   * The host: the chosen host while it is present, or else the present peer with the smallest id.
+   * All clients that have received the same roster and state agree on it.
    */
   get host(): PeerId | undefined {
     return this._client.host;
@@ -253,21 +257,22 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Requests the changes of `batch`, which the server applies all together or not at all. Resolves with
-   * the version of the state that contains them; this client's copy then contains them too.
+   * Requests the changes of `batch`, which the server applies all together or not at all.
+   * Resolves with the version of the state that contains them; this client's copy then contains
+   * them too.
    *
-   * Unlike an event, a request is not repeated after a lost session: it rejects with "interrupted", and
-   * it is unknown whether the change was applied. At most 16 requests are pending at the same time, and
-   * further ones wait.
+   * Unlike an event, a request is not repeated after a lost session: it rejects with
+   * "interrupted", and it is unknown whether the change was applied. At most 16 requests are
+   * pending at the same time, and further ones wait.
    */
   change(batch: Batch): Promise<bigint> {
     return this._request((now) => this._client.change(now, batch));
   }
 
   /**
-   * Removes a peer from the room. With `banS`, at most a day, the user cannot join again until the ban
-   * ends. Moderation needs a role or grant that allows it; otherwise the server refuses with
-   * "forbidden".
+   * Removes a peer from the room. With `banS`, at most a day, the user cannot join again until
+   * the ban ends. Moderation needs a role or grant that allows it; otherwise the server refuses
+   * with "forbidden".
    */
   kick(peer: PeerId, options: { banS?: number } = {}): Promise<void> {
     return this._moderate(ACTS.kick, peer, Math.ceil(options.banS ?? 0));
@@ -313,8 +318,8 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Returns the time of the server's clock in µs, which is the same for all peers of the room. It never
-   * goes backwards, and makes up for errors of its estimate without jumps.
+   * Returns the time of the server's clock in µs, which is the same for all peers of the room. It
+   * never goes backwards, and makes up for errors of its estimate without jumps.
    */
   serverTime(): number | undefined {
     return this._plane.serverTime(this._driver.now());
@@ -333,10 +338,10 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Returns what resumes this client's session, for example after the page was loaded again: keep it in
-   * `sessionStorage`, and hand it to `connect`. It says which events the application has taken, and each
-   * session has another one, so export it after every event that must not come again. It is as secret as
-   * a password. `undefined` while the client has no ticket.
+   * Returns what resumes this client's session, for example after the page was loaded again: keep
+   * it in `sessionStorage`, and hand it to `connect`. It says which events the application has
+   * taken, and each session has another one, so export it after every event that must not come
+   * again. It is as secret as a password. `undefined` while the client has no ticket.
    */
   ticket(): string | undefined {
     const ticket = this._client.ticket(this._plane.sentSequences());
@@ -344,8 +349,8 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Leaves the room. Events that were sent before still arrive, as far as the server takes them within
-   * two seconds. The other peers see the leave at once.
+   * Leaves the room. Events that were sent before still arrive, as far as the server takes them
+   * within two seconds. The other peers see the leave at once.
    */
   async leave(): Promise<void> {
     this._driver.run((now) => this._client.leave(now));
@@ -353,8 +358,8 @@ export class Room extends RoomMessages {
   }
 
   /**
-   * Leaves the room at once. Events that are not sent yet are lost. For the event `pagehide` of a page
-   * that does not come back with its ticket.
+   * Leaves the room at once. Events that are not sent yet are lost. For the event `pagehide` of a
+   * page that does not come back with its ticket.
    */
   close(): void {
     this._driver.run((now) => this._client.close(now));

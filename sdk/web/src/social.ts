@@ -15,13 +15,7 @@ import {
   type User,
 } from "./social/index.js";
 import { lossyText } from "./wire/codec.js";
-import {
-  CALL_ACCEPT,
-  CALL_ADD,
-  CALL_CANCEL,
-  CALL_HANG_UP,
-  CALL_REJECT,
-} from "./wire/social.js";
+import { CALL_ACCEPT, CALL_ADD, CALL_CANCEL, CALL_HANG_UP, CALL_REJECT } from "./wire/social.js";
 
 /** Options of {@link enter}: the server, the token, and how other users see this device. */
 export interface EnterOptions extends ServerOptions {
@@ -30,8 +24,9 @@ export interface EnterOptions extends ServerOptions {
 }
 
 /**
- * Connects to a server and opens a social session for the tenant, product and user of the token: the
- * user can be called there, and can watch other users and rooms. The room in the token has no effect.
+ * Connects to a server and opens a social session for the tenant, product and user of the token:
+ * the user can be called there, and can watch other users and rooms. The room in the token has no
+ * effect.
  *
  * Rejects with a `NucleusError`, as `connect` does.
  */
@@ -44,8 +39,8 @@ export async function enter(options: EnterOptions): Promise<Social> {
 }
 
 /**
- * A social session, returned by `enter`. It comes back by itself after a loss. Methods reject with a
- * `NucleusError`.
+ * A social session, returned by `enter`. It comes back by itself after a loss. Methods reject
+ * with a `NucleusError`.
  */
 export class Social {
   _driver: SessionDriver<SocialOutput, SocialClient>;
@@ -86,7 +81,7 @@ export class Social {
   /** Returns the events since the last call. Never waits. */
   poll(): SocialEvent[] {
     const events: SocialEvent[] = [];
-    for (let event; (event = this._take()); ) {
+    for (let event; (event = this._take());) {
       events.push(event);
     }
     return events;
@@ -103,15 +98,13 @@ export class Social {
 
   /** Iterates over the events, up to "closed". */
   async *[Symbol.asyncIterator](): AsyncGenerator<SocialEvent, void, undefined> {
-    for (let event; (event = await this.next()); ) {
+    for (let event; (event = await this.next());) {
       yield event;
     }
   }
 
   _take(): SocialEvent | undefined {
-    const event = this._isOver
-      ? undefined
-      : this._driver.run((now) => this._client.takeEvent(now));
+    const event = this._isOver ? undefined : this._driver.run((now) => this._client.takeEvent(now));
     this._isOver ||= event?.kind === "closed";
     return event;
   }
@@ -122,9 +115,9 @@ export class Social {
   }
 
   /**
-   * Watches the users that have one of `roles` or are one of `users`, together at most 64 names. If
-   * both are empty, watches all users of the tenant and product. Replaces the users that were watched
-   * before. The event "users" reports changes.
+   * Watches the users that have one of `roles` or are one of `users`, together at most 64 names.
+   * If both are empty, watches all users of the tenant and product. Replaces the users that were
+   * watched before. The event "users" reports changes.
    */
   async watchUsers(roles: readonly string[], users: readonly string[]): Promise<void> {
     await this._request((now) => this._client.watchUsers(now, roles, users));
@@ -136,8 +129,8 @@ export class Social {
   }
 
   /**
-   * Watches the rooms of the lobby that fulfil all filters and have this version of the application.
-   * Replaces the rooms that were watched before. The event "rooms" reports changes.
+   * Watches the rooms of the lobby that fulfil all filters and have this version of the
+   * application. Replaces the rooms that were watched before. The event "rooms" reports changes.
    */
   async watchRooms(version = "", filters: readonly RoomFilter[] = []): Promise<void> {
     await this._request((now) => this._client.watchRooms(now, version, filters));

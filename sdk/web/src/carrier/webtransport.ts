@@ -2,8 +2,8 @@
  * The carrier of browsers: WebTransport over HTTP/3.
  *
  * The page needs a secure context (https, or localhost). A Content-Security-Policy must allow
- * `https://HOST:PORT` of the server in `connect-src`; some browsers refuse pinned certificates under
- * a strict `connect-src`.
+ * `https://HOST:PORT` of the server in `connect-src`; some browsers refuse pinned certificates
+ * under a strict `connect-src`.
  */
 
 import {
@@ -23,6 +23,11 @@ const PATH = "/nucleus";
 const DATAGRAM_AGE_MS = 200;
 /** Most datagrams that may wait to be sent: more would only be late. */
 const MAX_UNSENT_DATAGRAMS = 64;
+/**
+ * Most datagrams that wait while the page is busy: those of a tenth of a second in a full room. The
+ * rules of ages and sequences drop what is late.
+ */
+const MAX_UNREAD_DATAGRAMS = 256;
 /** Most bytes of a close's text that WebTransport carries. */
 const MAX_REASON = 1_024;
 
@@ -122,9 +127,7 @@ class WebTransportConnection implements Connection {
   }
 
   async openStream(priority: number): Promise<SendStream> {
-    return sendStream(
-      await this._transport.createUnidirectionalStream({ ...(priority ? { sendOrder: priority } : {}) }),
-    );
+    return sendStream(await this._transport.createUnidirectionalStream({ sendOrder: priority }));
   }
 
   async accept(): Promise<ReceiveStream | undefined> {
@@ -167,6 +170,7 @@ function datagramWriter(
       createWritable?: () => WritableStream<Uint8Array>;
     };
     datagrams.outgoingMaxAge = DATAGRAM_AGE_MS;
+    datagrams.incomingHighWaterMark = MAX_UNREAD_DATAGRAMS;
     const writable = newer.createWritable?.() ?? datagrams.writable;
     const writer = writable.getWriter();
     writer.closed.catch(() => {});

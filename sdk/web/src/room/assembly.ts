@@ -1,9 +1,9 @@
 /**
  * Assembles messages of the bulk lane from their pieces. Reads no clock and does no I/O.
  *
- * The pieces of one sender arrive in order; the pieces of several senders interleave. A message whose
- * first piece is missing is dropped: that piece was sent before this client joined, or was lost with
- * a session.
+ * The pieces of one sender arrive in order; the pieces of several senders interleave. A message
+ * whose first piece is missing is dropped: that piece was sent before this client joined, or was
+ * lost with a session.
  */
 
 import { EMPTY } from "../wire/codec.js";
@@ -46,7 +46,8 @@ export class BulkAssembly {
     let message = this._incomplete.get(peer);
     this._incomplete.delete(peer);
     if ((piece & PIECE_CONTINUES) === 0) {
-      // The sender started a new message without finishing the one before. Our senders never do that.
+      // The sender started a new message without finishing the one before. Our senders never do
+      // that.
       this.dropped += message ? 1 : 0;
       message = { number: this._started++, first: sequence, payload: EMPTY };
     }
@@ -71,7 +72,9 @@ export class BulkAssembly {
     this._incomplete.set(from, message);
   }
 
-  /** Returns whether a message is incomplete whose first piece has this sequence or a smaller one. */
+  /**
+   * Returns whether a message is incomplete whose first piece has this sequence or a smaller one.
+   */
   hasBegunBy(sequence: bigint): boolean {
     return [...this._incomplete.values()].some((message) => message.first <= sequence);
   }

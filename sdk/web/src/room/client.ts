@@ -3,11 +3,7 @@
  * state, keeps events until the server has them, and comes back after a loss.
  */
 
-import {
-  parseTypedEvent,
-  RPC_CHANNEL,
-  TYPED_EVENT_CHANNEL,
-} from "../wire/application.js";
+import { parseTypedEvent, RPC_CHANNEL, TYPED_EVENT_CHANNEL } from "../wire/application.js";
 import { codeName } from "../wire/code.js";
 import { lossyText, sameBytes } from "../wire/codec.js";
 import { STATE } from "../wire/features.js";
@@ -33,7 +29,6 @@ import { JOIN_MODES } from "../wire/rooms.js";
 import { decodeBody, type Schema } from "../wire/schema.js";
 import { settingsFromList } from "../wire/settings.js";
 import { StateReply } from "../wire/state.js";
-import type { StateChange } from "../state/change.js";
 import type { GrantedLink } from "../realtime/plane.js";
 import { largestBody } from "../session/capabilities.js";
 import { localError } from "../session/error.js";
@@ -43,9 +38,9 @@ import type { RoomOutput } from "./core.js";
 import { type RoomEvent, throttleOf } from "./event.js";
 import { encodeJoin, type RoomJoin } from "./join.js";
 import { auditOf } from "./moderation.js";
-import { type PeerId, Roster, type RosterChange } from "./roster.js";
+import { RoomReporter } from "./report.js";
+import { type PeerId, Roster } from "./roster.js";
 import { forRejoin } from "./selection.js";
-import { RoomSender } from "./send.js";
 import { TakenEvents } from "./taken.js";
 
 /** How long the client waits before it asks a provider again that had no good token, in ms. */
@@ -53,14 +48,8 @@ const TOKEN_PAUSE_MS = 60_000;
 /** How long a leave waits until the last events are written, in ms. */
 const FLUSH_MS = 1_000;
 
-/** This client's peer id before and after a resume or rejoin. */
-interface OwnPeer {
-  before: PeerId;
-  now: PeerId;
-}
-
 /** A client in a room, over all of its sessions. */
-export class RoomClient extends RoomSender {
+export class RoomClient extends RoomReporter {
   /** Creates a client and begins to join at `server`, `host:port`. Check the options before. */
   constructor(now: number, server: string, join: RoomJoin, options: ClientOptions) {
     super(server, join, options);
@@ -129,8 +118,8 @@ export class RoomClient extends RoomSender {
   }
 
   /**
-   * Sets whether the application is too far behind with its events. The session is then not read, so
-   * replies do not arrive either.
+   * Sets whether the application is too far behind with its events. The session is then not read,
+   * so replies do not arrive either.
    */
   _setBehind(isBehind: boolean): void {
     if (isBehind && !this.isBehind) {
@@ -142,8 +131,8 @@ export class RoomClient extends RoomSender {
   }
 
   /**
-   * Leaves the room. Events that were sent before still arrive, and the other peers see the leave at
-   * once. The client is closed within 2 s.
+   * Leaves the room. Events that were sent before still arrive, and the other peers see the leave
+   * at once. The client is closed within 2 s.
    */
   leave(now: number): void {
     if (this.session.isRunning()) {
@@ -154,7 +143,9 @@ export class RoomClient extends RoomSender {
     this._advance(now);
   }
 
-  /** Leaves the room at once, without waiting for an answer. Events that are not written are lost. */
+  /**
+   * Leaves the room at once, without waiting for an answer. Events that are not written are lost.
+   */
   close(now: number): void {
     this._outbox.clear();
     this.session.close();
@@ -280,19 +271,15 @@ export class RoomClient extends RoomSender {
     if (epoch !== joined.clockEpoch) {
       this._push({ kind: "clockChanged" });
     }
-    // In the same instance, the next snapshot brings the replica up to date; without a snapshot, the
-    // state is still empty. In another instance the old state is invalid, and requests must not be
-    // based on it.
+    // In the same instance, the next snapshot brings the replica up to date; without a snapshot,
+    // the state is still empty. In another instance the old state is invalid, and requests must
+    // not be based on it.
     const deleted = isSameRoom ? [] : this.replica.clear();
     this._reportRoster(changes, own, true);
     this._reportState(deleted, true);
   }
 
-  _linkOf(
-    now: number,
-    joined: Joined,
-    settings: ReturnType<typeof settingsFromList>,
-  ): GrantedLink {
+  _linkOf(now: number, joined: Joined, settings: ReturnType<typeof settingsFromList>): GrantedLink {
     const link = {
       linkId: joined.linkId,
       maxBody: Math.min(settings.maxBody, this._largestBody),
@@ -463,62 +450,5 @@ export class RoomClient extends RoomSender {
     this.rpcs.endAll("closed");
     this._outbox.clear();
     this._tokenWantedAt = Infinity;
-  }
-
-  /** Reports the changes to the application, then completes the requests that waited for them. */
-  _reportState(changes: readonly StateChange[], isFree: boolean): void {
-    for (const change of changes) {
-      this._push({ kind: "state", change }, isFree);
-    }
-    this._reportHost();
-    this._requests.onVersion(this.replica.version);
-    this._settleDesired();
-  }
-
-  _reportHost(): void {
-    const { host } = this;
-    if (host !== this._host) {
-      this._host = host;
-      this._push({ kind: "state", change: { kind: "host", host } });
-    }
-  }
-
-  /**
-   * Reports the changes to the application, and the peers to the realtime plane. Changes of this
-   * client itself (`own`) are not reported to the application: "rejoined" and "resumed" report them.
-   */
-  _reportRoster(
-    changes: readonly RosterChange[],
-    own: OwnPeer | undefined,
-    isFree: boolean,
-  ): void {
-    for (const change of changes) {
-      const { kind, peer } = change;
-      if (kind === "left") {
-        this.rpcs.peerLeft(peer.id);
-      }
-      const isOwn = own && kind !== "changed" && peer.id === (kind === "left" ? own.before : own.now);
-      if (!isOwn) {
-        this._push(rosterEvent(change), isFree);
-      }
-      if (kind === "left" || kind === "joined") {
-        const output = kind === "left" ? "peerLeft" : "peerJoined";
-        this._outputs.push({ kind: output, slot: peer.slot, peer: peer.id });
-      }
-    }
-  }
-}
-
-function rosterEvent(change: RosterChange): RoomEvent {
-  const { peer } = change;
-  switch (change.kind) {
-    case "left":
-      return { kind: "peerLeft", peer, code: codeName(change.code ?? -1) };
-    case "joined":
-      return { kind: "peerJoined", peer };
-    case "presence":
-      return { kind: "presenceChanged", peer };
-    case "changed":
-      return { kind: "peerChanged", peer };
   }
 }

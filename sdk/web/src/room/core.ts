@@ -28,8 +28,8 @@ import { type LanePosition, TakenEvents } from "./taken.js";
  */
 const WAITING_BYTES = 256 << 10;
 /**
- * Events at which a lost session is not resumed any more: those of one session, with the rosters and
- * states of a few others.
+ * Events at which a lost session is not resumed any more: those of one session, with the rosters
+ * and states of a few others.
  */
 const MOST_WAITING = 64 << 10;
 /** Bytes counted for an event in addition to its payload. */
@@ -72,7 +72,10 @@ export class RoomCore {
   isBehind = false;
   /** The error of the first join, if it has failed for good. */
   failure: NucleusError | undefined;
-  /** Events that were dropped because the client came back to a server that takes only smaller ones. */
+  /**
+   * Events that were dropped because the client came back to a server that takes only smaller
+   * ones.
+   */
   tooLargeEvents = 0;
   readonly rpcs: Rpcs;
   _join: RoomJoin;
@@ -104,8 +107,8 @@ export class RoomCore {
   _events = new EventQueue<WaitingEvent>(WAITING_BYTES, MOST_WAITING);
   _taken: TakenEvents;
   /**
-   * Largest sequence that a join as this peer has named, by lane. The server does not send the events
-   * up to this one again.
+   * Largest sequence that a join as this peer has named, by lane. The server does not send the
+   * events up to this one again.
    */
   _claimed: [bigint, bigint] = [0n, 0n];
   /** When a leave stops waiting for events that are not written. */
@@ -159,8 +162,8 @@ export class RoomCore {
 
   /**
    * Returns what resumes this session, for example in another page, after the events that the
-   * application has taken. Hand it out only when this client no longer uses it: the server gives the
-   * session to whoever comes last.
+   * application has taken. Hand it out only when this client no longer uses it: the server gives
+   * the session to whoever comes last.
    */
   ticket(sent: SentSequences): ReturnTicket | undefined {
     const lastSequences = this._taken.lastSequences();
@@ -197,9 +200,9 @@ export class RoomCore {
 
   /**
    * Queues an event for the application. `isFree` says that it does not count towards the limit:
-   * events that describe a whole roster or state occur once a session, and their number is bounded by
-   * the room's peers, objects and fields. If they counted, a client that joins a large room would not
-   * receive the reply to its first request.
+   * events that describe a whole roster or state occur once a session, and their number is
+   * bounded by the room's peers, objects and fields. If they counted, a client that joins a large
+   * room would not receive the reply to its first request.
    */
   _push(event: RoomEvent, isFree = false, position?: LanePosition): void {
     this._taken.queue(event.kind, position);

@@ -12,8 +12,9 @@ export class Desired<T> {
   /** The number of the newest setting. */
   _newest = 0;
   /**
-   * No server knows the value; the request with this number is pending; a server has taken the value,
-   * for the peer that this client is; or a server has refused it, and it is not sent again.
+   * No server knows the value; the request with this number is pending; a server has taken the
+   * value, for the peer that this client is; or a server has refused it, and it is not sent
+   * again.
    */
   _state: "unsent" | "confirmed" | number | NucleusError = "confirmed";
 
@@ -40,7 +41,8 @@ export class Desired<T> {
   }
 
   /**
-   * Takes the result of the pending request, if there is one. Without a reply the value is sent again.
+   * Takes the result of the pending request, if there is one. Without a reply the value is sent
+   * again.
    */
   settle(requests: RoomRequests): void {
     const result = typeof this._state === "number" ? requests.take(this._state) : undefined;
@@ -65,9 +67,9 @@ export class Desired<T> {
   }
 
   /**
-   * Returns the outcome of a setting: true, or the error; `undefined`: the server has not answered. A
-   * newer setting replaces an older one, and `isBlocked` says that the value cannot be sent now: it
-   * is sent later, so both are no errors.
+   * Returns the outcome of a setting: true, or the error; `undefined`: the server has not
+   * answered. A newer setting replaces an older one, and `isBlocked` says that the value cannot
+   * be sent now: it is sent later, so both are no errors.
    */
   outcome(setting: number, isBlocked: boolean): true | NucleusError | undefined {
     const state = this._state;

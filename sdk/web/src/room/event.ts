@@ -21,8 +21,8 @@ interface Realtime {
    */
   readonly ageMs: number | undefined;
   /**
-   * Moment of the capture on the server's clock, in µs. It can be compared with `Room.serverTime` and
-   * with the capture times of other peers. `undefined` until the clocks are synchronized.
+   * Moment of the capture on the server's clock, in µs. It can be compared with `Room.serverTime`
+   * and with the capture times of other peers. `undefined` until the clocks are synchronized.
    */
   readonly captured: number | undefined;
 }
@@ -60,15 +60,15 @@ export type RoomEvent =
    */
   | { kind: "peerChanged"; peer: Peer }
   /**
-   * A fresh token of the same user is wanted: hand it to `Room.renew`. Without one, a restart of the
-   * server after the ticket's end would end this room for the client. `withinMs` is how long the
-   * ticket still admits to another instance of the room; `undefined` if the client asks by itself,
-   * because a quarter of that time is left. With a token provider this does not come.
+   * A fresh token of the same user is wanted: hand it to `Room.renew`. Without one, a restart of
+   * the server after the ticket's end would end this room for the client. `withinMs` is how long
+   * the ticket still admits to another instance of the room; `undefined` if the client asks by
+   * itself, because a quarter of that time is left. With a token provider this does not come.
    */
   | { kind: "tokenWanted"; withinMs: number | undefined }
   /**
-   * A peer started or stopped speaking, as derived from the headers of its voice packets. `level` is
-   * that of the newest packet in -dBov: 0 is loudest, 127 is silence.
+   * A peer started or stopped speaking, as derived from the headers of its voice packets. `level`
+   * is that of the newest packet in -dBov: 0 is loudest, 127 is silence.
    */
   | { kind: "speaking"; peer: PeerId; speaking: boolean; level: number }
   /**
@@ -84,8 +84,8 @@ export type RoomEvent =
   /** A peer's pointer: channel and key are the application's. */
   | ({ kind: "pointer"; channel: number; key: number; payload: Uint8Array } & Realtime)
   /**
-   * An unreliable message. `sequence` counts the sender's messages of this channel and key; 65,535 is
-   * followed by 0.
+   * An unreliable message. `sequence` counts the sender's messages of this channel and key;
+   * 65,535 is followed by 0.
    */
   | ({
       kind: "message";
@@ -95,17 +95,18 @@ export type RoomEvent =
       sequence: number;
     } & Realtime)
   /**
-   * A reliable event. Events are returned in the order in which the server took them. `sequence` is
-   * the event's position in that order: two peers see the same numbers; numbers of events for others
-   * are missing. They begin anew after "rejoined".
+   * A reliable event. Events are returned in the order in which the server took them. `sequence`
+   * is the event's position in that order: two peers see the same numbers; numbers of events for
+   * others are missing. They begin anew after "rejoined".
    */
   | { kind: "event"; sequence: bigint; from: PeerId; channel: number; payload: Uint8Array }
   /** A reliable event that names its type. Typed events are in one order with events. */
   | { kind: "typedEvent"; sequence: bigint; from: PeerId; type: string; payload: Uint8Array }
   /**
-   * A peer asks this client for an answer: give it with `Room.answerRpc` or `Room.failRpc`. Requests
-   * are in one order with events. `timeoutMs` is how long the caller still waits; the time of the way
-   * is not counted. A request whose caller does not wait any more is not returned.
+   * A peer asks this client for an answer: give it with `Room.answerRpc` or `Room.failRpc`.
+   * Requests are in one order with events. `timeoutMs` is how long the caller still waits; the
+   * time of the way is not counted. A request whose caller does not wait any more is not
+   * returned.
    */
   | {
       kind: "rpcRequest";
@@ -123,36 +124,37 @@ export type RoomEvent =
   /** A moderator has acted. A peer that is kicked receives this event before its session ends. */
   | { kind: "moderated"; audit: Audit }
   /**
-   * The server delays or drops messages of this client. Reported at most once a second for each kind.
+   * The server delays or drops messages of this client. Reported at most once a second for each
+   * kind.
    */
   | { kind: "throttled"; what: ThrottledName }
   /**
-   * The room's shared state changed. Changes are returned in the order in which the server took them.
-   * After the join, the existing state is reported as if it had just been created. State changes and
-   * reliable events are not ordered among each other.
+   * The room's shared state changed. Changes are returned in the order in which the server took
+   * them. After the join, the existing state is reported as if it had just been created. State
+   * changes and reliable events are not ordered among each other.
    */
   | { kind: "state"; change: StateChange }
   /**
-   * The session was lost, and the client tries to resume it. Events that are sent in the meantime are
-   * queued. "resumed", "rejoined" or "closed" follows.
+   * The session was lost, and the client tries to resume it. Events that are sent in the meantime
+   * are queued. "resumed", "rejoined" or "closed" follows.
    */
   | { kind: "interrupted"; code: CodeName | undefined; text: string }
   /**
-   * The session was resumed, and this client is the same peer as before. The changes of the roster,
-   * the missed events and the changes of the shared state follow. `missedEvents` says whether some of
-   * the oldest missed events are lost, because the server no longer has them.
+   * The session was resumed, and this client is the same peer as before. The changes of the
+   * roster, the missed events and the changes of the shared state follow. `missedEvents` says
+   * whether some of the oldest missed events are lost, because the server no longer has them.
    */
   | { kind: "resumed"; missedEvents: boolean }
   /**
-   * The room was joined again as a new peer, because the server no longer had this participant: the
-   * client came back too late, or the server had restarted. The changes of the roster follow. In a
-   * new instance of the room all peers have new ids: each earlier peer is reported as left without a
-   * code, and the old shared state as deleted.
+   * The room was joined again as a new peer, because the server no longer had this participant:
+   * the client came back too late, or the server had restarted. The changes of the roster follow.
+   * In a new instance of the room all peers have new ids: each earlier peer is reported as left
+   * without a code, and the old shared state as deleted.
    */
   | { kind: "rejoined"; me: PeerId }
   /**
-   * The server's clock is another one, because the server was started again or is another one. Times
-   * from before cannot be compared with those from now on.
+   * The server's clock is another one, because the server was started again or is another one.
+   * Times from before cannot be compared with those from now on.
    */
   | { kind: "clockChanged" }
   /** The connection became better or worse, for an indicator. `Room.connection` has the figures. */
@@ -160,7 +162,9 @@ export type RoomEvent =
   /** The room is closed. This is the last event. */
   | { kind: "closed"; code: CodeName | undefined; text: string };
 
-/** Converts the number of a throttle. Returns `undefined` for one that this version does not know. */
+/**
+ * Converts the number of a throttle. Returns `undefined` for one that this version does not know.
+ */
 export function throttleOf(what: number): ThrottledName | undefined {
   return THROTTLED[what - 1];
 }
@@ -185,7 +189,12 @@ export function realtimeEvent(received: ReceivedMessage): RoomEvent | undefined 
   }
 }
 
-function packetOf({ level, speaking, flags, opus }: ReturnType<typeof parseVoice> & {}): VoicePacket {
+function packetOf({
+  level,
+  speaking,
+  flags,
+  opus,
+}: ReturnType<typeof parseVoice> & {}): VoicePacket {
   return {
     level,
     speaking,

@@ -33,8 +33,8 @@ export class RoomRequests {
   }
 
   /**
-   * Handles a reply of the server. `version` is the replica's current version; `undefined`: there is
-   * no replica, and nothing to wait for.
+   * Handles a reply of the server. `version` is the replica's current version; `undefined`: there
+   * is no replica, and nothing to wait for.
    */
   onReply(reply: StateReply, version: bigint | undefined): void {
     // An unknown number belongs to a request whose caller has stopped waiting.

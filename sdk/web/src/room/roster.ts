@@ -146,7 +146,9 @@ export class Roster {
     }
     for (const peer of newer._peers.values()) {
       const before = isSameRoom ? this._peers.get(peer.id) : undefined;
-      changes.push(...(before ? changesBetween(before, peer) : [{ kind: "joined", peer } as const]));
+      changes.push(
+        ...(before ? changesBetween(before, peer) : [{ kind: "joined", peer } as const]),
+      );
     }
     this.version = newer.version;
     this._sorted = undefined;

@@ -38,10 +38,10 @@ const VALUE_BYTES = 17;
 const LIST_BYTES = 8;
 
 /**
- * A condition on a field that rooms list. It does not hold for a room that does not list the field.
- * With `oneOf`, the field has one of these 1 to 16 values, in type too: `1n` does not equal `1`. With
- * `from` and `to`, the field is a number in this range, both ends included; an end that is missing is
- * open.
+ * A condition on a field that rooms list. It does not hold for a room that does not list the
+ * field. With `oneOf`, the field has one of these 1 to 16 values, in type too: `1n` does not
+ * equal `1`. With `from` and `to`, the field is a number in this range, both ends included; an
+ * end that is missing is open.
  */
 export type RoomFilter =
   | { readonly key: string; readonly oneOf: readonly Value[] }
@@ -56,20 +56,20 @@ export interface RoomOptions {
   /** Locks the room from the start. Needs the right to moderate. */
   locked?: boolean;
   /**
-   * Keeps the room when it is empty, until a moderator ends it or the server stops. Needs the right to
-   * moderate.
+   * Keeps the room when it is empty, until a moderator ends it or the server stops. Needs the
+   * right to moderate.
    */
   kept?: boolean;
   /** Admits only this user and the users that the join expects. */
   byInvitation?: boolean;
   /**
-   * How long the room and its state stay after the last peer has left, in ms. The server has a maximum
-   * (5 min by default).
+   * How long the room and its state stay after the last peer has left, in ms. The server has a
+   * maximum (5 min by default).
    */
   emptyTtlMs?: number;
   /**
-   * Keys of the room's fields that the lobby lists and that filters can use; at most 8. A text or byte
-   * string of more than 256 bytes is not listed.
+   * Keys of the room's fields that the lobby lists and that filters can use; at most 8. A text or
+   * byte string of more than 256 bytes is not listed.
    */
   listed?: readonly string[];
   /** Fields that the room has from the start; at most 16. */
@@ -89,15 +89,15 @@ export interface RoomSelection {
 /** What an application says of the room that it wants to join. */
 export interface SelectionOptions {
   /**
-   * How the room is found. `joinOrCreate` (the default): by its name; it is created if it does not
-   * exist. `create`: refused with "roomExists" if it exists. `join`: refused with "noSuchRoom" if it
-   * does not. `match`: the fullest room that fulfils the filters, refused with "noSuchRoom" without
-   * one. `matchOrCreate`: the same, and creates a room without one.
+   * How the room is found. `joinOrCreate` (the default): by its name; it is created if it does
+   * not exist. `create`: refused with "roomExists" if it exists. `join`: refused with
+   * "noSuchRoom" if it does not. `match`: the fullest room that fulfils the filters, refused with
+   * "noSuchRoom" without one. `matchOrCreate`: the same, and creates a room without one.
    */
   mode?: JoinMode;
   /**
-   * The application's version, at most 32 bytes. Clients with different versions are never in the same
-   * room. Default: the empty version, which differs from every other.
+   * The application's version, at most 32 bytes. Clients with different versions are never in the
+   * same room. Default: the empty version, which differs from every other.
    */
   version?: string;
   /** The password of the room to join or create, at most 64 bytes. */
@@ -195,9 +195,7 @@ function checkKey(key: Uint8Array): void {
 }
 
 function filterBytes(filters: readonly Filter[]): number {
-  return sum(
-    filters.map(({ key, values }) => VALUE_BYTES + key.length + sum(values.map(sizeOf))),
-  );
+  return sum(filters.map(({ key, values }) => VALUE_BYTES + key.length + sum(values.map(sizeOf))));
 }
 
 function sizeOf(value: WireValue): number {
@@ -216,8 +214,8 @@ export function isMatch(mode: number): boolean {
 /**
  * Returns the selection for joining again by name a room that this client was in.
  *
- * If the room no longer exists, the first client that comes back creates it again, unless that client
- * joined with the mode `join`.
+ * If the room no longer exists, the first client that comes back creates it again, unless that
+ * client joined with the mode `join`.
  */
 export function forRejoin(selection: RoomSelection): RoomSelection {
   const { mode, expected, options } = selection;

@@ -36,9 +36,9 @@ export abstract class RoomSender extends RoomCore {
   /**
    * Sends a reliable, ordered event of at most 16 KiB.
    *
-   * Events are kept until the server acknowledges them, at most 512 KiB of each lane. If the session
-   * is lost, the event is sent after the resume. If the client joins again as a new peer, events that
-   * were already written are lost.
+   * Events are kept until the server acknowledges them, at most 512 KiB of each lane. If the
+   * session is lost, the event is sent after the resume. If the client joins again as a new peer,
+   * events that were already written are lost.
    *
    * Throws "wouldBlock" if the lane has no capacity now.
    */
@@ -48,7 +48,9 @@ export abstract class RoomSender extends RoomCore {
     this._sendWaiting(now);
   }
 
-  /** Sends an event of a type, as {@link sendEvent} does. Both have at most 16,383 bytes together. */
+  /**
+   * Sends an event of a type, as {@link sendEvent} does. Both have at most 16,383 bytes together.
+   */
   sendTypedEvent(now: number, to: To, type: string, payload: Uint8Array): void {
     if (!isEventName(type)) {
       throw localError("invalidName", `the type of an event has ${NAME_RULE}`);
@@ -79,8 +81,8 @@ export abstract class RoomSender extends RoomCore {
   }
 
   /**
-   * Sends a request to a peer, and returns its number. `rpcs.take` returns the answer. If the session
-   * is lost, the request waits until it is resumed; the timeout goes on.
+   * Sends a request to a peer, and returns its number. `rpcs.take` returns the answer. If the
+   * session is lost, the request waits until it is resumed; the timeout goes on.
    *
    * Throws "tooMany" or "wouldBlock" if there is no capacity now.
    */
@@ -360,8 +362,7 @@ export abstract class RoomSender extends RoomCore {
 }
 
 /** The rule of names, as texts of errors say it. */
-const NAME_RULE =
-  "1 to 64 bytes of text, without control characters and invisible characters";
+const NAME_RULE = "1 to 64 bytes of text, without control characters and invisible characters";
 
 /** The room is closed. */
 export function roomClosed(): NucleusError {

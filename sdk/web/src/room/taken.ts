@@ -12,8 +12,8 @@ export interface LanePosition {
  * The positions up to which the application has taken the events of each lane.
  *
  * Some events of the events lane are for the client itself, such as the answers to requests. They
- * count as taken when no earlier event waits for the application: otherwise a ticket would claim that
- * they were lost.
+ * count as taken when no earlier event waits for the application: otherwise a ticket would claim
+ * that they were lost.
  */
 export class TakenEvents {
   /** Largest sequence of an event that the application has taken, by lane. */

@@ -13,10 +13,10 @@ import type { To } from "./to.js";
 /** Bytes of each lane that may wait to be written. Beyond the limit, a sender waits. */
 const MAX_WAITING = 64 << 10;
 /**
- * Bytes of each lane that may be written and not acknowledged. Beyond the limit, events wait to be
- * written. The limit is more than the sum of a stream's bytes in flight (64 KiB) and the bytes that
- * the server may leave unacknowledged. So it applies only if no acknowledgements come; otherwise the
- * network and the server's rates slow a sender first.
+ * Bytes of each lane that may be written and not acknowledged. Beyond the limit, events wait to
+ * be written. The limit is more than the sum of a stream's bytes in flight (64 KiB) and the bytes
+ * that the server may leave unacknowledged. So it applies only if no acknowledgements come;
+ * otherwise the network and the server's rates slow a sender first.
  */
 const MAX_UNACKNOWLEDGED = 512 << 10;
 /** Bytes counted for an event in addition to its payload. */
@@ -50,8 +50,8 @@ export class EventBacklog {
   _isAttached = false;
 
   /**
-   * Continues with a new session, behind the events that the server has `taken`. Starts again if the
-   * client is a new peer, or if this is the first session.
+   * Continues with a new session, behind the events that the server has `taken`. Starts again if
+   * the client is a new peer, or if this is the first session.
    *
    * Throws a {@link ProtocolError} if the counts are impossible. Nothing is changed then.
    */
@@ -144,8 +144,8 @@ export class EventBacklog {
 class LaneBacklog {
   _events: QueuedEvent[] = [];
   /**
-   * Number of the first event in `_events`. Events are numbered as the server counts the events that
-   * it takes from this peer. So this is also the newest count of the server.
+   * Number of the first event in `_events`. Events are numbered as the server counts the events
+   * that it takes from this peer. So this is also the newest count of the server.
    */
   _first = 0;
   /** How many of `_events` have been written to the current session. */
@@ -185,7 +185,9 @@ class LaneBacklog {
     this._waitingBytes = sumOf(this._events);
   }
 
-  /** Forgets the events up to the server's count, which the caller has checked. Returns how many. */
+  /**
+   * Forgets the events up to the server's count, which the caller has checked. Returns how many.
+   */
   forget(taken: number): number {
     const count = Math.min((taken - this._first) >>> 0, this.sent);
     for (const event of this._events.splice(0, count)) {
@@ -232,7 +234,8 @@ class LaneBacklog {
 }
 
 /**
- * Cuts a message into at least one piece of at most `size` bytes. Returns each piece with its flags.
+ * Cuts a message into at least one piece of at most `size` bytes. Returns each piece with its
+ * flags.
  */
 export function pieces(payload: Uint8Array, size: number): { piece: number; bytes: Uint8Array }[] {
   const step = Math.max(size, 1);

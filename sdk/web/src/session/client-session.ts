@@ -1,6 +1,6 @@
 /**
- * `ClientSession`: all sessions of one client with its servers, one after the other. It joins, reads
- * and writes the streams, and comes back after a loss. Rooms and social sessions use it.
+ * `ClientSession`: all sessions of one client with its servers, one after the other. It joins,
+ * reads and writes the streams, and comes back after a loss. Rooms and social sessions use it.
  */
 
 import type { ConnectionEnd } from "../carrier/carrier.js";
@@ -28,8 +28,8 @@ const LEAVE_MS = 1_000;
 /**
  * All sessions of one client with its servers.
  *
- * The owner passes what has arrived to `handle`, and calls `handleTimeout` at `deadline`. It carries
- * out the outputs of `pollOutput`, and applies the steps of `nextStep` to what it knows.
+ * The owner passes what has arrived to `handle`, and calls `handleTimeout` at `deadline`. It
+ * carries out the outputs of `pollOutput`, and applies the steps of `nextStep` to what it knows.
  */
 export class ClientSession extends SessionJoining {
   /** Begins the first join. */

@@ -6,14 +6,14 @@ import type { NucleusError } from "./error.js";
 import { isAboutToken } from "./reconnect.js";
 
 /**
- * Shortest time between two questions for a token that may name the server's new certificate, in ms.
- * A server that does not answer looks the same, and backends take each question seriously.
+ * Shortest time between two questions for a token that may name the server's new certificate, in
+ * ms. A server that does not answer looks the same, and backends take each question seriously.
  */
 const PINS_INTERVAL_MS = 5_000;
 
 /**
- * The token of the next join. A caller that provides tokens is asked for one when the server refuses
- * it during a return, or when the server's certificate may be another one.
+ * The token of the next join. A caller that provides tokens is asked for one when the server
+ * refuses it during a return, or when the server's certificate may be another one.
  */
 export class JoinToken {
   /** Whether the caller provides fresh tokens. */
@@ -118,14 +118,10 @@ export class JoinToken {
   }
 
   /**
-   * Takes the caller's answer; `undefined`: there is no token now. Returns the token if no join waits
-   * for it.
+   * Takes the caller's answer; `undefined`: there is no token now. Returns the token if no join
+   * waits for it.
    */
-  takeAnswer(
-    now: number,
-    session: ClientSession,
-    token: string | undefined,
-  ): string | undefined {
+  takeAnswer(now: number, session: ClientSession, token: string | undefined): string | undefined {
     const refusal = this._refusal;
     const wantsPins = this._wantsPins && !session.isRunning();
     this._refusal = undefined;

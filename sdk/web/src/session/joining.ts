@@ -102,8 +102,8 @@ export class SessionJoining {
   /** Answers the step "notJoined": the same server is asked again at once. */
   joinAgain(now: number): void {
     if (this._phase.kind === "joining") {
-      // The owner may have waited for long before, for example for a token, so the time for the join
-      // begins anew.
+      // The owner may have waited for long before, for example for a token, so the time for the
+      // join begins anew.
       this._phase.deadline = now + JOIN_MS;
       this._pauseAttempt(this._phase, now, 0);
     }
@@ -179,8 +179,8 @@ export class SessionJoining {
     const code = error.isRefusal ? error.number : undefined;
     const isCounted = code === roomFull || code === alreadyJoined;
     if (code === joinTimeout || (phase.hasAbandoned && isCounted)) {
-      // On a bad network a join can take longer than the five seconds that the server allows. And the
-      // server may still count the abandoned attempt as a participant.
+      // On a bad network a join can take longer than the five seconds that the server allows. And
+      // the server may still count the abandoned attempt as a participant.
       this._pauseAttempt(phase, now, ABANDONED_JOIN_PAUSE_MS);
     } else if (phase.hasAbandoned && code === roomExists && !phase.mayHaveCreated) {
       // Most likely the abandoned attempt created the room.
@@ -260,7 +260,7 @@ export class SessionJoining {
   _noAnswer(): NucleusError {
     return localError(
       "noServerAnswer",
-      `no answer from ${this._server}: is the server running, and its UDP port open on the way to it?`,
+      `no answer from ${this._server}: is the server running, and UDP open on the way to it?`,
     );
   }
 }

@@ -1,8 +1,8 @@
 /** The events that wait for the application. */
 
 /**
- * A queue of events with their costs. It takes every event: when it is full, its owner stops reading
- * the session, and the carrier's flow control stops the senders.
+ * A queue of events with their costs. It takes every event: when it is full, its owner stops
+ * reading the session, and the carrier's flow control stops the senders.
  */
 export class EventQueue<E> {
   _events: { event: E; cost: number }[] = [];

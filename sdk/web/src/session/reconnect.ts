@@ -10,8 +10,8 @@ import { localError, type NucleusError, refusal } from "./error.js";
 /** Pauses before the attempts, in ms; the last one repeats. LiveKit uses the same schedule. */
 const PAUSES_MS = [0, 300, 1_200, 2_700, 4_800];
 /**
- * Largest random addition to each pause, in ms. Spreads out the clients that lost the same server at
- * the same time.
+ * Largest random addition to each pause, in ms. Spreads out the clients that lost the same server
+ * at the same time.
  */
 const JITTER_MS = 1_000;
 /** Longest time that a client tries to resume its session, in ms: a year. */
@@ -22,9 +22,9 @@ export class Backoff {
   _attempts = 0;
 
   /**
-   * Returns how long to wait between the last failure and the next attempt, in ms. This is at least
-   * `leastMs`, which the server may have requested. `random` is from 0 to 1, and must differ between
-   * clients.
+   * Returns how long to wait between the last failure and the next attempt, in ms. This is at
+   * least `leastMs`, which the server may have requested. `random` is from 0 to 1, and must
+   * differ between clients.
    */
   pause(leastMs: number, random: number): number {
     const pause = PAUSES_MS[Math.min(this._attempts, PAUSES_MS.length - 1)] ?? 0;
@@ -100,8 +100,5 @@ export function joinErrorOf(end: ConnectionEnd): NucleusError {
     return refusal(end.number, end.text);
   }
   const { text } = reasonOf(end);
-  return localError(
-    "connectionLost",
-    `the connection was lost while joining: ${text}. Try again`,
-  );
+  return localError("connectionLost", `the connection was lost while joining: ${text}. Try again`);
 }

@@ -1,4 +1,7 @@
-/** The inputs, outputs and steps of a `ClientSession`, and the contract by which a shell drives it. */
+/**
+ * The inputs, outputs and steps of a `ClientSession`, and the contract by which a shell drives
+ * it.
+ */
 
 import type { ConnectionEnd } from "../carrier/carrier.js";
 import type { Lane } from "../wire/messaging.js";

@@ -23,9 +23,11 @@ import { localError } from "./error.js";
  * | `"all"` | all peers of the room, the sender included; not for realtime messages |
  * | `"others"` | all peers except the sender |
  * | `"host"` | the host when the server takes the event; without a host, nobody |
- * | `"later"` | all peers except the sender, and peers that join later: the server keeps the newest 256 of these events, at most 64 KiB. Only for events |
+ * | `"later"` | all peers except the sender, and peers that join later; only for events |
  * | `{ peers }` | the named peers, at most 1,024; for realtime messages exactly one |
  * | `{ group }` | the subscribers of a group, 0 to 239, except the sender |
+ *
+ * For peers that join later the server keeps the newest 256 of these events, at most 64 KiB.
  */
 export type To =
   | "all"
@@ -61,7 +63,10 @@ export function checkGroup(group: number): void {
   }
 }
 
-/** Checks the channel, the recipients, and that a payload of `length` bytes is within `limit`. Throws. */
+/**
+ * Checks the channel, the recipients, and that a payload of `length` bytes is within `limit`.
+ * Throws.
+ */
 export function checkEvent(to: To, channel: number, length: number, limit: number): void {
   if (!Number.isInteger(channel) || channel < 0 || channel >= RESERVED_CHANNELS) {
     throw localError(
@@ -73,8 +78,8 @@ export function checkEvent(to: To, channel: number, length: number, limit: numbe
 }
 
 /**
- * Encodes an event, or a piece of a message of the bulk lane. The payload has at most `limit` bytes.
- * Throws.
+ * Encodes an event, or a piece of a message of the bulk lane. The payload has at most `limit`
+ * bytes. Throws.
  */
 export function encodeEvent(
   to: To,

@@ -13,7 +13,9 @@ import { fromBase64Url } from "./ticket.js";
 /** Length of a pin in bytes: SHA-256. */
 const PIN_BYTES = 32;
 
-/** Returns the token without the white space and the byte order mark that a file with it may have. */
+/**
+ * Returns the token without the white space and the byte order mark that a file with it may have.
+ */
 export function trimmed(token: string): string {
   // `trim` takes the byte order mark for white space.
   return token.trim();

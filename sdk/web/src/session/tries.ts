@@ -5,7 +5,9 @@ import { localError, type NucleusError } from "./error.js";
 import { Backoff } from "./reconnect.js";
 import { NamedServers, type NextTry, ReturnServers } from "./servers.js";
 
-/** Longest time for all the servers that a refusal of the first join names, in ms: a person waits. */
+/**
+ * Longest time for all the servers that a refusal of the first join names, in ms: a person waits.
+ */
 const OTHERS_MS = 30_000;
 /** If less than this is left to come back, another try is not worth a connection; in ms. */
 const SHORTEST_TRY_MS = 1_000;

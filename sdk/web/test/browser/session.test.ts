@@ -102,7 +102,9 @@ async function stopServer(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
 
 function tokenOf(user: string, folder = data, role = "host"): string {
   const claims = ["--product", "atom", "--tenant", "demo", "--user", user, "--role", role];
-  return execFileSync(NUCLEUS, ["token", ...claims, "--data-dir", folder]).toString().trim();
+  return execFileSync(NUCLEUS, ["token", ...claims, "--data-dir", folder])
+    .toString()
+    .trim();
 }
 
 /** Opens a page that has joined a room. */
@@ -177,11 +179,14 @@ test("two pages meet: events, bulk, requests, state, poses and voice", async () 
   await b.waitForFunction(() => kept.room.field("room", "topic")?.value === "drill");
   await b.waitForFunction(() => kept.room.shownPoses().length > 0);
   await b.waitForFunction(() => kept.room.connection().roundTrip !== undefined);
-  const answer = await a.evaluate(async () => {
-    const [peer] = kept.room.peers();
-    const answer = kept.room.rpc(peer!.id, "cup.grab", new Uint8Array([1])); // Ben is there.
-    return answer.then((bytes) => bytes[0], String);
-  }, (await answerOne(b), undefined));
+  const answer = await a.evaluate(
+    async () => {
+      const [peer] = kept.room.peers();
+      const answer = kept.room.rpc(peer!.id, "cup.grab", new Uint8Array([1])); // Ben is there.
+      return answer.then((bytes) => bytes[0], String);
+    },
+    (await answerOne(b), undefined),
+  );
   assert.equal(answer, 9);
   await a.evaluate(() => kept.room.leave());
   assert.equal((await sees(a, "closed")).code, "left");

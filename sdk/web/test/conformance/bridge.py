@@ -117,7 +117,7 @@ class Bridge:
             async with connect(
                 host.strip("[]"), int(port), configuration=configuration, create_protocol=Client,
             ) as client:
-                # The library has checked CertificateVerify; the pin decides whose certificate it is.
+                # The library has checked CertificateVerify; the pin decides whose it is.
                 if client.digest() not in pins:
                     client.close(0)
                     return tell("failed", id=number, text="the certificate is not trusted")

@@ -44,11 +44,7 @@ export class BridgeCarrier implements Carrier {
     });
   }
 
-  dial(
-    server: string,
-    pins: readonly Uint8Array[],
-    signal: AbortSignal,
-  ): Promise<Connection> {
+  dial(server: string, pins: readonly Uint8Array[], signal: AbortSignal): Promise<Connection> {
     const id = this.#next++;
     const tell = (command: string, fields: object) => {
       this.#bridge.stdin?.write(`${JSON.stringify({ command, id, ...fields })}\n`);

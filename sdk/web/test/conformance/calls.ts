@@ -147,11 +147,7 @@ function answerRpc(room: Room, call: Json, payload: Uint8Array): object {
   return { code: 0 };
 }
 
-export async function inSocialSession(
-  social: Social,
-  name: string,
-  call: Json,
-): Promise<object> {
+export async function inSocialSession(social: Social, name: string, call: Json): Promise<object> {
   const id = BigInt(call.number("call_id"));
   const done = async (work: Promise<void>) => {
     await work;
@@ -200,8 +196,8 @@ function recipients(call: Json): To {
 }
 
 /**
- * Returns the operations that the runner names. Unknown ones are left out, so that the runner sees a
- * request that is not as expected.
+ * Returns the operations that the runner names. Unknown ones are left out, so that the runner
+ * sees a request that is not as expected.
  */
 function batch(operations: Json[]): Batch {
   const batch = new Batch();

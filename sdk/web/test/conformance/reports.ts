@@ -212,9 +212,7 @@ function parts(entity: EntityId): { scope: number; id: number } {
   if (entity === "room") {
     return { scope: 0, id: 0 };
   }
-  return "peer" in entity
-    ? { scope: 1, id: entity.peer }
-    : { scope: 2, id: Number(entity.object) };
+  return "peer" in entity ? { scope: 1, id: entity.peer } : { scope: 2, id: Number(entity.object) };
 }
 
 function value(value: Value): object {

@@ -17,7 +17,10 @@ function event(n: number, more: Partial<QueuedEvent> = {}): QueuedEvent {
 function backlog(first = 0): EventBacklog {
   const backlog = new EventBacklog();
   backlog.attach([first, first], false, true);
-  backlog.queue(EVENTS, [0, 1, 2, 3, 4, 5].map((n) => event(n)));
+  backlog.queue(
+    EVENTS,
+    [0, 1, 2, 3, 4, 5].map((n) => event(n)),
+  );
   write(backlog, EVENTS, 4);
   return backlog;
 }

@@ -28,7 +28,7 @@ export class SimulatedClock implements Clock {
   async pass(ms: number): Promise<void> {
     const until = this.#now + ms;
     await settle();
-    for (let timer; (timer = this.#next()) && timer.at <= until; ) {
+    for (let timer; (timer = this.#next()) && timer.at <= until;) {
       this.#now = Math.max(this.#now, timer.at);
       this.#timers.delete(timer);
       this.fired += 1;
@@ -38,7 +38,10 @@ export class SimulatedClock implements Clock {
     this.#now = until;
   }
 
-  /** Stands still for so long, as a page that sleeps: no timer comes in this time, all come after it. */
+  /**
+   * Stands still for so long, as a page that sleeps: no timer comes in this time, all come after
+   * it.
+   */
   async sleep(ms: number): Promise<void> {
     this.#now += ms;
     await this.pass(0);

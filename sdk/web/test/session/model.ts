@@ -1,5 +1,5 @@
-// A model of a server and of the network to it, for tests in simulated time. The server knows tokens
-// with an end, a certificate, tickets, rooms, events and their acknowledgements.
+// A model of a server and of the network to it, for tests in simulated time. The server knows
+// tokens with an end, a certificate, tickets, rooms, events and their acknowledgements.
 
 import {
   type Carrier,
@@ -200,7 +200,7 @@ class ModelSession {
   control(bytes: Uint8Array): void {
     this.#control.push(bytes);
     this.#hasControlType ||= this.#control.takeKind() !== undefined;
-    for (let message; typeof (message = this.#control.next(1 << 20)) !== "string"; ) {
+    for (let message; typeof (message = this.#control.next(1 << 20)) !== "string";) {
       this.#onControl(message.schema, message.body);
     }
   }
@@ -440,11 +440,7 @@ export class ModelCarrier implements Carrier {
     this.#clock = clock;
   }
 
-  dial(
-    address: string,
-    pins: readonly Uint8Array[],
-    signal: AbortSignal,
-  ): Promise<Connection> {
+  dial(address: string, pins: readonly Uint8Array[], signal: AbortSignal): Promise<Connection> {
     this.dialled.push(address);
     const server = this.servers.get(address);
     return new Promise((resolve, reject) => {
@@ -466,5 +462,3 @@ export class ModelCarrier implements Carrier {
     });
   }
 }
-
-

@@ -45,8 +45,8 @@ function kinds(room: Room): string[] {
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 test("the certificate is renewed each week, and the client comes back each time", async () => {
-  // A development server's certificates: each serves for a week. Tokens name this week's and the next
-  // week's, and are good for an hour.
+  // A development server's certificates: each serves for a week. Tokens name this week's and the
+  // next week's, and are good for an hour.
   let asked = 0;
   const start = clock.now();
   const week = () => Math.floor((clock.now() - start) / WEEK_MS) + 1;

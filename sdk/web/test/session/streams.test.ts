@@ -22,7 +22,7 @@ test("messages come out whole however they are cut", () => {
     const found: Uint8Array[] = [];
     for (const part of [bytes.subarray(0, cut), bytes.subarray(cut)]) {
       buffer.push(part);
-      for (let message; typeof (message = buffer.next(100)) !== "string"; ) {
+      for (let message; typeof (message = buffer.next(100)) !== "string";) {
         assert.equal(message.schema, Leave);
         found.push(message.body);
       }
