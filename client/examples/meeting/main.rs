@@ -1,19 +1,20 @@
-//! One of three programs that do the same in Rust, C and C#, and check each other in one room.
+//! One of the programs that do the same in Rust, C, C# and a browser, and check each other in one room.
 //! `.ci/meeting.py` starts them and compares their reports:
 //!
 //! ```text
-//! meeting SERVER TOKEN FILE UNTIL
+//! meeting SERVER TOKEN FILE UNTIL [OTHERS]
 //! ```
 //!
 //! The program works until the unix time `UNTIL`, in seconds. FILE has what a process needs that
-//! continues after this one was killed. The program prints its report as one line of JSON.
+//! continues after this one was killed. OTHERS is how many others come. The program prints its report
+//! as one line of JSON.
 
 #![expect(clippy::print_stdout, reason = "this program prints its report")]
 
 mod memory;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +31,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 const FRAMES_PER_SECOND: u32 = 72;
-const OTHERS: usize = 2;
 const CHANNEL: u8 = 5;
 const EVENT_EVERY: Duration = Duration::from_millis(100);
 /// All change the count at the same moments of the server's clock, so that they conflict.
@@ -47,7 +47,7 @@ const REPORT_S: f64 = 1.0;
 /// An error of a shown pose that is counted. Chords between poses of 72 Hz are much nearer.
 const LARGE_ERROR_MM: f64 = 60.0;
 
-/// Meets two others in a room.
+/// Meets others in a room.
 #[derive(Parser)]
 struct Options {
     /// Server, host:port
@@ -58,6 +58,9 @@ struct Options {
     file: PathBuf,
     /// When the meeting ends, in seconds of unix time
     until: f64,
+    /// How many others come
+    #[arg(default_value_t = 2)]
+    others: usize,
 }
 
 /// A request that is done.
@@ -79,8 +82,12 @@ struct Meeting {
     file: PathBuf,
     memory: Memory,
     report: Report,
+    others: usize,
     users: BTreeMap<PeerId, String>,
     movements: BTreeMap<PeerId, Movement>,
+    /// Senders whose next event may come after lost ones.
+    may_miss: BTreeSet<String>,
+    is_interrupted: bool,
     requests: JoinSet<Done>,
     is_counting: bool,
     last_frame: Option<Instant>,
@@ -102,7 +109,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         connect = connect.ticket(ReturnTicket::from_text(ticket).ok_or("the ticket is damaged")?);
     }
     let room = Arc::new(nucleus_client::connect(connect).await?);
-    let mut meeting = Meeting::new(room.clone(), options.file, memory);
+    let mut meeting = Meeting::new(room.clone(), options.file, memory, options.others);
     let mut frame = interval(Duration::from_secs(1) / FRAMES_PER_SECOND);
     // A late frame is left out: two poses of the same moment are useless.
     frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -124,33 +131,60 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 impl Meeting {
-    fn new(room: Arc<Room>, file: PathBuf, mut memory: Memory) -> Self {
-        let me = room.me();
-        let report = Report { resumed: memory.peer == Some(me.0), ..Report::default() };
-        memory.peer = Some(me.0);
+    fn new(room: Arc<Room>, file: PathBuf, memory: Memory, others: usize) -> Self {
+        let report = Report { resumed: memory.peer == Some(room.me().0), ..Report::default() };
         let users = room.peers().into_iter().map(|peer| (peer.id, peer.user)).collect();
         let now = Instant::now();
-        let mut requests = JoinSet::new();
-        if !report.resumed {
-            let (id, user) = (room.new_object_id(), room.peer(me).map(|me| me.user));
-            let batch = Batch::new().create(id, ObjectMode::TAKE.with_room());
-            let batch = batch.set(id, "user", user.unwrap_or_default());
-            let room = room.clone();
-            requests.spawn(async move { Done::Created(room.change(batch).await) });
-        }
-        Self {
+        let mut meeting = Self {
             room,
             file,
             memory,
             report,
+            others,
             users,
             movements: BTreeMap::new(),
-            requests,
+            may_miss: BTreeSet::new(),
+            is_interrupted: false,
+            requests: JoinSet::new(),
             is_counting: false,
             last_frame: None,
             next_event: now,
             last_change: 0,
             next_ask: now,
+        };
+        meeting.joined(meeting.report.resumed);
+        meeting
+    }
+
+    /// Notes the own peer id, and makes this user's object unless it is there.
+    fn joined(&mut self, has_object: bool) {
+        let me = self.room.me();
+        self.memory.peer = Some(me.0);
+        if !has_object {
+            let (id, user) = (self.room.new_object_id(), self.room.peer(me).map(|me| me.user));
+            let batch = Batch::new().create(id, ObjectMode::TAKE.with_room());
+            let batch = batch.set(id, "user", user.unwrap_or_default());
+            let room = self.room.clone();
+            self.requests.spawn(async move { Done::Created(room.change(batch).await) });
+        }
+    }
+
+    /// The room is a new instance, without the old state.
+    fn rejoined(&mut self) {
+        self.count_seen();
+        self.is_interrupted = false;
+        self.report.rejoined += 1;
+        self.memory.successes = 0;
+        // Events that were on their way to a server that ended are lost.
+        self.may_miss.extend(self.memory.records.keys().cloned());
+        self.joined(false);
+    }
+
+    /// Adds the poses of each peer to those of its user.
+    fn count_seen(&mut self) {
+        for (peer, movement) in std::mem::take(&mut self.movements) {
+            let user = self.users.get(&peer).cloned().unwrap_or_default();
+            *self.report.seen.entry(user).or_default() += movement.poses;
         }
     }
 
@@ -178,7 +212,7 @@ impl Meeting {
             Transform { position: position.map(|x| x as f32), rotation: [0.0, 0.0, 0.0, 1.0] };
         room.send_pose(&Pose { head, left: None, right: None })?;
         self.look();
-        if is_active {
+        if is_active && !self.is_interrupted {
             self.send()?;
         }
         Ok(())
@@ -195,7 +229,8 @@ impl Meeting {
                 let (run, number) = text.split_once(',').ok_or("an event of another form")?;
                 *self.report.received.entry(user.clone()).or_default() += 1;
                 let record = self.memory.records.entry(user.clone()).or_default();
-                self.report.check_event(record, run.parse()?, number.parse()?);
+                let may_miss = self.may_miss.remove(user);
+                self.report.check_event(record, run.parse()?, number.parse()?, may_miss);
             }
             RoomEvent::RpcRequest { id, method, payload, .. } => {
                 let answer = doubled(&method, &payload);
@@ -206,7 +241,12 @@ impl Meeting {
             RoomEvent::ClockChanged => {
                 self.movements.values_mut().for_each(|m| m.shown = Time::ZERO)
             }
-            RoomEvent::Resumed { missed_events: true } => self.report.gaps += 1,
+            RoomEvent::Interrupted { .. } => self.is_interrupted = true,
+            RoomEvent::Resumed { missed_events } => {
+                self.is_interrupted = false;
+                self.report.gaps += u64::from(missed_events);
+            }
+            RoomEvent::Rejoined { .. } => self.rejoined(),
             RoomEvent::Closed { text, .. } => return Err(text.into()),
             _ => {}
         }
@@ -258,7 +298,7 @@ impl Meeting {
         let now = Instant::now();
         let others = self.room.peers();
         // Everybody is here before the first event, so that nobody misses the number 0.
-        if others.len() >= OTHERS && now >= self.next_event {
+        if others.len() >= self.others && now >= self.next_event {
             let text = format!("{},{}", self.memory.run, self.report.sent);
             self.room.try_send_event(To::Others, CHANNEL, text.as_bytes())?;
             self.report.sent += 1;
@@ -290,10 +330,7 @@ impl Meeting {
     }
 
     fn report(&mut self) -> String {
-        for (peer, movement) in &self.movements {
-            let user = self.users.get(peer).cloned().unwrap_or_default();
-            *self.report.seen.entry(user).or_default() += movement.poses;
-        }
+        self.count_seen();
         self.report.to_json(&self.room, &self.memory)
     }
 }

@@ -38,12 +38,20 @@ pub(crate) struct Report {
     /// Changes of the count that came after one of another user.
     pub(crate) conflicts: u64,
     pub(crate) change_failures: u64,
+    /// How often the client came back as a new peer.
+    pub(crate) rejoined: u64,
 }
 
 impl Report {
     /// Checks that an event is the next one of its sender. A later run begins at 0; the end of a
-    /// run that was killed may be missing.
-    pub(crate) fn check_event(&mut self, record: &mut Record, run: u64, number: u64) {
+    /// run that was killed may be missing, and so may events before this one if `may_miss`.
+    pub(crate) fn check_event(
+        &mut self,
+        record: &mut Record,
+        run: u64,
+        number: u64,
+        may_miss: bool,
+    ) {
         if run > record.run {
             *record = Record { run, next: 0 };
         }
@@ -51,7 +59,7 @@ impl Report {
             self.repeats += 1;
             return;
         }
-        self.gaps += u64::from(number > record.next);
+        self.gaps += u64::from(number > record.next && !may_miss);
         record.next = number + 1;
     }
 
@@ -108,6 +116,7 @@ impl Report {
             "successes": memory.successes,
             "conflicts": self.conflicts,
             "change_failures": self.change_failures,
+            "rejoined": self.rejoined,
             "objects": room.objects().len(),
             "version": version,
             "digest": digest,

@@ -9,19 +9,18 @@ using System.Threading.Tasks;
 using Nucleus;
 
 /// <summary>
-/// One of three programs that do the same in Rust, C and C#, and check each other in one room.
+/// One of the programs that do the same in Rust, C, C# and a browser, and check each other in one room.
 /// .ci/meeting.py starts them and compares their reports.
 ///
 ///     mcs -r:Nucleus.Client.dll Meeting.cs MeetingMemory.cs MeetingReport.cs
-///     mono Meeting.exe SERVER TOKEN FILE UNTIL
+///     mono Meeting.exe SERVER TOKEN FILE UNTIL [OTHERS]
 ///
 /// The program works until the unix time UNTIL, in seconds. FILE has what a process needs that continues
-/// after this one was killed. The report is one line of JSON.
+/// after this one was killed. OTHERS is how many others come. The report is one line of JSON.
 /// </summary>
 sealed class Meeting
 {
     const int FramesPerSecond = 72;
-    const int Others = 2;
     const byte Channel = 5;
     const string Method = "double";
     const string Count = "count";
@@ -47,6 +46,7 @@ sealed class Meeting
     }
 
     readonly NucleusClient client;
+    readonly int others;
     readonly Room room;
     readonly MeetingMemory memory;
     readonly MeetingReport report = new MeetingReport();
@@ -55,6 +55,9 @@ sealed class Meeting
     readonly Dictionary<uint, long> shown = new Dictionary<uint, long>();
     readonly List<Ask> asks = new List<Ask>();
     readonly ShownPose[] poses = new ShownPose[8];
+    /// <summary>Senders whose next event may come after lost ones.</summary>
+    readonly HashSet<string> mayMiss = new HashSet<string>();
+    bool isInterrupted;
     Task<ulong> creating, counting;
     double nextEvent, nextAsk;
     long lastChange;
@@ -69,18 +72,23 @@ sealed class Meeting
         using (var client = new NucleusClient())
         {
             var options = new ConnectOptions(arguments[0], arguments[1]) { Ticket = memory.Ticket };
-            return new Meeting(client, client.Connect(options), memory).Meet(until);
+            int others = arguments.Length > 4 ? int.Parse(arguments[4]) : 2;
+            return new Meeting(client, client.Connect(options), memory, others).Meet(until);
         }
     }
 
-    Meeting(NucleusClient client, Room room, MeetingMemory memory)
+    Meeting(NucleusClient client, Room room, MeetingMemory memory, int others)
     {
+        this.others = others;
         this.client = client;
         this.room = room;
         this.memory = memory;
         room.PeerJoined += peer => users[peer.Id] = peer.User;
         room.EventReceived += TakeEvent;
-        room.Resumed += isLost => report.Gaps += isLost ? 1 : 0;
+        room.Interrupted += reason => isInterrupted = true;
+        room.Resumed += TakeResumed;
+        room.Rejoined += TakeRejoined;
+        room.ClockChanged += () => shown.Clear();
         room.Handle(Method, request => Encoding.UTF8.GetBytes(Text(2 * ulong.Parse(request.Text))));
     }
 
@@ -103,7 +111,7 @@ sealed class Meeting
                 Vec3 head = Position(room.ServerTimeMicroseconds);
                 room.SendPose(new BodyPose(new BodyTransform(head, Quat.Identity)));
                 Look();
-                if (left > Quiet)
+                if (left > Quiet && !isInterrupted)
                 {
                     Send();
                 }
@@ -150,10 +158,34 @@ sealed class Meeting
         memory.Peer = room.Me.Id;
         if (!report.IsResumed)
         {
-            ulong id = room.State.NewObjectId();
-            Batch batch = new Batch().Create(id, ObjectOwnership.Take, true);
-            creating = room.State.ChangeAsync(batch.Set(Entity.Object(id), "user", room.Me.User));
+            CreateObject();
         }
+    }
+
+    void CreateObject()
+    {
+        ulong id = room.State.NewObjectId();
+        Batch batch = new Batch().Create(id, ObjectOwnership.Take, true);
+        creating = room.State.ChangeAsync(batch.Set(Entity.Object(id), "user", room.Me.User));
+    }
+
+    void TakeResumed(bool isLost)
+    {
+        isInterrupted = false;
+        report.Gaps += isLost ? 1 : 0;
+    }
+
+    /// <summary>The room is a new instance: its peers have new ids, and its state is empty.</summary>
+    void TakeRejoined()
+    {
+        isInterrupted = false;
+        report.Rejoined++;
+        shown.Clear();
+        // Events that were on their way to a server that ended are lost.
+        mayMiss.UnionWith(memory.Records.Keys);
+        memory.Peer = room.Me.Id;
+        memory.Successes = 0;
+        CreateObject();
     }
 
     void TakeEvent(RoomEvent taken)
@@ -161,7 +193,9 @@ sealed class Meeting
         if (taken.Channel == Channel)
         {
             string[] words = Encoding.UTF8.GetString(taken.Payload).Split(',');
-            report.CountEvent(memory, users[taken.From], long.Parse(words[0]), long.Parse(words[1]));
+            string user = users[taken.From];
+            bool mayMissSome = mayMiss.Remove(user);
+            report.CountEvent(memory, user, long.Parse(words[0]), long.Parse(words[1]), mayMissSome);
         }
     }
 
@@ -242,7 +276,7 @@ sealed class Meeting
     void Send()
     {
         // Everybody is here before the first event, so that nobody misses the number 0.
-        if (room.Peers.Count >= Others && IsDue(ref nextEvent, EventEvery))
+        if (room.Peers.Count >= others && IsDue(ref nextEvent, EventEvery))
         {
             room.SendEvent(Channel, Encoding.UTF8.GetBytes(memory.Run + "," + report.Sent));
             report.Sent++;

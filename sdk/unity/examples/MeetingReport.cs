@@ -32,6 +32,8 @@ sealed class MeetingReport
     /// <summary>Changes of the count that came after one of another user.</summary>
     internal long Conflicts { get; set; }
     internal long ChangeFailures { get; set; }
+    /// <summary>How often the client came back as a new peer.</summary>
+    internal long Rejoined { get; set; }
 
     internal void CountSeen(string user)
     {
@@ -39,8 +41,9 @@ sealed class MeetingReport
     }
 
     /// <summary>Checks that an event is the next one of its sender. A later run begins at 0; the end of a
-    /// run that was killed may be missing.</summary>
-    internal void CountEvent(MeetingMemory memory, string user, long run, long number)
+    /// run that was killed may be missing, and so may events before this one if
+    /// <paramref name="mayMiss"/>.</summary>
+    internal void CountEvent(MeetingMemory memory, string user, long run, long number, bool mayMiss)
     {
         Add(received, user);
         MeetingMemory.Record record;
@@ -54,7 +57,7 @@ sealed class MeetingReport
             repeats++;
             return;
         }
-        Gaps += number > record.Next ? 1 : 0;
+        Gaps += number > record.Next && !mayMiss ? 1 : 0;
         record.Next = number + 1;
         memory.Records[user] = record;
     }
@@ -97,7 +100,7 @@ sealed class MeetingReport
         text.AppendFormat("\"asked\": {0}, \"answered\": {1}, \"wrong\": {2}, ", Asked, answered, wrong);
         text.AppendFormat("\"ask_failures\": {0}, ", Numbers(askFailures));
         text.AppendFormat("\"successes\": {0}, \"conflicts\": {1}, ", memory.Successes, Conflicts);
-        text.AppendFormat("\"change_failures\": {0}, ", ChangeFailures);
+        text.AppendFormat("\"change_failures\": {0}, \"rejoined\": {1}, ", ChangeFailures, Rejoined);
         text.AppendFormat("\"objects\": {0}, \"version\": {1}, ", room.State.Objects.Count, version);
         string hex = BitConverter.ToString(digest).Replace("-", "").ToLowerInvariant();
         text.AppendFormat("\"digest\": \"{0}\", ", hex);

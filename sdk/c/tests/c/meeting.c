@@ -1,13 +1,14 @@
-/* One of three programs that do the same in Rust, C and C#, and check each other in one room.
+/* One of the programs that do the same in Rust, C, C# and a browser, and check each other in one room.
    .ci/meeting.py starts them and compares their reports.
-   Arguments: server, token, file, until. The program works until this unix time, in seconds. The file has
-   what a process needs that continues after this one was killed. The report is one line of JSON. */
+   Arguments: server, token, file, until, others. The program works until this unix time, in seconds. The
+   file has what a process needs that continues after this one was killed. `others` is how many others
+   come, by default 2. The report is one line of JSON. */
 #include <math.h>
 
 #include "check.h"
 #include "meeting_report.h"
 
-enum { FRAMES_PER_SECOND = 72, OTHERS = 2, CHANNEL = 5, EVENTS = 64, ASKS = 64 };
+enum { FRAMES_PER_SECOND = 72, CHANNEL = 5, EVENTS = 64, ASKS = 64 };
 
 /* In seconds. Nothing new is sent or asked in the last four. Everybody reports a second before the end,
    because the first one that leaves changes the state. A request ends before the report. */
@@ -26,6 +27,7 @@ struct Ask {
 
 static struct Ask asks[ASKS];
 static NcOp counting, creating;
+static int others = 2, is_interrupted;
 
 /* Where the head is at a moment of the server's clock. */
 static void position(int64_t us, double at[3]) {
@@ -107,6 +109,21 @@ static void take_done(const NcEvent *event) {
     }
 }
 
+/* The room is a new instance: its peers have new ids, and its state is empty. */
+static void rejoined(const NcEvent *event) {
+    me = event->peer;
+    is_interrupted = 0;
+    rejoins++;
+    successes = 0;
+    for (int i = 0; i < user_count; i++) {
+        users[i].peer = 0;
+        users[i].shown_us = 0;
+        /* Events that were on their way to a server that ended are lost. */
+        users[i].may_miss = users[i].run > 0;
+    }
+    create_object(event->handle);
+}
+
 static void take(const NcEvent *event) {
     NcPeer info;
     switch (event->kind) {
@@ -126,7 +143,14 @@ static void take(const NcEvent *event) {
     case NC_EVENT_KIND_DONE:
         take_done(event);
         break;
+    case NC_EVENT_KIND_INTERRUPTED:
+        is_interrupted = 1;
+        break;
+    case NC_EVENT_KIND_REJOINED:
+        rejoined(event);
+        break;
     case NC_EVENT_KIND_RESUMED:
+        is_interrupted = 0;
         gaps += event->flags & 1;
         break;
     case NC_EVENT_KIND_CLOCK_CHANGED:
@@ -239,7 +263,7 @@ static void act(NcRoom room) {
     int count = nc_room_peers(room, peers, USERS);
     CHECK(count >= 0);
     /* Everybody is here before the first event, so that nobody misses the number 0. */
-    if (count >= OTHERS && is_due(&next_event, EVENT_EVERY)) send_message(room);
+    if (count >= others && is_due(&next_event, EVENT_EVERY)) send_message(room);
     int64_t change = nc_room_server_time_us(room) / CHANGE_EVERY_US;
     if (!counting && change != last_change) {
         last_change = change;
@@ -255,7 +279,8 @@ static double unix_time(void) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 5);
+    CHECK(argc == 5 || argc == 6);
+    if (argc == 6) others = atoi(argv[5]);
     const char *file = argv[3];
     double until = strtod(argv[4], NULL);
     srand((unsigned)time(NULL));
@@ -277,7 +302,7 @@ int main(int argc, char **argv) {
         if (me) {
             move(room);
             look(room);
-            if (left > QUIET) act(room);
+            if (left > QUIET && !is_interrupted) act(room);
         }
         if (left <= REPORT && !is_reported) {
             is_reported = 1;
