@@ -32,18 +32,33 @@ export function startChromium({ env, args = [] } = {}) {
 }
 
 /** Returns a script for a page, with the SDK as applications get it. */
-export async function bundled(entry) {
+export async function bundled(entry, globalName) {
   const { outputFiles } = await build({
     absWorkingDir: ROOT,
     entryPoints: [entry],
     bundle: true,
     write: false,
     format: "iife",
+    globalName,
     target: "es2022",
     minify: true,
     mangleProps: /^_/,
   });
   return outputFiles[0].text;
+}
+
+/** Serves an empty page, and the SDK for it. `more` are further paths, see {@link serveFiles}. */
+export async function servePages(more = {}, host = "127.0.0.1") {
+  return serveFiles({ "/nucleus.js": await bundled("src/index.ts", "nucleus"), ...more }, host);
+}
+
+/** Opens a page with the global `nucleus`. Prints what is wrong in it. */
+export async function openPage(browser, url, name) {
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => process.stderr.write(`${name}: ${error.message}\n`));
+  await page.goto(url);
+  await page.addScriptTag({ url: "/nucleus.js" });
+  return page;
 }
 
 /**
