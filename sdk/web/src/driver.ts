@@ -148,7 +148,13 @@ export class SessionDriver<
   }
 
   datagram(bytes: Uint8Array): void {
-    this.run((now) => this._hooks.datagram?.(now, bytes));
+    this.run((now) => {
+      this._hooks.datagram?.(now, bytes);
+      // Timers of a hidden page are slow, but what arrives wakes it.
+      if (now >= this._timerAt) {
+        this._handleTimeout(now);
+      }
+    });
   }
 
   isCurrent(io: ConnectionIo): boolean {
@@ -176,6 +182,13 @@ export class SessionDriver<
       this.session.tryNow(now);
       this._hooks.woken?.(now);
     });
+  }
+
+  /** Does what is due. */
+  _handleTimeout(now: number): void {
+    this._noteTime(now);
+    this.client.handleTimeout(now);
+    this._hooks.handleTimeout?.(now);
   }
 
   /** Gives a client that comes back the time in which the page stood still. */
@@ -233,11 +246,7 @@ export class SessionDriver<
     if (due < Infinity || !this.session.isClosed()) {
       this._cancelTimer = this._options.clock.after(at - now, () => {
         this._cancelTimer = undefined;
-        this.run((now) => {
-          this._noteTime(now);
-          this.client.handleTimeout(now);
-          this._hooks.handleTimeout?.(now);
-        });
+        this.run((now) => this._handleTimeout(now));
       });
     }
   }

@@ -58,6 +58,24 @@ export class SimulatedClock implements Clock {
   }
 }
 
+/** The clock of a page that may be hidden: then its timers come at the earliest after a minute. */
+export class PageClock implements Clock {
+  isHidden = false;
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    return this.#clock.after(this.isHidden ? Math.max(ms, 60_000) : ms, callback);
+  }
+}
+
 /** Lets promises that are ready go on. */
 export async function settle(): Promise<void> {
   for (let round = 0; round < 3; round += 1) {

@@ -405,6 +405,11 @@ class ModelConnection implements Connection {
     return this.#received.read();
   }
 
+  /** Sends an empty datagram to the client. */
+  wake(): void {
+    this.#received.push(new Uint8Array(0));
+  }
+
   sendDatagram(bytes: Uint8Array): void {
     if (this.#hear()) {
       this.datagrams += 1;

@@ -5,7 +5,7 @@ import { beforeEach, test } from "node:test";
 
 import { connect, type ConnectOptions, type Room, type RoomEvent } from "../../src/index.js";
 import { CODES } from "../../src/wire/code.js";
-import { SimulatedClock } from "./clock.js";
+import { PageClock, SimulatedClock } from "./clock.js";
 import { ModelCarrier, ModelServer, pinOf, tokenOf } from "./model.js";
 
 const SERVER = "server:5055";
@@ -327,4 +327,28 @@ test("a ticket resumes the session in another page", async () => {
   assert.equal(second.name, "lobby");
   assert.deepEqual(kinds(second), ["resumed", "event"]);
   assert.deepEqual(kinds(first).at(-1), "closed", "the first page was replaced");
+});
+
+test("what arrives wakes a hidden page, whose timers are slow", async () => {
+  carrier.maxDatagramSize = 1_154;
+  // The client asks for a token after three quarters of this time.
+  server.ticketTtlS = 100;
+  const page = new PageClock(clock);
+  let asked = 0;
+  const token = () => {
+    asked += 1;
+    return tokenOf([server.pin]);
+  };
+  const room = await join({ clock: page, token });
+  await clock.pass(30_000);
+  page.isHidden = true;
+  // The server sends a datagram without content every five seconds.
+  for (let sent = 0; sent < 120; sent += 1) {
+    await clock.pass(5_000);
+    carrier.newest?.wake();
+    await clock.pass(1);
+    assert.ok(sent !== 9 || asked === 2, "80 s after the join");
+  }
+  assert.deepEqual(kinds(room), []);
+  assert.equal(server.joins.length, 1, "the session was not lost by silence");
 });
