@@ -1,15 +1,15 @@
-// How old a pose is when it arrives: from one tab of Chromium over WebTransport and a server on the same
-// machine to another tab.
+// How old a pose is when it arrives: from one tab of Chromium over WebTransport and a server on the
+// same machine to another tab.
 //
 //     node test/browser/latency.mjs NUCLEUS [--seconds 20] [--demand]
 //
-// NUCLEUS is the server's program. Both tabs send 60 poses a second, and each pose has the moment at which
-// it was handed in. `--demand`: fails if the 99th percentile is over the limit.
+// NUCLEUS is the server's program. Both tabs send 60 poses a second, and each pose has the moment
+// at which it was handed in. `--demand`: fails if the 99th percentile is over the limit.
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { NucleusServer, openPage, servePages, startChromium } from "./support.mjs";
 
-/** The limit of the 99th percentile, in ms: the server gathers for up to 10 ms, and a tab's frame is 17. */
+/** Limit of the 99th percentile in ms: the server gathers for up to 10 ms; a frame takes 17. */
 const LIMIT_MS = 25;
 /** A tab whose frames come more seldom shows that the machine is too busy. */
 const LEAST_PER_S = 54;
@@ -80,7 +80,8 @@ try {
     }),
   );
   // The order of the clocks' errors: it adds to one direction what it takes from the other.
-  const p99 = Math.max(print("tab 2 to tab 1", one, two.sent), print("tab 1 to tab 2", two, one.sent));
+  const [to1, to2] = [print("tab 2 to 1", one, two.sent), print("tab 1 to 2", two, one.sent)];
+  const p99 = Math.max(to1, to2);
   for (const { sent } of [one, two]) {
     assert.ok(sent >= LEAST_PER_S * seconds, `the machine is too busy: ${sent} frames`);
   }

@@ -62,8 +62,8 @@ export async function openPage(browser, url, name) {
 }
 
 /**
- * Serves scripts, by their paths, and functions, which answer a request with JSON. The page itself is
- * empty.
+ * Serves scripts, by their paths, and functions, which answer a request with JSON. The page itself
+ * is empty.
  */
 export async function serveFiles(files, host = "127.0.0.1") {
   const server = createServer(async (request, response) => {

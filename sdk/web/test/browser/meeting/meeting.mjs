@@ -1,15 +1,15 @@
-// One of the programs that do the same in Rust, C, C# and a browser, and check each other in one room.
-// `.ci/meeting.py` starts them and compares their reports.
+// One of the programs that do the same in Rust, C, C# and a browser, and check each other in one
+// room. `.ci/meeting.py` starts them and compares their reports.
 //
 //     node meeting.mjs SERVER TOKEN FILE UNTIL [OTHERS] [--freeze FROM] [--stop FROM]
 //
-// Works until the unix time UNTIL, in seconds, in a tab of headless Chromium. FILE has what a tab needs
-// that continues after this one was killed. OTHERS is how many others come, by default 2. Prints the
-// report as one line of JSON.
+// Works until the unix time UNTIL, in seconds, in a tab of headless Chromium. FILE has what a tab
+// needs that continues after this one was killed. OTHERS is how many others come, by default 2.
+// Prints the report as one line of JSON.
 //
-// `--freeze`: from this unix time on, the page is frozen for ten seconds, as browsers freeze a tab that
-// nobody looks at. `--stop`: all processes of the browser stand still for ten seconds, as on a device
-// that sleeps.
+// `--freeze`: from this unix time on, the page is frozen for ten seconds, as browsers freeze a tab
+// that nobody looks at. `--stop`: all processes of the browser stand still for ten seconds, as on a
+// device that sleeps.
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { serveFiles, startChromium, bundled } from "../support.mjs";

@@ -1,5 +1,6 @@
-// One of the programs that do the same in Rust, C, C# and a browser, and check each other in one room.
-// `.ci/meeting.py` starts them and compares their reports. This one is the page of `meeting.mjs`.
+// One of the programs that do the same in Rust, C, C# and a browser, and check each other in one
+// room. `.ci/meeting.py` starts them and compares their reports. This one is the page of
+// `meeting.mjs`.
 
 import { Batch, connect, NucleusError } from "../../../src/index.js";
 import type { PeerId, Room, RoomEvent } from "../../../src/index.js";

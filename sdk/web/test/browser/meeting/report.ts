@@ -49,9 +49,9 @@ export class Report {
   readonly askFailures = new Map<string, number>();
 
   /**
-   * Checks that an event is the next one of its sender. A later run begins at 0; the end of a run that
-   * was killed may be missing. `mayMiss`: events that were on their way to a server that ended are
-   * lost.
+   * Checks that an event is the next one of its sender. A later run begins at 0; the end of a run
+   * that was killed may be missing. `mayMiss`: events that were on their way to a server that ended
+   * are lost.
    */
   checkEvent(record: Record, run: number, number: number, mayMiss: boolean): void {
     if (run > record.run) {
