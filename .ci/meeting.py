@@ -10,8 +10,7 @@ and `npm ci` in sdk/web. `--only` plays only the meetings with this word in thei
 1. A plain meeting.
 2. The realtime port is blocked, in a network namespace of its own. Tabs do not come: they have none.
 3. Each program is killed once, and started again with its file.
-4. Both tabs sleep for ten seconds: one is frozen by its browser, the other one's whole browser stands
-   still.
+4. Both tabs sleep for ten seconds: of one the page stands still, of the other one the whole browser.
 5. The server is killed, and started again on the same ports with the same data.
 
 A meeting that fails while a program stood still for a second is repeated, twice at most: the machine was
@@ -43,10 +42,14 @@ TAB = ("node", "sdk/web/test/browser/meeting/meeting.mjs")
 DEFAULT_S, LEAST_S = 60, 20
 # A program leaves within 3 s after the end. The rest is for a busy machine.
 SPARE_S = 30
-# In this order, evenly over the meeting.
-KILLS = ("c", "rust", "tab1", "csharp", "tab2")
+# In this order, evenly over the first three quarters of the meeting: a program needs time to come back.
+KILLS = ("c", "tab1", "rust", "tab2", "csharp")
+# When the server is killed, or the tabs fall asleep, as a share of the meeting.
+RESTART, SLEEP = 0.4, 0.25
+# Chromium needs so long to start if the machine is busy.
+START_S = 5
 # How each tab falls asleep. It sleeps for ten seconds.
-SLEEPS = {"tab1": "--freeze", "tab2": "--stop"}
+SLEEPS = {"tab1": "--stop-page", "tab2": "--stop-browser"}
 LEAST_SLEEP_MS = 9_000
 BLOCK = """
 table inet block {{
@@ -149,18 +152,18 @@ class Meeting:
                 words = ["--product", "atom", "--tenant", "ci", "--user", user]
                 words += ["--grant", "state.room", "--data-dir", str(self.server.data)]
                 self.tokens[user] = run([nucleus, "token", *words]).strip()
-            begin = time.time()
+            begin = time.time() + (START_S if "tab1" in self.commands else 0)
             self.until = begin + seconds
             for user in self.commands:
-                asleep = [SLEEPS[user], f"{begin + seconds / 4:.3f}"] if self.sleeps(user) else []
+                asleep = [SLEEPS[user], f"{begin + seconds * SLEEP:.3f}"] if self.sleeps(user) else []
                 self.start(user, *asleep)
             kills = [user for user in KILLS if self.kind.has_kills and user in self.commands]
             for number, user in enumerate(kills, 1):
-                wait_until(begin + seconds * number / (len(kills) + 1))
+                wait_until(begin + 0.75 * seconds * number / len(kills))
                 self.kill(user)
                 self.start(user)
             if self.kind.has_restart:
-                wait_until(begin + seconds / 4)
+                wait_until(begin + seconds * RESTART)
                 self.restart(nucleus)
             self.reports = {user: self.report(user) for user in self.commands}
         finally:

@@ -1,15 +1,15 @@
 // One of the programs that do the same in Rust, C, C# and a browser, and check each other in one
 // room. `.ci/meeting.py` starts them and compares their reports.
 //
-//     node meeting.mjs SERVER TOKEN FILE UNTIL [OTHERS] [--freeze FROM] [--stop FROM]
+//     node meeting.mjs SERVER TOKEN FILE UNTIL [OTHERS] [--stop-page FROM] [--stop-browser FROM]
 //
 // Works until the unix time UNTIL, in seconds, in a tab of headless Chromium. FILE has what a tab
 // needs that continues after this one was killed. OTHERS is how many others come, by default 2.
 // Prints the report as one line of JSON.
 //
-// `--freeze`: from this unix time on, the page is frozen for ten seconds, as browsers freeze a tab
-// that nobody looks at. `--stop`: all processes of the browser stand still for ten seconds, as on a
-// device that sleeps.
+// `--stop-page`: from this unix time on, the process of the page stands still for ten seconds, as
+// that of a frozen tab. `--stop-browser`: all processes of the browser do, as on a device that
+// sleeps.
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { serveFiles, startChromium, bundled } from "../support.mjs";
@@ -18,11 +18,11 @@ const SLEEP_MS = 10_000;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { freeze: { type: "string" }, stop: { type: "string" } },
+  options: { "stop-page": { type: "string" }, "stop-browser": { type: "string" } },
 });
 const [server, token, file, until, others = "2"] = positionals;
 if (!until) {
-  process.stderr.write("usage: meeting.mjs SERVER TOKEN FILE UNTIL [OTHERS] [--freeze FROM]\n");
+  process.stderr.write("usage: meeting.mjs SERVER TOKEN FILE UNTIL [OTHERS]\n");
   process.exit(2);
 }
 
@@ -52,23 +52,28 @@ function descendants(pid) {
   return all(pid);
 }
 
-async function freeze(page) {
-  await waitUntil(Number(values.freeze));
-  const session = await page.context().newCDPSession(page);
-  await session.send("Page.setWebLifecycleState", { state: "frozen" });
-  await wait(SLEEP_MS);
-  await session.send("Page.setWebLifecycleState", { state: "active" });
+/** Sends a signal to processes, as far as they still run. */
+function signal(processes, name) {
+  for (const pid of processes) {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // The process has ended.
+    }
+  }
 }
 
-async function stop() {
-  await waitUntil(Number(values.stop));
-  const stopped = descendants(process.pid);
-  const signal = (name) => stopped.forEach((pid) => process.kill(pid, name));
+const isRenderer = (pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("type=renderer");
+
+/** Lets processes of the browser stand still from a unix time on. */
+async function stop(from, isStopped) {
+  await waitUntil(Number(from));
+  const stopped = descendants(process.pid).filter(isStopped);
   // Otherwise the processes would stay as they are.
-  process.on("exit", () => signal("SIGCONT"));
-  signal("SIGSTOP");
+  process.on("exit", () => signal(stopped, "SIGCONT"));
+  signal(stopped, "SIGSTOP");
   await wait(SLEEP_MS);
-  signal("SIGCONT");
+  signal(stopped, "SIGCONT");
 }
 
 const files = await serveFiles({ "/page.js": await bundled("test/browser/meeting/page.ts") });
@@ -83,7 +88,11 @@ try {
   await page.bringToFront();
   const memory = existsSync(file) ? readFileSync(file, "utf8") : "";
   const options = { server, token, memory, until: Number(until), others: Number(others) };
-  const sleeps = [values.freeze && freeze(page), values.stop && stop()];
+  const { "stop-page": stopPage, "stop-browser": stopBrowser } = values;
+  const sleeps = [
+    stopPage && stop(stopPage, isRenderer),
+    stopBrowser && stop(stopBrowser, () => true),
+  ];
   const report = page.evaluate((given) => globalThis.meet(given), options);
   const [text] = await Promise.race([Promise.all([report, ...sleeps]), failed]);
   process.stdout.write(`${text}\n`);
