@@ -9,7 +9,7 @@ use crate::rate::Rate;
 /// Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a network failure of 15 s
 /// at the worst moment loses no session.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
-/// How often the server sends a browser an empty datagram. Timers of a page that is hidden for minutes
+/// How often the server sends a browser a datagram that wakes the page. Timers of a page that is hidden for minutes
 /// run once a minute, but what arrives wakes the page. Twice in the time in which a silent participant
 /// becomes away, so that one of the datagrams may be lost.
 pub const PAGE_WAKE: Duration = Duration::from_secs(5);

@@ -27,6 +27,8 @@ const LOCAL: &str = "http://localhost:8055";
 struct Browser {
     connection: quinn::Connection,
     _settings: quinn::SendStream,
+    /// The streams of the compression of headers. As in Chromium, they stay silent.
+    compression: [quinn::SendStream; 2],
 }
 
 /// The halves of a session's control stream.
@@ -46,7 +48,9 @@ impl Browser {
         settings.enable_webtransport(1);
         let mut stream = connection.open_uni().await.unwrap();
         settings.write(&mut stream).await.unwrap();
-        Self { connection, _settings: stream }
+        let encoder = connection.open_uni().await.unwrap();
+        let compression = [encoder, connection.open_uni().await.unwrap()];
+        Self { connection, _settings: stream, compression }
     }
 
     /// Asks for a session. Returns the status if it is refused.
@@ -267,13 +271,16 @@ async fn a_page_of_another_origin_or_with_another_path_gets_no_session() {
     for (path, origins, status) in refused {
         assert_eq!(open(path, origins).await, Err(status), "{path} {origins:?}");
     }
-    assert_eq!(server.metric("nucleus_session_pages_refused_total"), refused.len() as f64);
-    let places = async {
-        while server.metric("nucleus_sessions_unjoined") > 2.0 {
+    let counted = async {
+        let refused = refused.len() as f64;
+        // The two that were not refused have not joined.
+        while server.metric("nucleus_session_pages_refused_total") != refused
+            || server.metric("nucleus_sessions_unjoined") > 2.0
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(5), places).await.expect("the refused keep no place");
+    timeout(Duration::from_secs(5), counted).await.expect("all are counted and keep no place");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -366,7 +373,8 @@ async fn a_hostile_page_harms_only_itself() {
         receive.read(&mut [0; 8]).await
     });
     assert!(second.await.is_err());
-    // Streams of other sessions and of unknown types are refused, each with a code.
+    // Streams of other sessions and of unknown types are refused, each with a code. The client has two
+    // streams left beside its silent ones.
     for (bytes, code) in
         [(&[0x40, 0x54, 4, 2][..], 0x3994_bd84), (&[0x21, 0][..], 0x103), (&[0x01, 0][..], 0x103)]
     {
@@ -406,12 +414,19 @@ async fn a_hostile_page_harms_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_woken_while_nothing_else_comes() {
+async fn a_quiet_page_is_woken_and_its_silent_streams_stay() {
     let server = TestServer::start().await;
     let web = WebSession::open(&server).await;
     let (_control, _joined) = web.join(&server, server.token("web")).await;
+    // The session's stream, which makes the silent streams before it exist.
+    let mut events = web.connection().open_uni().await.unwrap();
+    events.write_all(&[&UNIDIRECTIONAL[..], &[stream::EVENTS]].concat()).await.unwrap();
     let wake = timeout(Duration::from_secs(6), web.connection().read_datagram()).await;
-    assert_eq!(wake.expect("after 5 s").unwrap()[..], [0]);
+    assert_eq!(wake.expect("after 5 s").unwrap()[..], [0, 0]);
+    for silent in &web.browser.compression {
+        let stopped = timeout(Duration::from_millis(50), silent.stopped()).await;
+        assert!(stopped.is_err(), "a browser closes a connection whose stream is refused");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

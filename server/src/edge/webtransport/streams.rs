@@ -8,7 +8,8 @@ use bytes::Bytes;
 use nucleus_core::limits;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use web_transport_proto::{Capsule, Http3CapsuleReader, StreamUni, VarInt};
 
 use super::super::quic::{QuicConnection, QuicRecvStream};
@@ -17,6 +18,10 @@ use super::{DATAGRAM_PREFIX, SESSION_ID, code};
 /// Most bytes of the client's side of the request's stream. A client sends one capsule of at most 1 KiB
 /// there, at the end; the rest is for what later versions of HTTP/3 may send.
 const REQUEST_BYTES: u64 = 16 << 10;
+
+/// The datagram that wakes a page. Its payload is too short for a datagram of a link. It is not empty,
+/// because Chromium delivers no datagram after an empty one.
+const WAKE: [u8; 2] = [DATAGRAM_PREFIX, 0];
 
 /// Watches a connection until it ends: hands on the session's streams, keeps HTTP/3's own ones, wakes
 /// the page, and closes the connection when the client closes the session.
@@ -46,24 +51,40 @@ pub(super) async fn watch(
 async fn wake_page(connection: &QuicConnection) {
     loop {
         sleep(limits::PAGE_WAKE).await;
-        connection.send_datagram(Bytes::from_static(&[DATAGRAM_PREFIX])).await;
+        connection.send_datagram(Bytes::from_static(&WAKE)).await;
     }
 }
 
 /// Hands on the streams of the session, until the connection is closed.
+///
+/// The type of a stream has no time limit, and no stream waits for another one's. The two streams of a
+/// browser's compression of headers exist from its first later stream on, but stay silent until the
+/// browser compresses something, which may be never. And a client whose stream of this kind is refused
+/// closes the connection. QUIC's limit bounds how many streams there are.
 async fn hand_on_streams(connection: &QuicConnection, opened: mpsc::Sender<QuicRecvStream>) {
     let mut compression: [Option<QuicRecvStream>; 2] = [None, None];
-    while let Ok(mut stream) = connection.accept_uni().await {
-        let kind = timeout(limits::STREAM_TYPE_TIME, read_kind(&mut stream)).await;
+    let mut untyped = JoinSet::new();
+    loop {
+        let (mut stream, kind) = tokio::select! {
+            accepted = connection.accept_uni() => {
+                let Ok(mut stream) = accepted else { return };
+                untyped.spawn(async move {
+                    let kind = read_kind(&mut stream).await;
+                    (stream, kind)
+                });
+                continue;
+            }
+            Some(Ok(typed)) = untyped.join_next() => typed,
+        };
         match kind {
-            Ok(Some((StreamUni::WEBTRANSPORT, Some(SESSION_ID)))) => {
+            Some((StreamUni::WEBTRANSPORT, Some(SESSION_ID))) => {
                 // The session reads no more streams: it is ending.
                 if opened.send(stream).await.is_err() {
                     return;
                 }
             }
-            Ok(Some((StreamUni::WEBTRANSPORT, _))) => stream.refuse_raw(code::UNKNOWN_SESSION),
-            Ok(Some((kind @ (StreamUni::QPACK_ENCODER | StreamUni::QPACK_DECODER), _))) => {
+            Some((StreamUni::WEBTRANSPORT, _)) => stream.refuse_raw(code::UNKNOWN_SESSION),
+            Some((kind @ (StreamUni::QPACK_ENCODER | StreamUni::QPACK_DECODER), _)) => {
                 let kept = &mut compression[usize::from(kind == StreamUni::QPACK_DECODER)];
                 if kept.replace(stream).is_some() {
                     return connection.close_raw(code::STREAM_CREATION, "");
