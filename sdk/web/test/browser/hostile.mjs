@@ -9,9 +9,11 @@ import { join } from "node:path";
 import { NucleusServer, openPage, servePages, startChromium } from "./support.mjs";
 
 /** How long each hostile page goes on, in ms. */
-const ATTACK_MS = 5_000;
+const ATTACK_MS = 4_000;
 /** Sessions that one page opens at once. */
 const SESSIONS = 200;
+/** Large messages that are sent to a page that does not read. */
+const BULK = 200;
 const WAIT_MS = 30_000;
 
 const [program] = process.argv.slice(2);
@@ -20,10 +22,10 @@ if (!program) {
   process.exit(2);
 }
 
-/** Runs in a good page: sends numbered events and poses, and counts what arrives, until `stop`. */
+/** Runs in a good page: joins, and counts what arrives. `begin` sends numbered events and poses. */
 async function meet({ server, token }) {
   const room = await globalThis.nucleus.connect({ server, token, room: "meet" });
-  const state = { sent: 0, received: 0, faults: [], poses: 0, isOver: false };
+  const state = { sent: 0, received: 0, faults: [], poses: 0, bulk: 0, isOver: false };
   globalThis.state = state;
   globalThis.room = room;
   void (async () => {
@@ -36,11 +38,19 @@ async function meet({ server, token }) {
         state.received = number + 1;
       } else if (event.kind === "pose") {
         state.poses += 1;
+      } else if (event.kind === "bulk") {
+        state.bulk += 1;
       } else if (["interrupted", "resumed", "rejoined", "closed"].includes(event.kind)) {
         state.faults.push(`${event.kind} ${event.code ?? ""} ${event.text ?? ""}`);
       }
     }
   })();
+  /** Sends so many large messages, one after the other. */
+  globalThis.sendBulk = async (count) => {
+    for (let i = 0; i < count; i += 1) {
+      await room.sendBulk("others", 2, new Uint8Array(60_000));
+    }
+  };
   globalThis.begin = () => {
     const timer = setInterval(() => {
       if (state.isOver) {
@@ -98,7 +108,7 @@ const ATTACKS = {
       (error) => `is refused: ${error.message}`,
     );
   },
-  "many sessions at once": async ({ server, token, sessions }) => {
+  "many sessions at once": async ({ server, token, sessions, ms }) => {
     const all = Array.from({ length: sessions }, () => globalThis.open({ server, token }));
     const opened = await Promise.all(
       all.map((transport) =>
@@ -111,18 +121,22 @@ const ATTACKS = {
         ]),
       ),
     );
+    await new Promise((resolve) => setTimeout(resolve, ms));
     all.forEach((transport) => transport.close());
     return `${opened.filter((is) => is).length} of ${sessions} sessions were opened`;
   },
-  "a page that never reads": async ({ server, token, ms }) => {
+  "a page that never reads": async ({ server, token }) => {
     const never = () => new Promise(() => {});
     const room = await globalThis.joinBy({ server, token }, (connection) => {
       connection.accept = never;
       connection.receiveDatagram = never;
       return connection;
     });
-    await new Promise((resolve) => setTimeout(resolve, ms));
-    return room.isClosed ? "was closed" : "is still in the room";
+    const end = performance.now() + 60_000;
+    while (!room.isClosed && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    return room.isClosed ? "is thrown out" : "is still in the room";
   },
   "datagrams as fast as they go": async ({ server, token, ms }) => {
     let connection, last;
@@ -207,16 +221,26 @@ const ATTACKS = {
   },
 };
 
+/** How the words about some pages must begin. */
+const EXPECTED = {
+  "a page of another origin": "is refused",
+  "a wrong path": "is refused",
+  "a page that never reads": "is thrown out",
+};
+
 const pages = await servePages();
 const elsewhere = await servePages({}, "127.0.0.2");
 const server = new NucleusServer(program);
 const config = join(server.data, "nucleus.toml");
-writeFileSync(config, `[web]\norigins = ["${pages.url.slice(0, -1)}"]\n`);
+// By the default, filling a browser's buffers would take minutes.
+const limits = "[limits]\npeer_bulk_bytes_per_s = 16777216\n";
+writeFileSync(config, `[web]\norigins = ["${pages.url.slice(0, -1)}"]\n${limits}`);
 server.args.push("--config", config);
 await server.start();
 // The hostile pages run in another browser, so that only the server is between them and the two.
 const [good, bad] = await Promise.all([startChromium(), startChromium()]);
 const failures = [];
+let largeMessages = 0;
 
 /** Waits until both tabs have everything, and checks it. */
 async function settle(tabs, what) {
@@ -252,23 +276,33 @@ try {
     await page.evaluate(arm);
     const options = { token: server.token("eve"), ms: ATTACK_MS, sessions: SESSIONS };
     const before = await tabs[0].evaluate(() => globalThis.state.received);
-    const what = await page.evaluate(attack, { server: server.address, ...options });
+    // What the page does not read must be more than its browser takes for it.
+    const bulk = name === "a page that never reads" ? BULK : 0;
+    const sending = tabs[0].evaluate((count) => globalThis.sendBulk(count), bulk);
+    const attacking = page.evaluate(attack, { server: server.address, ...options });
+    const [what] = await Promise.all([attacking, sending]);
+    largeMessages += bulk;
     await page.close();
     const arrived = (await tabs[0].evaluate(() => globalThis.state.received)) - before;
     console.log(`${name}: ${what}; meanwhile ${arrived} events arrived`);
-    if (/^a (page of another|wrong)/.test(name) && !what.startsWith("is refused")) {
+    const expected = EXPECTED[name];
+    if (expected && !what.startsWith(expected)) {
       failures.push(`${name} ${what}`);
     }
   }
   await Promise.all(tabs.map((tab) => tab.evaluate(() => (globalThis.state.isOver = true))));
   const events = await settle(tabs, "after all pages");
-  assert.deepEqual(failures, []);
+  const large = await tabs[1].evaluate(() => globalThis.state.bulk);
+  assert.equal(large, largeMessages, "large messages are missing");
   const counters = await server.metrics();
-  assert.ok(counters.nucleus_session_pages_refused_total > 0, "no page was counted as refused");
   console.log(`the two have lost none of their ${events} events; the server's counters:`);
   for (const [name, value] of Object.entries(counters).filter(([, value]) => value > 0)) {
     console.log(`  ${name} ${value}`);
   }
+  assert.deepEqual(failures, []);
+  assert.ok(counters.nucleus_session_pages_refused_total > 0, "no page was counted as refused");
+  const slow = counters['nucleus_session_ended_total{code="slow_consumer"}'];
+  assert.ok(slow > 0, "the page that never reads was not thrown out");
 } finally {
   await Promise.all([good.close(), bad.close()]);
   pages.close();
