@@ -1,6 +1,7 @@
 //! A WebTransport session. It has the methods of a QUIC connection, so that a carrier is either.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nucleus_core::limits;
@@ -12,7 +13,8 @@ use web_transport_proto::{Capsule, Frame, StreamUni, VarInt, error_to_http3};
 use super::super::quic::{
     ConnectionClosed, ConnectionEnd, QuicConnection, QuicRecvStream, SendStream,
 };
-use super::{DATAGRAM_PREFIX, SESSION_ID, code, streams};
+use super::streams::{self, SessionEnd};
+use super::{DATAGRAM_PREFIX, SESSION_ID, code};
 
 /// Streams of the client that wait for the session. Further ones wait in QUIC, within its limit.
 const WAITING_STREAMS: usize = 1;
@@ -29,8 +31,7 @@ struct SessionParts {
     streams: tokio::sync::Mutex<mpsc::Receiver<QuicRecvStream>>,
     /// The server's side of the request's stream. `None`: the session is closed.
     request: Mutex<Option<SendStream>>,
-    /// The client's code, if it has closed the session with one.
-    end: Arc<OnceLock<u32>>,
+    end: Arc<SessionEnd>,
     /// The server's HTTP/3 control stream, which must stay open.
     _settings: SendStream,
 }
@@ -45,7 +46,7 @@ impl Session {
         (send, receive): (SendStream, QuicRecvStream),
     ) -> Self {
         let (opened, streams) = mpsc::channel(WAITING_STREAMS);
-        let end = Arc::new(OnceLock::new());
+        let end = Arc::new(SessionEnd::default());
         let watching =
             streams::watch(connection.clone(), client_settings, receive, opened, end.clone());
         tokio::spawn(watching);
@@ -128,7 +129,7 @@ impl Session {
     pub(crate) async fn closed(&self) -> ConnectionEnd {
         // The codes of a closed connection are HTTP/3's.
         self.0.connection.closed().await;
-        match self.0.end.get() {
+        match self.0.end.by_client.get() {
             Some(code) => ConnectionEnd::ByClient(u64::from(*code)),
             None => ConnectionEnd::Lost,
         }
@@ -139,6 +140,7 @@ impl Session {
     pub(crate) fn close(&self, code: Code, text: &str) {
         let request = self.0.request.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut request) = request else { return };
+        self.0.end.is_told.store(true, Ordering::Relaxed);
         let bytes = close_capsule(code, text);
         // HTTP/3's own streams must stay open until the connection is closed.
         let session = self.clone();

@@ -1,8 +1,9 @@
 //! What a client opens and says beside its session's own streams: HTTP/3's streams, streams of other
 //! sessions, and the end of the session.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use nucleus_core::limits;
@@ -23,6 +24,15 @@ const REQUEST_BYTES: u64 = 16 << 10;
 /// because Chromium delivers no datagram after an empty one.
 const WAKE: [u8; 2] = [DATAGRAM_PREFIX, 0];
 
+/// How a session ends.
+#[derive(Default)]
+pub(super) struct SessionEnd {
+    /// The client's code, if it has closed the session with one.
+    pub(super) by_client: OnceLock<u32>,
+    /// Whether the server tells the client that the session ends. It closes the connection later.
+    pub(super) is_told: AtomicBool,
+}
+
 /// Watches a connection until it ends: hands on the session's streams, keeps HTTP/3's own ones, wakes
 /// the page, and closes the connection when the client closes the session.
 pub(super) async fn watch(
@@ -30,20 +40,25 @@ pub(super) async fn watch(
     control: QuicRecvStream,
     request: QuicRecvStream,
     opened: mpsc::Sender<QuicRecvStream>,
-    end: Arc<OnceLock<u32>>,
+    end: Arc<SessionEnd>,
 ) {
-    tokio::select! {
-        () = hand_on_streams(&connection, opened) => {}
-        () = wake_page(&connection) => {}
-        code = read_end(request) => {
-            if let Some(code) = code {
-                // Set only here, once.
-                let _first = end.set(code);
-            }
-            connection.close_raw(code::NO_ERROR, "");
-        }
+    // Keeps the client's streams of HTTP/3, also while the session ends: a client whose stream is
+    // refused closes the connection at once, and shows the page no code.
+    let mut handing_on = pin!(hand_on_streams(&connection, opened));
+    let code = tokio::select! {
+        () = &mut handing_on => None,
+        () = wake_page(&connection) => None,
+        code = read_end(request) => code,
+    };
+    if let Some(code) = code {
+        // Set only here, once.
+        let _first = end.by_client.set(code);
     }
-    // A client that finds its control stream refused closes the connection.
+    // A client that the server has told of the end ends its side, too, and then closes the connection.
+    if !end.is_told.load(Ordering::Relaxed) {
+        connection.close_raw(code::NO_ERROR, "");
+    }
+    connection.closed().await;
     drop(control);
 }
 
