@@ -27,7 +27,7 @@ const ARM = 0.75;
 /** A hidden tab draws nothing, but takes its events this often, in ms. */
 const HIDDEN_MS = 250;
 /** Longest time of one frame that moves the person, in seconds. A tab that slept does not jump. */
-const LONGEST_FRAME = 0.1;
+const LONGEST_FRAME = 0.25;
 /** The channels on which the example headsets send greetings as plain text. */
 const GREETINGS: readonly number[] = [0, 1];
 /** People come in side by side, this far apart, in metres. */

@@ -6,6 +6,8 @@ import { byId, setText, toast } from "./page.js";
 
 /** The page's policy allows no scripts but its own files. */
 const WORKLET = "/demo/voice-worklet.js";
+/** The rate of the voices, in Hz. */
+const SAMPLE_RATE = 48_000;
 /** Packets come every 20 ms while somebody speaks. Without one for this time, it is silence; in ms. */
 const SILENT_MS = 300;
 
@@ -19,6 +21,8 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 /** The voice of this tab. */
 export class Voice {
+  /** One context for both, as long as the page lives: it is paused while the tab is in no room. */
+  #context: AudioContext | undefined;
   #microphone: Microphone | undefined;
   #isStarting = false;
   #speaker: Promise<Speaker> | undefined;
@@ -69,6 +73,15 @@ export class Voice {
     const speaker = this.#speaker;
     this.#speaker = undefined;
     await Promise.all([this.#mute(), speaker?.then((open) => open.close()).catch(() => {})]);
+    if (!this.#speaker && !this.#microphone) {
+      await this.#context?.suspend();
+    }
+  }
+
+  /** Returns what the voices share. */
+  #audio(): { context: AudioContext; workletUrl: string } {
+    this.#context ??= new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
+    return { context: this.#context, workletUrl: WORKLET };
   }
 
   async #toggle(): Promise<void> {
@@ -82,7 +95,7 @@ export class Voice {
     this.#isStarting = true;
     try {
       const microphone = await Microphone.start({
-        workletUrl: WORKLET,
+        ...this.#audio(),
         onPacket: (packet) => {
           if (packet.speaking) {
             this.#spokeAt = performance.now();
@@ -138,7 +151,7 @@ export class Voice {
       return;
     }
     this.#speaker ??= Speaker.start({
-      workletUrl: WORKLET,
+      ...this.#audio(),
       source: {
         speakers: () => this.room()?.peers().map(({ id }) => id) ?? [],
         playVoice: (peer) => this.room()?.playVoice(peer) ?? { kind: "silence" },

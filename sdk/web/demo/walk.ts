@@ -90,9 +90,13 @@ export class Walk {
     }
     event.preventDefault();
     this.cursor = undefined;
-    const near = distance(this.place, this.#goal) > LEAD ? this.place : this.#goal;
-    const goal = { x: near.x + direction[0] * STEP, z: near.z + direction[1] * STEP };
-    this.#goal = within(goal);
+    // A key ends a longer walk to a click.
+    const from = distance(this.place, this.#goal) > LEAD + STEP ? this.place : this.#goal;
+    const goal = { x: from.x + direction[0] * STEP, z: from.z + direction[1] * STEP };
+    const lead = Math.min(distance(this.place, goal), LEAD);
+    const angle = angleTo(this.place, goal);
+    const { x, z } = this.place;
+    this.#goal = within({ x: x + lead * Math.cos(angle), z: z + lead * Math.sin(angle) });
   }
 
   #point(event: PointerEvent, isDrag: boolean): void {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 
 /** Longest time for anything to happen that takes a few round trips, in ms. */
-export const SOON_MS = 8_000;
+export const SOON_MS = 15_000;
 /** Longest time for a client to notice that its server is gone, and to come back, in ms. */
 export const HEAL_MS = 60_000;
 /** Pixels of the plan by which two tabs may differ about a place. */

@@ -427,7 +427,7 @@ test("leaving ends everything", async () => {
   for (const page of [one, two]) {
     await page.click("#leave");
     await until("the badge", async () => (await text(page, "#connection")) === "Left");
-    assert.equal(await text(page, "#count"), "Nobody");
+    await until("nobody", async () => (await text(page, "#count")) === "Nobody");
   }
 });
 

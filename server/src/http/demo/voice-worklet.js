@@ -74,7 +74,8 @@ class Playback extends Processor {
       voice.left = voice.right = 0;
     }
     // The gains change within one block, so that nothing clicks.
-    const byLeft = (voice.toLeft - voice.left) / count, byRight = (voice.toRight - voice.right) / count;
+    const byLeft = (voice.toLeft - voice.left) / count;
+    const byRight = (voice.toRight - voice.right) / count;
     for (let i = 0; i < count; i++) {
       const at = Math.floor(voice.read), part = voice.read - at;
       if (at + (part > 0 ? 1 : 0) >= voice.write) {
