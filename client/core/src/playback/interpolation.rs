@@ -8,15 +8,20 @@ use nucleus_protocol::time::Time;
 use super::track::{Certainty, PoseTrack};
 use crate::roster::PeerId;
 
-/// Senders and keys whose poses are kept, at 4 KiB each. The poses of others are not shown.
+/// Senders and keys whose poses are kept, at 4 KiB each: more than a room has peers.
 const MAX_TRACKS: usize = 4_096;
+/// Keys of one sender whose poses are kept: a body and the things that it moves. Without this limit,
+/// one sender could take the tracks of all others.
+const MAX_SENDER_TRACKS: usize = 64;
 
-/// Identifies the poses that belong to one body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct TrackKey {
-    from: PeerId,
+/// The poses of one sender, channel and key.
+#[derive(Debug)]
+struct KeyTrack {
     channel: u8,
     key: u16,
+    /// The value of [`PoseInterpolator::added`] at the newest pose.
+    used: u64,
+    track: PoseTrack,
 }
 
 /// A pose as it is to be shown.
@@ -45,8 +50,18 @@ pub struct ShownPose {
 /// A pose is known to be the newest until the next one arrives. The time from its capture to that
 /// arrival is measured, and poses are shown later by as much as nearly all of these times. That delay
 /// changes slowly.
+///
+/// Of each sender, the 64 keys are kept that were used last. If all 4,096 tracks are in use, a new
+/// sender takes a track of the sender that has the most.
 #[derive(Debug, Default)]
-pub struct PoseInterpolator(HashMap<TrackKey, PoseTrack>);
+pub struct PoseInterpolator {
+    /// No list is empty.
+    senders: HashMap<PeerId, Vec<KeyTrack>>,
+    /// Tracks of all senders.
+    count: usize,
+    /// Poses that were added so far.
+    added: u64,
+}
 
 impl PoseInterpolator {
     /// Adds a pose that was captured and has arrived at these times of the server's clock.
@@ -58,30 +73,62 @@ impl PoseInterpolator {
         arrived: Time,
         pose: Pose,
     ) {
-        let key = TrackKey { from, channel, key };
-        if self.0.len() < MAX_TRACKS || self.0.contains_key(&key) {
-            let track = self.0.entry(key).or_insert_with(PoseTrack::new);
-            track.add(captured, arrived, pose);
+        self.added += 1;
+        let used = self.added;
+        let tracks = self.senders.get_mut(&from).map_or(&mut [][..], Vec::as_mut_slice);
+        if let Some(known) = tracks.iter_mut().find(|t| (t.channel, t.key) == (channel, key)) {
+            known.used = used;
+            known.track.add(captured, arrived, pose);
+            return;
+        }
+        let own = tracks.len();
+        if own == MAX_SENDER_TRACKS || self.count == MAX_TRACKS {
+            let loser = if own > 0 { Some(from) } else { self.largest_sender() };
+            let Some(loser) = loser else { return };
+            self.drop_least_recent(loser);
+        }
+        let mut track = PoseTrack::new();
+        track.add(captured, arrived, pose);
+        self.senders.entry(from).or_default().push(KeyTrack { channel, key, used, track });
+        self.count += 1;
+    }
+
+    /// Returns the sender with the most tracks; `None` if each sender has only one.
+    fn largest_sender(&self) -> Option<PeerId> {
+        let several = self.senders.iter().filter(|(_, tracks)| tracks.len() > 1);
+        several.max_by_key(|(from, tracks)| (tracks.len(), from.0)).map(|(from, _)| *from)
+    }
+
+    /// Forgets the key of a sender that was used least recently.
+    fn drop_least_recent(&mut self, from: PeerId) {
+        let Some(tracks) = self.senders.get_mut(&from) else { return };
+        let least = (0..tracks.len()).min_by_key(|&index| tracks[index].used);
+        if let Some(least) = least {
+            tracks.swap_remove(least);
+            self.count -= 1;
         }
     }
 
     /// Returns the poses to show in the frame of the server's time `frame`, in no particular order.
     /// `now` is the local time. Both must not be earlier than in the frame before.
     pub fn poses_at(&mut self, now: Time, frame: Time) -> impl Iterator<Item = ShownPose> {
-        self.0.iter_mut().filter_map(move |(TrackKey { from, channel, key }, track)| {
-            let (pose, shown, certainty) = track.show(now, frame)?;
-            let (from, channel, key, newest) = (*from, *channel, *key, track.newest()?);
-            Some(ShownPose { from, channel, key, pose, shown, newest, certainty })
+        self.senders.iter_mut().flat_map(move |(&from, tracks)| {
+            tracks.iter_mut().filter_map(move |KeyTrack { channel, key, track, .. }| {
+                let (pose, shown, certainty) = track.show(now, frame)?;
+                let (channel, key, newest) = (*channel, *key, track.newest()?);
+                Some(ShownPose { from, channel, key, pose, shown, newest, certainty })
+            })
         })
     }
 
     /// Forgets the poses of a peer that has left.
     pub fn remove_peer(&mut self, peer: PeerId) {
-        self.0.retain(|key, _| key.from != peer);
+        self.count -= self.senders.remove(&peer).map_or(0, |tracks| tracks.len());
     }
 
     /// Forgets all poses.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.senders.clear();
+        self.count = 0;
     }
 }

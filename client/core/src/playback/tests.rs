@@ -1,5 +1,6 @@
 //! How true the shown poses are on bad networks.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use nucleus_netsim::{Conditions, Pipe};
@@ -114,4 +115,50 @@ fn a_good_network_costs_no_more_than_one_interval() {
     assert!(quantile(&shown.errors, 0.999) < 2.0);
     let delay = quantile(&shown.delays, 0.99);
     assert!((20.0..=42.0).contains(&delay), "{delay} ms");
+}
+
+/// Shows which keys of which senders are kept.
+fn kept(interpolator: &mut PoseInterpolator) -> HashSet<(u32, u16)> {
+    interpolator.poses_at(START, START).map(|shown| (shown.from.0, shown.key)).collect()
+}
+
+/// Would catch a sender that takes the tracks of all others.
+#[test]
+fn a_sender_with_all_keys_hides_nobody() {
+    let mut interpolator = PoseInterpolator::default();
+    let mut add = |from: u32, key: u16| {
+        interpolator.add(PeerId(from), (0, key), START, START, truth(START));
+    };
+    for key in 0..5_000 {
+        // Its body is in use all the time.
+        add(66, 0);
+        add(66, key);
+    }
+    add(7, 0);
+    let shown = kept(&mut interpolator);
+    let expected = (4_937..5_000).map(|key| (66, key)).chain([(66, 0), (7, 0)]);
+    assert_eq!(shown, expected.collect::<HashSet<_>>());
+}
+
+/// Would catch many senders that together take all tracks.
+#[test]
+fn senders_with_many_keys_make_room_for_new_senders() {
+    let mut interpolator = PoseInterpolator::default();
+    for (from, key) in (0..70).flat_map(|from| (0..64).map(move |key| (from, key))) {
+        interpolator.add(PeerId(from), (0, key), START, START, truth(START));
+    }
+    let shown = kept(&mut interpolator);
+    assert_eq!(shown.len(), 4_096);
+    assert!((0..70).all(|from| shown.contains(&(from, 63))));
+    interpolator.remove_peer(PeerId(69));
+    for from in 100..4_400 {
+        interpolator.add(PeerId(from), (0, 0), START, START, truth(START));
+    }
+    // Each sender has one track, and nobody loses its last one.
+    let shown = kept(&mut interpolator);
+    assert_eq!(shown.len(), 4_096);
+    assert!((0..69).all(|from| shown.contains(&(from, 63))));
+    interpolator.clear();
+    interpolator.add(PeerId(1), (0, 0), START, START, truth(START));
+    assert_eq!(kept(&mut interpolator), HashSet::from([(1, 0)]));
 }

@@ -20,8 +20,11 @@ pub const VOICE_PACKET: Duration = Duration::from_millis(20);
 pub const VOICE_AGAIN: Duration = Duration::from_millis(60);
 /// Waiting packets of one speaker: 640 ms. The usual lateness is far below.
 const WAITING: usize = 32;
-/// Speakers whose packets are kept. By default, a server lets at most 128 peers speak.
+/// Speakers whose packets are kept. By default, a server lets at most 128 peers speak at a time.
 const MAX_SPEAKERS: usize = 256;
+/// Time without a packet after which a speaker makes room for a new one: longer than the network
+/// delays a packet. Otherwise 257 speakers would displace each other all the time.
+const REPLACEABLE: Duration = Duration::from_secs(1);
 /// Packets whose lateness is remembered: those of ten seconds. A packet that is lost and arrives when it
 /// is sent again is late, and on a bad network there is one every few seconds.
 const REMEMBERED: usize = 512;
@@ -68,6 +71,8 @@ struct VoiceTrack {
     /// Packets that were played or dropped, for their buffers.
     free: Vec<WaitingPacket>,
     lateness: Lateness<REMEMBERED>,
+    /// When the newest packet arrived, by the server's clock.
+    arrived: Time,
     /// The moment that was played last, by the server's clock.
     moment: Time,
     /// The sequence number of the next packet, and its capture time unless the speaker pauses before;
@@ -90,6 +95,7 @@ impl VoiceTrack {
             waiting: VecDeque::with_capacity(WAITING),
             free: Vec::with_capacity(WAITING),
             lateness: Lateness::new(),
+            arrived: Time::ZERO,
             moment: Time::ZERO,
             next: None,
             is_speaking: false,
@@ -99,6 +105,7 @@ impl VoiceTrack {
 
     fn add(&mut self, sequence: u16, captured: Time, arrived: Time, voice: &Voice<'_>) {
         self.lateness.add(arrived.since(captured));
+        self.arrived = self.arrived.max(arrived);
         if captured + TOO_LATE < self.moment {
             return;
         }
@@ -198,7 +205,8 @@ impl VoiceTrack {
     }
 }
 
-/// The voices of a room, as they are to be played.
+/// The voices of a room, as they are to be played. At most 256 speakers are kept: a new one replaces
+/// the one that has been silent longest.
 #[derive(Debug, Default)]
 pub struct VoicePlayer(HashMap<PeerId, VoiceTrack>);
 
@@ -212,10 +220,21 @@ impl VoicePlayer {
         arrived: Time,
         voice: &Voice<'_>,
     ) {
-        if self.0.len() < MAX_SPEAKERS || self.0.contains_key(&speaker) {
+        if self.0.contains_key(&speaker) || self.has_space(arrived) {
             let track = self.0.entry(speaker).or_insert_with(VoiceTrack::new);
             track.add(sequence, captured, arrived, voice);
         }
+    }
+
+    /// Returns whether a new speaker may be added at this time. Makes room if one is silent.
+    fn has_space(&mut self, now: Time) -> bool {
+        if self.0.len() < MAX_SPEAKERS {
+            return true;
+        }
+        let first = self.0.iter().min_by_key(|(speaker, track)| (track.arrived, speaker.0));
+        let silent = first.filter(|(_, track)| track.arrived + REPLACEABLE <= now);
+        let silent = silent.map(|(speaker, _)| *speaker);
+        silent.is_some_and(|speaker| self.0.remove(&speaker).is_some())
     }
 
     /// Returns what to play in the 20 ms that begin at the server's time `frame`, and writes the

@@ -174,3 +174,26 @@ fn after_a_hitch_nobody_hears_the_past() {
     assert!(delays.iter().all(|delay| *delay <= 60), "{:?}", delays.last());
     assert!((90..130).contains(&(sent - played)), "{played} of {sent}");
 }
+
+/// Would catch a player that hears nobody new after 256 speakers, and one whose speakers displace each
+/// other while they speak.
+#[test]
+fn a_new_speaker_replaces_the_one_that_was_silent_longest() {
+    let voice = Voice { level: 30, speaking: true, flags: 0, opus: &[1] };
+    let mut player = VoicePlayer::default();
+    let mut add = |speaker: u32, at: Time| player.add(PeerId(speaker), 0, at, at, &voice);
+    for speaker in 1..=256 {
+        add(speaker, START + 10 * MS * (speaker % 100));
+    }
+    add(300, START + 500 * MS);
+    add(301, START + 1_000 * MS);
+    add(302, START + 5_000 * MS);
+    let mut opus = Vec::new();
+    let mut is_kept =
+        |speaker| player.play(PeerId(speaker), START + 5_000 * MS, &mut opus) != VoiceStep::Silence;
+    assert!(!is_kept(300), "everybody speaks");
+    assert!(is_kept(301) && is_kept(302));
+    // 100 and 200 began first.
+    assert!(!is_kept(100) && !is_kept(200));
+    assert!(is_kept(1) && is_kept(99) && is_kept(256));
+}

@@ -3,10 +3,13 @@
 import type { Pose } from "../wire/pose.js";
 import { type Certainty, PoseTrack } from "./track.js";
 
-/**
- * Senders and keys whose poses are kept, at some 10 KiB each. The poses of others are not shown.
- */
+/** Senders and keys whose poses are kept, at some 10 KiB each: more than a room has peers. */
 const MAX_TRACKS = 4_096;
+/**
+ * Keys of one sender whose poses are kept: a body and the things that it moves. Without this limit,
+ * one sender could take the tracks of all others.
+ */
+const MAX_SENDER_TRACKS = 64;
 
 /**
  * A pose as it is to be shown. The object is written again by the next frame: copy what you keep.
@@ -34,7 +37,10 @@ export interface ShownPose {
   certainty: Certainty;
 }
 
-interface Entry {
+/** The poses of one sender, channel and key. */
+interface KeyTrack {
+  /** Poses that the interpolator had been given at the newest one. */
+  used: number;
   track: PoseTrack;
   shown: ShownPose;
 }
@@ -45,12 +51,18 @@ interface Entry {
  * A pose is known to be the newest until the next one arrives. The time from its capture to that
  * arrival is measured, and poses are shown later by as much as nearly all of these times. That
  * delay changes slowly.
+ *
+ * Of each sender, the 64 keys are kept that were used last. If all 4,096 tracks are in use, a new
+ * sender takes a track of the sender that has the most.
  */
 export class PoseInterpolator {
-  /** By sender, and then by channel and key. */
-  readonly #senders = new Map<number, Map<number, Entry>>();
+  /** By sender, and then by channel and key. No inner map is empty. */
+  readonly #senders = new Map<number, Map<number, KeyTrack>>();
   readonly #all: ShownPose[] = [];
+  /** Tracks of all senders. */
   #count = 0;
+  /** Poses that were added so far. */
+  #added = 0;
 
   /** Adds a pose that was captured and has arrived at these times of the server's clock, in µs. */
   add(
@@ -61,24 +73,55 @@ export class PoseInterpolator {
     arrived: number,
     pose: Pose,
   ): void {
-    let tracks = this.#senders.get(from);
+    this.#added += 1;
+    const tracks = this.#senders.get(from);
     const body = channel * 0x10000 + key;
-    let entry = tracks?.get(body);
-    if (entry === undefined) {
-      if (this.#count >= MAX_TRACKS) {
-        return;
+    let known = tracks?.get(body);
+    if (known === undefined) {
+      const own = tracks?.size ?? 0;
+      if (own === MAX_SENDER_TRACKS || this.#count === MAX_TRACKS) {
+        const loser = own > 0 ? tracks : this.#largestSender();
+        if (loser === undefined) {
+          return;
+        }
+        this.#dropLeastRecent(loser);
       }
-      if (tracks === undefined) {
-        this.#senders.set(from, (tracks = new Map()));
-      }
-      entry = {
+      known = {
+        used: 0,
         track: new PoseTrack(),
         shown: { from, channel, key, pose, shown: captured, newest: captured, certainty: "held" },
       };
-      tracks.set(body, entry);
+      if (tracks === undefined) {
+        this.#senders.set(from, new Map([[body, known]]));
+      } else {
+        tracks.set(body, known);
+      }
       this.#count += 1;
     }
-    entry.track.add(captured, arrived, pose);
+    known.used = this.#added;
+    known.track.add(captured, arrived, pose);
+  }
+
+  /** Returns the sender with the most tracks; `undefined` if each sender has only one. */
+  #largestSender(): Map<number, KeyTrack> | undefined {
+    let largest: Map<number, KeyTrack> | undefined;
+    for (const tracks of this.#senders.values()) {
+      if (tracks.size > (largest?.size ?? 1)) {
+        largest = tracks;
+      }
+    }
+    return largest;
+  }
+
+  /** Forgets the key of a sender that was used least recently. */
+  #dropLeastRecent(tracks: Map<number, KeyTrack>): void {
+    let [least, leastUsed] = [0, Infinity];
+    for (const [body, { used }] of tracks) {
+      if (used < leastUsed) {
+        [least, leastUsed] = [body, used];
+      }
+    }
+    this.#count -= tracks.delete(least) ? 1 : 0;
   }
 
   /**

@@ -17,8 +17,13 @@ export const VOICE_PACKET = 20;
 export const VOICE_AGAIN = 60;
 /** Waiting packets of one speaker: 640 ms. The usual lateness is far below. */
 const WAITING = 32;
-/** Speakers whose packets are kept. By default, a server lets at most 128 peers speak. */
+/** Speakers whose packets are kept. By default, a server lets at most 128 peers speak at a time. */
 const MAX_SPEAKERS = 256;
+/**
+ * Time without a packet, in µs, after which a speaker makes room for a new one: longer than the
+ * network delays a packet. Otherwise 257 speakers would displace each other all the time.
+ */
+const REPLACEABLE = 1_000_000;
 /**
  * Packets whose lateness is remembered: those of ten seconds. A packet that is lost and arrives
  * when it is sent again is late, and on a bad network there is one every few seconds.
@@ -72,6 +77,8 @@ class VoiceTrack {
   /** In the order of the sequence numbers. */
   readonly #waiting: WaitingPacket[] = [];
   readonly #lateness = new Lateness(REMEMBERED);
+  /** When the newest packet arrived. */
+  arrived = 0;
   /** The moment that was played last. */
   #moment = 0;
   /**
@@ -88,6 +95,7 @@ class VoiceTrack {
   add(sequence: number, captured: number, arrived: number, voice: Voice): void {
     const waiting = this.#waiting;
     this.#lateness.add(arrived - captured);
+    this.arrived = Math.max(this.arrived, arrived);
     if (captured + TOO_LATE < this.#moment) {
       return;
     }
@@ -183,7 +191,10 @@ class VoiceTrack {
   }
 }
 
-/** The voices of a room, as they are to be played. */
+/**
+ * The voices of a room, as they are to be played. At most 256 speakers are kept: a new one replaces
+ * the one that has been silent longest.
+ */
 export class VoicePlayer {
   readonly #tracks = new Map<number, VoiceTrack>();
 
@@ -191,12 +202,26 @@ export class VoicePlayer {
   add(speaker: number, sequence: number, captured: number, arrived: number, voice: Voice): void {
     let track = this.#tracks.get(speaker);
     if (track === undefined) {
-      if (this.#tracks.size >= MAX_SPEAKERS) {
+      if (!this.#hasSpace(arrived)) {
         return;
       }
       this.#tracks.set(speaker, (track = new VoiceTrack()));
     }
     track.add(sequence, captured, arrived, voice);
+  }
+
+  /** Returns whether a new speaker may be added at this time. Makes room if one is silent. */
+  #hasSpace(now: number): boolean {
+    if (this.#tracks.size < MAX_SPEAKERS) {
+      return true;
+    }
+    let [silent, since] = [0, Infinity];
+    for (const [speaker, { arrived }] of this.#tracks) {
+      if (arrived < since) {
+        [silent, since] = [speaker, arrived];
+      }
+    }
+    return since + REPLACEABLE <= now && this.#tracks.delete(silent);
   }
 
   /** Returns what to play in the 20 ms that begin at the server's time `frame`. */

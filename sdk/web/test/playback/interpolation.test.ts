@@ -134,13 +134,55 @@ test("the shown poses are the same objects in each frame", () => {
   assert.equal(interpolator.posesAt(START + 75, (START + 75) * 1_000).length, 0);
 });
 
-test("a hostile sender with all keys takes a bounded memory", () => {
+function add(interpolator: PoseInterpolator, from: number, key: number): void {
+  interpolator.add(from, 0, key, 1_000, 2_000, truth(1_000));
+}
+
+/** Returns which keys of which senders are kept, sorted. */
+function kept(interpolator: PoseInterpolator): [number, number][] {
+  const shown = interpolator.posesAt(1, 1_000);
+  return shown.map(({ from, key }): [number, number] => [from, key]).sort(([, a], [, b]) => a - b);
+}
+
+/** Would catch a sender that takes the tracks of all others. */
+test("a hostile sender with all keys hides nobody", () => {
   const interpolator = new PoseInterpolator();
-  for (let key = 0; key < 10_000; key += 1) {
-    interpolator.add(9, 0, key, 1_000, 2_000, truth(1_000));
+  for (let key = 0; key < 5_000; key += 1) {
+    // Its body is in use all the time.
+    add(interpolator, 66, 0);
+    add(interpolator, 66, key);
   }
-  assert.equal(interpolator.posesAt(1, 1_000).length, 4_096);
-  interpolator.removePeer(9);
-  interpolator.add(1, 0, 0, 1_000, 2_000, truth(1_000));
-  assert.equal(interpolator.posesAt(1, 1_000).length, 1);
+  add(interpolator, 7, 0);
+  const keys = Array.from({ length: 63 }, (_, i): [number, number] => [66, 4_937 + i]);
+  assert.deepEqual(kept(interpolator), [[66, 0], [7, 0], ...keys]);
+  interpolator.removePeer(66);
+  assert.deepEqual(kept(interpolator), [[7, 0]]);
+});
+
+/** Would catch many senders that together take all tracks. */
+test("senders with many keys make room for new senders", () => {
+  const interpolator = new PoseInterpolator();
+  for (let from = 0; from < 70; from += 1) {
+    for (let key = 0; key < 64; key += 1) {
+      add(interpolator, from, key);
+    }
+  }
+  const isKept = (from: number): boolean =>
+    kept(interpolator).some(([sender, key]) => sender === from && key === 63);
+  assert.equal(kept(interpolator).length, 4_096);
+  for (let from = 0; from < 70; from += 1) {
+    assert.ok(isKept(from), `${from}`);
+  }
+  interpolator.removePeer(69);
+  for (let from = 100; from < 4_400; from += 1) {
+    add(interpolator, from, 0);
+  }
+  // Each sender has one track, and nobody loses its last one.
+  assert.equal(kept(interpolator).length, 4_096);
+  for (let from = 0; from < 69; from += 1) {
+    assert.ok(isKept(from), `${from}`);
+  }
+  interpolator.clear();
+  add(interpolator, 1, 0);
+  assert.deepEqual(kept(interpolator), [[1, 0]]);
 });

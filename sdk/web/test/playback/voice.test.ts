@@ -218,3 +218,28 @@ test("what waits is bounded, for one speaker and for all", () => {
   }
   assert.equal(player.play(999, START * 1_000).kind, "silence");
 });
+
+/**
+ * Would catch a player that hears nobody new after 256 speakers, and one whose speakers displace
+ * each other while they speak.
+ */
+test("a new speaker replaces the one that was silent longest", () => {
+  const player = new VoicePlayer();
+  const add = (speaker: number, ms: number): void => {
+    const at = (START + ms) * 1_000;
+    player.add(speaker, 0, at, at, packet(0));
+  };
+  for (let speaker = 1; speaker <= 256; speaker += 1) {
+    add(speaker, 10 * (speaker % 100));
+  }
+  add(300, 500);
+  add(301, 1_000);
+  add(302, 5_000);
+  const speakers = new Set(player.speakers());
+  assert.equal(speakers.size, 256);
+  assert.equal(speakers.has(300), false, "everybody speaks");
+  assert.ok(speakers.has(301) && speakers.has(302));
+  // 100 and 200 began first.
+  assert.ok(!speakers.has(100) && !speakers.has(200));
+  assert.equal(player.play(302, (START + 5_000) * 1_000).kind, "packet");
+});
