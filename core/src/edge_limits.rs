@@ -38,7 +38,8 @@ pub const STREAM_WINDOW: u32 = 64 << 10;
 /// A larger one arrives in parts.
 pub const UNJOINED_WINDOW: u32 = 16 << 10;
 /// Most bytes that a joined client may have in flight on all streams. There are three streams
-/// (control, events, bulk), so a stream that the server does not read cannot stop another.
+/// (control, events, bulk), so a stream that the server does not read cannot stop another. The streams of
+/// HTTP/3, of which browsers send next to nothing, come out of it, too.
 pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
 /// Most joined sessions with [`CONNECTION_WINDOW`]: 384 MiB of bytes if all clients fill their windows.
 /// docs/LIMITS.md says how much memory that takes.

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
-/// Most origins in one list. More are a sign of a list that should be `*`.
+/// Most origins in one list. Each new session of a browser is compared with all of them. A server of
+/// many customers has a list for each.
 pub const MAX_ORIGINS: usize = 64;
 
 /// Admits every page.
@@ -110,17 +111,23 @@ fn split(origin: &str) -> Option<(&str, Option<u16>)> {
     // The colons in the brackets of an IPv6 address come before no port.
     let colon = rest.rfind(':').filter(|at| !rest[*at..].contains(']'));
     let (host, port) = match colon {
-        Some(at) => (&rest[..at], Some(rest[at + 1..].parse().ok().filter(|port| *port != 0)?)),
+        Some(at) => (&rest[..at], Some(port(&rest[at + 1..])?)),
         None => (rest, None),
     };
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match bracketed {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        // Browsers write an address in its shortest form.
+        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|ip| ip.to_string() == address),
         None => {
             !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
         }
     };
     (is_host && port != Some(usual)).then_some((host, port))
+}
+
+/// Reads a port as browsers write it: without a sign, and without zeros in front.
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port: &u16| *port != 0 && port.to_string() == text)
 }
 
 fn is_loopback(origin: &str) -> bool {
@@ -209,6 +216,9 @@ mod tests {
             "https://a:443",
             "http://a:80",
             "https://a:0",
+            "https://a:08443",
+            "https://a:+8443",
+            "https://[0:0:0:0:0:0:0:1]:8443",
             "https://a b",
             "ftp://a",
             "https://*.example.com",

@@ -131,7 +131,7 @@ impl Http {
         let has_demo = demo.is_some();
         let mut router = router(metrics, health.clone());
         if let Some(demo) = demo {
-            router = router.merge(demo.router(addr.port()));
+            router = router.merge(demo.router(addr));
         }
         let thread = thread::Builder::new()
             .name("http".to_owned())

@@ -88,7 +88,7 @@ fn check_descriptors(config: &Config) -> Result<(), Failure> {
     let _raised = nucleus_net::raise_file_limit();
     let needed = limits::HTTP_CONNECTIONS
         + limits::SERVER_DESCRIPTORS
-        + limits::SHARD_DESCRIPTORS * usize::from(config.shards);
+        + (limits::SHARD_DESCRIPTORS + config.session_also.len()) * usize::from(config.shards);
     nucleus_net::probe_descriptors(needed).map_err(|error| {
         Failure::usage(format!(
             "this process may not open {needed} more files and sockets, which the server needs: \

@@ -13,7 +13,7 @@ pub(super) use super::quic::{
     ConnectionClosed, ConnectionEnd, Incoming, SendStream, StreamError, WriteError,
 };
 pub(super) use super::webtransport::NoSession;
-use super::webtransport::{self, Session, stream_code};
+use super::webtransport::{self, ClosingPages, WebConnection, stream_code};
 
 /// A connection that may hold a session.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub(super) enum Connection {
     /// QUIC with ALPN `nucleus`.
     Quic(quic::QuicConnection),
     /// WebTransport over HTTP/3.
-    Web(Session),
+    Web(WebConnection),
 }
 
 /// A stream that the server reads.
@@ -34,7 +34,8 @@ pub(super) enum RecvStream {
 
 impl Connection {
     /// Takes a connection that has completed its TLS handshake, and opens the WebTransport session of
-    /// a browser. `origins` are the pages that may hold sessions.
+    /// a browser. `origins` are the pages that may hold sessions; `closing` counts those that are told of
+    /// their end.
     ///
     /// # Errors
     ///
@@ -42,21 +43,22 @@ impl Connection {
     pub(super) async fn open(
         connection: quic::QuicConnection,
         origins: &Origins,
+        closing: &ClosingPages,
     ) -> Result<Self, NoSession> {
         match connection.protocol().as_deref() {
             Some(webtransport::ALPN) => {
                 let admits = |origin: &str| origins.admits_for_somebody(origin);
-                webtransport::open(connection, admits).await.map(Self::Web)
+                webtransport::open(connection, closing.clone(), admits).await.map(Self::Web)
             }
             _ => Ok(Self::Quic(connection)),
         }
     }
 
-    /// Returns the connection that carries the session.
+    /// Returns the QUIC connection that carries the session.
     fn quic(&self) -> &quic::QuicConnection {
         match self {
             Self::Quic(connection) => connection,
-            Self::Web(session) => session.connection(),
+            Self::Web(connection) => connection.quic(),
         }
     }
 
@@ -64,7 +66,7 @@ impl Connection {
     pub(super) fn origin(&self) -> Option<&str> {
         match self {
             Self::Quic(_) => None,
-            Self::Web(session) => session.origin(),
+            Self::Web(connection) => connection.origin(),
         }
     }
 
@@ -75,8 +77,8 @@ impl Connection {
                 let (send, receive) = connection.accept_bi().await?;
                 Ok((send, RecvStream::Quic(receive)))
             }
-            Self::Web(session) => {
-                let (send, receive) = session.accept_bi().await?;
+            Self::Web(connection) => {
+                let (send, receive) = connection.accept_bi().await?;
                 Ok((send, RecvStream::Web(receive)))
             }
         }
@@ -86,7 +88,7 @@ impl Connection {
     pub(super) async fn accept_uni(&self) -> Result<RecvStream, ConnectionClosed> {
         match self {
             Self::Quic(connection) => connection.accept_uni().await.map(RecvStream::Quic),
-            Self::Web(session) => session.accept_uni().await.map(RecvStream::Web),
+            Self::Web(connection) => connection.accept_uni().await.map(RecvStream::Web),
         }
     }
 
@@ -94,7 +96,7 @@ impl Connection {
     pub(super) async fn open_stream(&self, priority: i32) -> Result<SendStream, ConnectionClosed> {
         match self {
             Self::Quic(connection) => connection.open(priority).await,
-            Self::Web(session) => session.open(priority).await,
+            Self::Web(connection) => connection.open(priority).await,
         }
     }
 
@@ -112,7 +114,7 @@ impl Connection {
     pub(super) async fn read_datagram(&self) -> Result<Bytes, ConnectionClosed> {
         match self {
             Self::Quic(connection) => connection.read_datagram().await,
-            Self::Web(session) => session.read_datagram().await,
+            Self::Web(connection) => connection.read_datagram().await,
         }
     }
 
@@ -121,7 +123,7 @@ impl Connection {
     pub(super) fn max_datagram_size(&self) -> Option<usize> {
         match self {
             Self::Quic(connection) => connection.max_datagram_size(),
-            Self::Web(session) => session.max_datagram_size(),
+            Self::Web(connection) => connection.max_datagram_size(),
         }
     }
 
@@ -130,7 +132,7 @@ impl Connection {
     pub(super) async fn send_datagram(&self, datagram: Bytes) {
         match self {
             Self::Quic(connection) => connection.send_datagram(datagram).await,
-            Self::Web(session) => session.send_datagram(datagram).await,
+            Self::Web(connection) => connection.send_datagram(datagram).await,
         }
     }
 
@@ -138,7 +140,7 @@ impl Connection {
     pub(super) async fn closed(&self) -> ConnectionEnd {
         match self {
             Self::Quic(connection) => connection.closed().await,
-            Self::Web(session) => session.closed().await,
+            Self::Web(connection) => connection.closed().await,
         }
     }
 
@@ -146,15 +148,15 @@ impl Connection {
     pub(super) fn close(&self, code: Code, text: &str) {
         match self {
             Self::Quic(connection) => connection.close(code, text),
-            Self::Web(session) => session.close(code, text),
+            Self::Web(connection) => connection.close(code, text),
         }
     }
 
-    /// Waits until a connection that was closed takes no more memory than a closed one of QUIC. A
-    /// WebTransport session first tells its client.
+    /// Waits until a connection that was closed is closed for the client, too. A closed connection of
+    /// QUIC is at once; a browser is told first, which takes a limited time.
     pub(super) async fn drained(&self) {
-        if let Self::Web(session) = self {
-            session.drained().await;
+        if let Self::Web(connection) = self {
+            connection.drained().await;
         }
     }
 

@@ -47,7 +47,12 @@ pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc
     let deadline = Instant::now() + context.limits.unjoined_timeout;
     let handshake = incoming.handshake(&context.handshakes);
     let opening = async {
-        Connection::open(handshake.await.ok_or(NoSession::Broken)?, &context.origins).await
+        Connection::open(
+            handshake.await.ok_or(NoSession::Broken)?,
+            &context.origins,
+            &context.closing_pages,
+        )
+        .await
     };
     let connection = match timeout_at(deadline, opening).await {
         Ok(Ok(connection)) => connection,
@@ -71,9 +76,10 @@ pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc
         Ok(Ok(joined)) => joined,
         Ok(Err(refusal)) => return turn_away(&connection, refusal, &context).await,
         Err(_) => {
-            drop(place);
             connection.close(Code::JoinTimeout, Code::JoinTimeout.name());
-            return context.counters.count_end(Code::JoinTimeout);
+            context.counters.count_end(Code::JoinTimeout);
+            connection.drained().await;
+            return drop(place);
         }
     };
     drop(place);

@@ -23,7 +23,7 @@ mod writer;
 pub use accept::accept;
 pub use servers::ServerEndpoints;
 pub use unjoined::Unjoined;
-pub use webtransport::ALPN as WEB_ALPN;
+pub use webtransport::{ALPN as WEB_ALPN, ClosingPages};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,6 +56,8 @@ pub struct SessionContext {
     pub servers: ServerEndpoints,
     /// The web pages that may hold sessions.
     pub origins: Origins,
+    /// The sessions of browsers that are being closed.
+    pub closing_pages: ClosingPages,
     /// The features that the server offers.
     pub features: Features,
     /// Whether the server shuts down. Joins are refused then.

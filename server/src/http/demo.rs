@@ -1,8 +1,9 @@
 //! The demo page: two tabs of a browser meet in a room. It exists in development mode on loopback alone.
 //!
-//! The page needs join tokens without a sign-in. So every answer checks that the browser has asked
-//! this machine by name (a page of somebody else may have pointed its own name here), and a token is
-//! for this page alone: another origin is refused.
+//! The page needs join tokens without a sign-in. So every answer checks that the browser asks for this
+//! machine by one of its own names: somebody else's name may point here (DNS rebinding). And a browser
+//! gets a token for this page alone: another origin is refused. A program is no browser: every program
+//! of this machine can get tokens of the tenant "demo". The setting `demo = false` turns the page off.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -54,11 +55,11 @@ impl Demo {
         session: SocketAddr,
         now: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Self {
-        Self { minter, now, server: reachable(session).to_string() }
+        Self { minter, now, server: reachable(session) }
     }
 
-    /// Returns the routes of the page, which is served on `port` of this machine.
-    pub(super) fn router(self, port: u16) -> Router {
+    /// Returns the routes of the page, which is served at `addr`.
+    pub(super) fn router(self, addr: SocketAddr) -> Router {
         let policy = HeaderValue::try_from(format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
              connect-src 'self' https://{}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
@@ -75,24 +76,28 @@ impl Demo {
         }
         router
             .layer(middleware::from_fn(move |request, next| {
-                protect(port, policy.clone(), request, next)
+                protect(addr, policy.clone(), request, next)
             }))
             .with_state(Arc::new(self))
     }
 }
 
-/// Returns the address at which a browser on this machine reaches a socket that is bound to `bound`.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    match bound.ip().is_unspecified() {
-        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), bound.port()),
-        false => bound,
+/// Returns `host:port` of a socket that is bound to `bound`, for a browser on this machine. The policy
+/// of a page cannot name an IPv6 address.
+fn reachable(bound: SocketAddr) -> String {
+    let ip = bound.ip();
+    let port = bound.port();
+    match ip {
+        _ if ip.is_unspecified() => format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        IpAddr::V6(v6) if v6.is_loopback() => format!("localhost:{port}"),
+        _ => bound.to_string(),
     }
 }
 
 /// Answers only browsers that asked this machine by its own names, and sets the policy of the page.
-async fn protect(port: u16, policy: HeaderValue, request: Request, next: Next) -> Response {
+async fn protect(addr: SocketAddr, policy: HeaderValue, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(|host| is_local(host, port)) {
+    if !host.is_some_and(|host| is_local(host, addr)) {
         let text = "the demo page is served to localhost, 127.0.0.1 and [::1] alone\n";
         return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
     }
@@ -109,15 +114,17 @@ async fn protect(port: u16, policy: HeaderValue, request: Request, next: Next) -
     response
 }
 
-/// Whether a `Host` names this machine and the port of the page.
-fn is_local(host: &str, port: u16) -> bool {
+/// Whether a `Host` names this machine and the port of the page, which is served at `addr`.
+fn is_local(host: &str, addr: SocketAddr) -> bool {
     // A browser leaves the port 80 out.
     let (name, named_port) = match host.rsplit_once(':') {
-        Some((name, text)) if !text.ends_with(']') => (name, text.parse().ok()),
-        _ => (host, Some(80)),
+        Some((name, text)) if !text.ends_with(']') => (name, text),
+        _ => (host, "80"),
     };
-    named_port == Some(port)
-        && (name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]")
+    named_port == addr.port().to_string()
+        && (name.eq_ignore_ascii_case("localhost")
+            || ["127.0.0.1", "[::1]"].contains(&name)
+            || name == addr.ip().to_string())
 }
 
 /// Whether the page itself sent a request. The host has been checked.

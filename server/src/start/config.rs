@@ -69,6 +69,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where clients find this server and others.
     pub servers: ServersSettings,
+    /// Whether the demo page is served in development mode.
+    pub demo: bool,
     /// Which web pages may hold sessions.
     pub web: WebSettings,
     /// Features of the protocol that the server does not offer, to try how older clients get on.
@@ -107,6 +109,7 @@ impl Default for Config {
             second_device: SecondDevice::default(),
             limits: Limits::default(),
             servers: ServersSettings::default(),
+            demo: true,
             web: WebSettings::default(),
             hide_features: Features::NONE,
             tls: None,

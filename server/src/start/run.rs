@@ -23,7 +23,7 @@ use super::sockets::{BindError, Sockets};
 use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
 use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
-use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters, Unjoined};
+use crate::edge::{self, ClosingPages, ServerEndpoints, SessionContext, SessionCounters, Unjoined};
 use crate::health::Health;
 use crate::http::{Demo, Http};
 use crate::metrics::{Metrics, ProcessFigures};
@@ -170,6 +170,7 @@ pub async fn run_in(
         server_id: dir.server_id().to_owned(),
         servers,
         origins: config.web.origins(config.tokens.is_none()),
+        closing_pages: ClosingPages::default(),
         features: Features::SUPPORTED.without(config.hide_features),
         shutting_down: AtomicBool::new(false),
         realtime_port: realtime.port(),
@@ -191,9 +192,10 @@ pub async fn run_in(
     };
     let metrics = Metrics::new(context.clone(), shards.clone(), process);
     let health = Health::new(&Handle::current(), &shards);
-    // Only development mode has a key that signs tokens.
+    // Only development mode has a key that signs tokens, and certificates for every address.
+    let has_demo = config.demo && config.tokens.is_none() && config.tls.is_none();
     let minter = || Minter::new(&dir.development_key(), pins);
-    let demo = config.tokens.is_none().then(|| Demo::new(minter(), session, now.clone()));
+    let demo = has_demo.then(|| Demo::new(minter(), session, now.clone()));
     let http = Http::start(config.http, Arc::new(move || metrics.render()), health.clone(), demo)
         .map_err(|source| RunError::Http { addr: config.http.to_string(), source })?;
     let open = |(index, socket)| Endpoint::open(index, socket, quic.clone(), dir.reset_key());
@@ -272,6 +274,10 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
         let has_others = !context.servers.others.is_empty();
         let is_idle = || context.unjoined.taken() == 0;
         while Instant::now() < refused_by && (has_others || !is_idle()) {
+            tokio::time::sleep(limits::CLOSING_PAUSE).await;
+        }
+        // A page learns the code only before its connection is closed. Each takes a limited time.
+        while context.closing_pages.count() > 0 {
             tokio::time::sleep(limits::CLOSING_PAUSE).await;
         }
         for endpoint in endpoints {

@@ -56,11 +56,13 @@ impl Clients {
         let minter = dir.minter();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (stop, stopped) = watch::channel(false);
+        // Rooms of their own: participants of an earlier measurement may be there for a while.
+        let measurement = format!("{now} {}", carrier.name());
         let mut clients = Self { stop, gone: Arc::default(), tasks: JoinSet::new() };
         for number in 0..count {
             let request = TokenRequest::new(Product::Atom, "carriers", format!("c{number}"));
             let token = minter.mint(request, now).map_err(JoinError::of)?;
-            let room = format!("room {}", number / ROOM_SIZE);
+            let room = format!("{measurement} {}", number / ROOM_SIZE);
             let (stopped, gone) = (stopped.clone(), clients.gone.clone());
             if carrier == CarrierKind::Web {
                 let pem = dir.certificates().in_service().cert_pem();

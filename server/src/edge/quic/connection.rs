@@ -147,6 +147,13 @@ impl QuicConnection {
         self.0.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
     }
 
+    /// Returns how many frames of streams and datagrams the client has sent. Acknowledgements are none
+    /// of them.
+    pub(crate) fn frames_received(&self) -> u64 {
+        let frames = self.0.stats().frame_rx;
+        frames.stream + frames.datagram
+    }
+
     /// Sets how many streams of each direction the client may have open at a time.
     pub(crate) fn set_streams(&self, bidirectional: u32, unidirectional: u32) {
         self.0.set_max_concurrent_bi_streams(bidirectional.into());

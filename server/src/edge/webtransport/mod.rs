@@ -3,15 +3,17 @@
 //!
 //! Each connection carries one WebTransport session. Its id is that of its first stream, which is 0.
 
+mod connection;
+mod ending;
 mod opening;
-mod session;
 mod streams;
 
 use web_transport_proto::VarInt;
 
+pub(super) use connection::{WebConnection, stream_code};
+pub use ending::ClosingPages;
 pub use opening::ALPN;
 pub(super) use opening::{NoSession, open};
-pub(super) use session::{Session, stream_code};
 
 /// The id of a connection's only session: that of its first stream.
 const SESSION_ID: VarInt = VarInt::from_u32(0);

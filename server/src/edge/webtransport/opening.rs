@@ -1,13 +1,16 @@
-//! The begin of a WebTransport session: HTTP/3's settings, and the request for the session.
+//! The beginning of a WebTransport session: HTTP/3's settings, and the request for the session.
 
+use nucleus_core::limits;
+use nucleus_core::text::printable;
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use web_transport_proto::{ConnectRequest, ConnectResponse, Settings, http};
 
-use nucleus_core::limits;
-
 use super::super::quic::{QuicConnection, QuicRecvStream, SendStream};
 use super::code;
-use super::session::Session;
+use super::connection::WebConnection;
+use super::ending::ClosingPages;
+use super::streams::ClientStreams;
 
 /// HTTP/3 in TLS.
 pub const ALPN: &[u8] = b"h3";
@@ -40,17 +43,24 @@ pub(crate) enum NoSession {
 /// The client broke the protocol, or was refused. The connection is closed then.
 pub(crate) async fn open(
     connection: QuicConnection,
+    closing: ClosingPages,
     admits: impl Fn(&str) -> bool,
-) -> Result<Session, NoSession> {
+) -> Result<WebConnection, NoSession> {
     connection.set_streams(BIDIRECTIONAL, UNIDIRECTIONAL);
-    let opened = tokio::try_join!(
-        send_settings(&connection),
-        receive_settings(&connection),
-        receive_request(&connection)
-    );
-    let (settings, client_settings, Request { request, mut send, receive }) = opened?;
+    let opening = async {
+        tokio::try_join!(
+            send_settings(&connection),
+            receive_settings(&connection),
+            receive_request(&connection)
+        )
+    };
+    let (settings, streams, Request { request, mut send, receive }) = tokio::select! {
+        opened = opening => opened?,
+        // A client that has not joined may send none. Otherwise they would wait in memory.
+        never = connection.drop_datagrams() => never,
+    };
     let origin = request.headers.get(http::header::ORIGIN);
-    let origin = origin.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let origin = origin.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let status = if request.url.path() != PATH {
         http::StatusCode::NOT_FOUND
     } else if origin.as_deref().is_some_and(|origin| !admits(origin)) {
@@ -60,12 +70,15 @@ pub(crate) async fn open(
     };
     ConnectResponse::new(status).write(&mut send).await.map_err(|_| NoSession::Broken)?;
     if status != http::StatusCode::OK {
+        let (remote, origin) = (connection.remote(), origin.unwrap_or_default());
+        let (path, origin) = (printable(request.url.path()), printable(&origin));
+        tracing::debug!(%remote, %status, path, origin, "a page was refused a session");
         // The answer must arrive before the connection is closed.
         let _in_time = timeout(limits::REFUSAL_TIME, send.finish()).await;
         connection.close_raw(code::NO_ERROR, "");
         return Err(NoSession::Refused);
     }
-    Ok(Session::new(connection, origin, settings, client_settings, (send, receive)))
+    Ok(WebConnection::new(connection, origin, settings, streams, (send, receive), closing))
 }
 
 /// The client's request for the session, and the stream that it came on.
@@ -84,11 +97,15 @@ async fn send_settings(connection: &QuicConnection) -> Result<SendStream, NoSess
     Ok(stream)
 }
 
-/// Reads the client's settings. Its control stream must stay open.
-async fn receive_settings(connection: &QuicConnection) -> Result<QuicRecvStream, NoSession> {
-    let mut stream = connection.accept_uni().await.map_err(|_| NoSession::Broken)?;
-    Settings::read(&mut stream).await.map_err(|_| NoSession::Broken)?;
-    Ok(stream)
+/// Reads the client's settings, which may stand on any of its first streams.
+async fn receive_settings(connection: &QuicConnection) -> Result<ClientStreams, NoSession> {
+    let mut streams = ClientStreams::default();
+    let mut control = streams.control(connection).await.map_err(|_| NoSession::Broken)?;
+    // The library wants to read the type of the stream, too.
+    let mut with_type = (&[0u8][..]).chain(&mut control);
+    Settings::read(&mut with_type).await.map_err(|_| NoSession::Broken)?;
+    streams.keep_control(control);
+    Ok(streams)
 }
 
 async fn receive_request(connection: &QuicConnection) -> Result<Request, NoSession> {

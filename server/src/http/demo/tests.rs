@@ -71,7 +71,7 @@ fn the_page_is_for_names_of_this_machine() {
             assert!(answer.contains("connect-src 'self' https://127.0.0.1:5055;"), "{answer}");
         }
     }
-    for host in ["evil.com", "localhost.evil.com", "127.0.0.2", "[::2]", ""] {
+    for host in ["evil.com", "localhost.evil.com", "127.0.0.2", "[::2]", "localhost:+", ""] {
         for path in ["/", "/demo", "/demo/demo.js", "/demo/token"] {
             let answer = served.get(path, &format!("{host}:{port}"));
             assert!(answer.starts_with("HTTP/1.1 421"), "{host}{path}: {answer}");
@@ -116,6 +116,19 @@ fn a_bad_visitor_gets_no_token() {
     }
     let huge = format!(r#"{{"user": "{}", "name": "n"}}"#, "u".repeat(MAX_REQUEST));
     assert!(served.token(GOOD, &huge).starts_with("HTTP/1.1 413"));
+}
+
+#[test]
+fn a_browser_is_told_where_it_reaches_the_server() {
+    for (bound, reached) in [
+        ("[::]:5055", "127.0.0.1:5055"),
+        ("0.0.0.0:7", "127.0.0.1:7"),
+        ("[::1]:7", "localhost:7"),
+        ("127.0.0.2:7", "127.0.0.2:7"),
+        ("192.0.2.1:7", "192.0.2.1:7"),
+    ] {
+        assert_eq!(reachable(bound.parse().unwrap()), reached);
+    }
 }
 
 #[test]

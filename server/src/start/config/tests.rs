@@ -100,6 +100,16 @@ fn ranges_are_checked_in_file_and_flags() {
         ("http = \"no\"", "HTTP address"),
         ("log_format = \"xml\"", "log format"),
         ("session = \"[::]:7\"\nrealtime = \"[::]:7\"", "different ports"),
+        ("session_also = [\"[::]:5056\"]", "realtime and session_also are both [::]:5056"),
+        ("session_also = [\"[::]:443\", \"[::]:443\"]", "different ports"),
+        ("session_also = [\"a\"]", "`a` is not an address"),
+        (
+            "session_also = [\"[::]:1\", \"[::]:2\", \"[::]:3\", \"[::]:4\", \"[::]:5\"]",
+            "the length of session_also",
+        ),
+        ("[web]\norigins = [\"https://a/\"]", "web.origins: \"https://a/\" is no origin; write "),
+        ("[web.tenants]\nacme = [\"acme\"]", "web.tenants.acme: \"acme\" is no origin"),
+        ("[web]\norigin = []", "unknown field `origin`"),
         ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
         ("[limits]\nunjoined_timeout = \"6s\"", "limits.unjoined_timeout"),
         ("[limits]\npeer_ttl = \"0s\"", "limits.peer_ttl = 0s is out of range: write 1s to 600s"),
@@ -117,6 +127,21 @@ fn ranges_are_checked_in_file_and_flags() {
     }
     let flags = Overrides { shards: Some(0), ..Overrides::default() };
     assert!(Config::load(None, flags).is_err());
+}
+
+#[test]
+fn in_production_no_page_is_admitted_until_it_is_named() {
+    let local = "http://localhost:8055";
+    let default = WebSettings::default();
+    assert!(default.origins(true).admits("demo", local), "development mode");
+    assert!(!default.origins(false).admits_for_somebody(local));
+    let none = WebSettings { origins: Some(vec![]), ..WebSettings::default() };
+    assert!(!none.origins(true).admits_for_somebody(local), "an empty list admits nobody");
+    let tenants = [("acme".to_owned(), vec![]), ("b".to_owned(), vec!["*".to_owned()])].into();
+    let some = WebSettings { origins: Some(vec!["loopback".to_owned()]), tenants };
+    let origins = some.origins(false);
+    assert!(origins.admits("other", local) && !origins.admits("acme", local));
+    assert!(origins.admits("b", "https://b.example") && !origins.admits("b2", "https://b.example"));
 }
 
 #[test]

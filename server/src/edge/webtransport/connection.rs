@@ -1,61 +1,66 @@
-//! A WebTransport session. It has the methods of a QUIC connection, so that a carrier is either.
+//! A connection with a WebTransport session. It has the methods of a QUIC connection, so that a carrier
+//! is either.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nucleus_core::limits;
 use nucleus_protocol::session::Code;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::timeout;
-use web_transport_proto::{Capsule, Frame, StreamUni, VarInt, error_to_http3};
+use web_transport_proto::{Frame, StreamUni, VarInt, error_to_http3};
 
 use super::super::quic::{
     ConnectionClosed, ConnectionEnd, QuicConnection, QuicRecvStream, SendStream,
 };
-use super::streams::{self, SessionEnd};
+use super::ending::{ClosingPages, close_capsule, watch_end};
+use super::streams::ClientStreams;
 use super::{DATAGRAM_PREFIX, SESSION_ID, code};
 
-/// Streams of the client that wait for the session. Further ones wait in QUIC, within its limit.
-const WAITING_STREAMS: usize = 1;
-
-/// A WebTransport session on a connection of its own.
+/// A connection of a browser, with its only session.
 #[derive(Clone)]
-pub(crate) struct Session(Arc<SessionParts>);
+pub(crate) struct WebConnection(Arc<ConnectionParts>);
 
-struct SessionParts {
-    connection: QuicConnection,
+struct ConnectionParts {
+    quic: QuicConnection,
     /// The origin of the page; `None` if the client is no browser.
     origin: Option<String>,
-    /// The client's unidirectional streams, behind their prefix.
-    streams: tokio::sync::Mutex<mpsc::Receiver<QuicRecvStream>>,
+    /// The client's unidirectional streams.
+    streams: tokio::sync::Mutex<ClientStreams>,
     /// The server's side of the request's stream. `None`: the session is closed.
     request: Mutex<Option<SendStream>>,
-    end: Arc<SessionEnd>,
+    /// Whether the server tells the client that the session ends. It closes the connection later.
+    is_told: Arc<AtomicBool>,
+    /// How the session ended. `None` while the connection is open.
+    end: watch::Receiver<Option<ConnectionEnd>>,
+    closing: ClosingPages,
     /// The server's HTTP/3 control stream, which must stay open.
     _settings: SendStream,
 }
 
-impl Session {
-    /// Takes a connection whose request for a session was granted.
+impl WebConnection {
+    /// Takes a connection whose request for a session was granted. `settings` is the server's control
+    /// stream, `request` the stream of the request.
     pub(super) fn new(
-        connection: QuicConnection,
+        quic: QuicConnection,
         origin: Option<String>,
         settings: SendStream,
-        client_settings: QuicRecvStream,
+        streams: ClientStreams,
         (send, receive): (SendStream, QuicRecvStream),
+        closing: ClosingPages,
     ) -> Self {
-        let (opened, streams) = mpsc::channel(WAITING_STREAMS);
-        let end = Arc::new(SessionEnd::default());
-        let watching =
-            streams::watch(connection.clone(), client_settings, receive, opened, end.clone());
-        tokio::spawn(watching);
-        Self(Arc::new(SessionParts {
-            connection,
+        let (ended, end) = watch::channel(None);
+        let is_told = Arc::new(AtomicBool::new(false));
+        tokio::spawn(watch_end(quic.clone(), receive, is_told.clone(), ended));
+        Self(Arc::new(ConnectionParts {
+            quic,
             origin,
             streams: tokio::sync::Mutex::new(streams),
             request: Mutex::new(Some(send)),
+            is_told,
             end,
+            closing,
             _settings: settings,
         }))
     }
@@ -65,16 +70,16 @@ impl Session {
         self.0.origin.as_deref()
     }
 
-    /// Returns the connection that carries the session.
-    pub(crate) fn connection(&self) -> &QuicConnection {
-        &self.0.connection
+    /// Returns the connection of QUIC.
+    pub(crate) fn quic(&self) -> &QuicConnection {
+        &self.0.quic
     }
 
     /// Waits for the next bidirectional stream of the session that the client opens. Refuses
     /// requests for further sessions.
     pub(crate) async fn accept_bi(&self) -> Result<(SendStream, QuicRecvStream), ConnectionClosed> {
         loop {
-            let (mut send, mut receive) = self.0.connection.accept_bi().await?;
+            let (mut send, mut receive) = self.0.quic.accept_bi().await?;
             let kind = VarInt::read(&mut receive).await.map(Frame);
             if kind == Ok(Frame::WEBTRANSPORT) && VarInt::read(&mut receive).await == Ok(SESSION_ID)
             {
@@ -87,12 +92,12 @@ impl Session {
 
     /// Waits for the next unidirectional stream of the session that the client opens.
     pub(crate) async fn accept_uni(&self) -> Result<QuicRecvStream, ConnectionClosed> {
-        self.0.streams.lock().await.recv().await.ok_or(ConnectionClosed)
+        self.0.streams.lock().await.next(&self.0.quic).await
     }
 
     /// Opens a stream. Streams of a higher priority are sent first; the control stream has 0.
     pub(crate) async fn open(&self, priority: i32) -> Result<SendStream, ConnectionClosed> {
-        let mut stream = self.0.connection.open(priority).await?;
+        let mut stream = self.0.quic.open(priority).await?;
         let mut prefix = BytesMut::new();
         StreamUni::WEBTRANSPORT.encode(&mut prefix);
         SESSION_ID.encode(&mut prefix);
@@ -104,7 +109,7 @@ impl Session {
     /// Waits for the next datagram of the session, and ignores others.
     pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionClosed> {
         loop {
-            let datagram = self.0.connection.read_datagram().await?;
+            let datagram = self.0.quic.read_datagram().await?;
             if datagram.first() == Some(&DATAGRAM_PREFIX) {
                 return Ok(datagram.slice(1..));
             }
@@ -114,7 +119,7 @@ impl Session {
     /// Returns the size in bytes of the largest datagram that the client takes and its path carries
     /// now. `None`: the client takes no datagrams.
     pub(crate) fn max_datagram_size(&self) -> Option<usize> {
-        self.0.connection.max_datagram_size().map(|most| most.saturating_sub(1))
+        self.0.quic.max_datagram_size().map(|most| most.saturating_sub(1))
     }
 
     /// Sends a datagram; waits while QUIC's buffer is full.
@@ -122,64 +127,52 @@ impl Session {
         let mut prefixed = BytesMut::with_capacity(1 + datagram.len());
         prefixed.put_u8(DATAGRAM_PREFIX);
         prefixed.put(datagram);
-        self.0.connection.send_datagram(prefixed.freeze()).await;
+        self.0.quic.send_datagram(prefixed.freeze()).await;
     }
 
-    /// Waits until the session is closed.
+    /// Waits until the connection is closed.
     pub(crate) async fn closed(&self) -> ConnectionEnd {
-        // The codes of a closed connection are HTTP/3's.
-        self.0.connection.closed().await;
-        match self.0.end.by_client.get() {
-            Some(code) => ConnectionEnd::ByClient(u64::from(*code)),
-            None => ConnectionEnd::Lost,
-        }
+        let mut end = self.0.end.clone();
+        // The task that watches the connection is gone only if the runtime is ending.
+        end.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(ConnectionEnd::Lost)
     }
 
-    /// Closes the session with a code and a text, and then its connection. A page sees the code only
+    /// Closes the session with a code and a text, and then the connection. A page sees the code only
     /// if it arrives before the connection is closed.
     pub(crate) fn close(&self, code: Code, text: &str) {
         let request = self.0.request.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut request) = request else { return };
-        self.0.end.is_told.store(true, Ordering::Relaxed);
+        self.0.is_told.store(true, Ordering::Relaxed);
+        let closing = self.0.closing.begin();
         let bytes = close_capsule(code, text);
         // HTTP/3's own streams must stay open until the connection is closed.
-        let session = self.clone();
+        let connection = self.clone();
         tokio::spawn(async move {
+            let quic = &connection.0.quic;
             let told = async {
                 if request.write(bytes).await.is_ok() {
                     request.finish().await;
                 }
                 // The client closes the connection of a session that has ended.
-                session.0.connection.closed().await;
+                quic.closed().await;
             };
-            let _in_time = timeout(limits::REFUSAL_TIME, told).await;
-            session.0.connection.close_raw(code::NO_ERROR, "");
+            tokio::select! {
+                _in_time = timeout(limits::REFUSAL_TIME, told) => {}
+                // What nobody reads would wait in memory.
+                () = quic.drop_datagrams() => {}
+            }
+            quic.close_raw(code::NO_ERROR, "");
+            drop(closing);
         });
     }
 
-    /// Waits until the connection of a session that was closed is closed, too.
+    /// Waits until a connection that was closed is closed for the client, too.
     pub(crate) async fn drained(&self) {
-        self.0.connection.closed().await;
+        self.0.quic.closed().await;
     }
 }
 
 /// Returns the code by which HTTP/3 carries a code of the session on a stream.
 pub(crate) fn stream_code(code: Code) -> u64 {
     error_to_http3(u32::from(code as u16))
-}
-
-/// Makes the bytes that close a session, in their frame.
-fn close_capsule(code: Code, text: &str) -> Bytes {
-    /// The longest text that WebTransport allows.
-    const MAX_TEXT: usize = 1_024;
-    let end = (0..=MAX_TEXT.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-    let reason = text[..end.unwrap_or(0)].to_owned();
-    let mut capsule = BytesMut::new();
-    Capsule::CloseWebTransportSession { code: u32::from(code as u16), reason }.encode(&mut capsule);
-    let mut frame = BytesMut::new();
-    Frame::DATA.encode(&mut frame);
-    // The text bounds the length.
-    VarInt::from_u32(capsule.len() as u32).encode(&mut frame);
-    frame.put(capsule);
-    frame.freeze()
 }
