@@ -197,11 +197,26 @@ function receiveStream(stream: ReadableStream<Uint8Array>): ReceiveStream {
   };
 }
 
-/** Returns the reason of a stop. Browsers take the code from it. */
+/**
+ * Returns the reason of a stop, from which browsers take the code. The constructor has had two forms:
+ * the older one, of Chromium 156, throws for the arguments of the newer one.
+ */
 function errorWith(streamErrorCode: number): unknown {
-  return typeof WebTransportError === "undefined"
-    ? undefined
-    : new WebTransportError("stopped", { source: "stream", streamErrorCode });
+  const message = "stopped";
+  try {
+    return new WebTransportError(message, { source: "stream", streamErrorCode });
+  } catch {
+    return olderErrorWith({ message, streamErrorCode });
+  }
+}
+
+function olderErrorWith(init: { message: string; streamErrorCode: number }): unknown {
+  try {
+    const Older = WebTransportError as unknown as new (given: typeof init) => WebTransportError;
+    return new Older(init);
+  } catch {
+    return undefined;
+  }
 }
 
 function rethrow(error: unknown): never {
