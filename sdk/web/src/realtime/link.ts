@@ -122,8 +122,14 @@ export class Link {
   /**
    * Takes a datagram: the link's id, and frames. Handles the control frames. Returns the messages,
    * or `undefined` if the datagram is refused and has no effect.
+   *
+   * A datagram without a link id has no effect either, but is not counted as rejected: with one
+   * byte every 5 s, the server wakes pages whose timers are slow.
    */
   handleInput(now: number, datagram: Uint8Array): Message[] | undefined {
+    if (datagram.length < LINK_ID) {
+      return undefined;
+    }
     const frames = this.#open(datagram);
     if (frames === undefined) {
       this.rejected += 1;
@@ -146,7 +152,7 @@ export class Link {
   }
 
   #open(datagram: Uint8Array): ServerFrame[] | undefined {
-    if (datagram.length < LINK_ID || datagram.length > LINK_ID + MAX_BODY) {
+    if (datagram.length > LINK_ID + MAX_BODY) {
       return undefined;
     }
     const id = new DataView(datagram.buffer, datagram.byteOffset).getUint32(0, true);

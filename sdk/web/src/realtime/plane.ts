@@ -320,10 +320,10 @@ export class RealtimePlane {
 
   /**
    * Returns the peers whose voice is kept for {@link playVoice}, also those that are silent now.
+   * Nobody's voice is kept before the first call of {@link playVoice}.
    */
   speakers(): Iterable<number> {
-    this.#voicePlayer ??= new VoicePlayer();
-    return this.#voicePlayer.speakers();
+    return this.#voicePlayer?.speakers() ?? [];
   }
 
   /**

@@ -19,13 +19,22 @@ const IDLE = 10_000;
 const LEAST_INTERVAL = 19;
 /** Frames that may be made up for at once. */
 const BURST = 2;
+/** Frames between two looks for peers that have left: a second. */
+const LOOK_FRAMES = 50;
+/** No peer has this id. */
+const NOBODY = 0;
 
 /** Where voices come from: a room is one. */
 export interface VoiceSource {
   /** Returns the peers whose voice is kept, also those that are silent now. */
   speakers(): Iterable<number>;
-  /** Returns what to play for the next 20 ms of a peer. */
+  /**
+   * Returns what to play for the next 20 ms of a peer. A room keeps voices from the first call on,
+   * so while there are no speakers, it is called with the peer 0, which does not exist.
+   */
   playVoice(peer: number): VoiceStep;
+  /** Returns a peer of the room, or `undefined` once it has left. Otherwise {@link speakers} tells. */
+  peer?(id: number): unknown;
 }
 
 /** How to start a speaker. */
@@ -35,8 +44,8 @@ export interface SpeakerOptions extends AudioOptions {
   /** Where the sound goes; the context's destination by default. */
   destination?: AudioNode;
   /**
-   * Decrypts a packet that its sender has encrypted end to end. `undefined`: it cannot be
-   * decrypted, and is concealed, as all such packets are without this function.
+   * Decrypts a packet that its sender has encrypted end to end. A packet for which this function
+   * returns `undefined` or throws is concealed, as all such packets are without this function.
    */
   decrypt?: (peer: number, opus: Uint8Array) => Uint8Array | undefined;
 }
@@ -50,9 +59,14 @@ interface PeerVoice {
 
 /** How loud and where a peer is. */
 interface Place {
+  /** At least 0. */
   gain: number;
+  /** From -1 (left) to 1 (right). */
   pan: number;
 }
+
+/** Where a peer is that the application has not placed. */
+const MIDDLE: Place = { gain: 1, pan: 0 };
 
 /** A running speaker: it asks its source for voices by the clock of the sound device. */
 export class Speaker {
@@ -62,6 +76,7 @@ export class Speaker {
   readonly #voices = new Map<number, PeerVoice>();
   readonly #places = new Map<number, Place>();
   #nextFrame = 0;
+  #framesToLook = LOOK_FRAMES;
   #isClosed = false;
 
   /**
@@ -111,13 +126,30 @@ export class Speaker {
   }
 
   /**
-   * Sets how loud a peer is, 1 by default, and where: from -1 (left) to 1 (right), 0 by default. It
-   * holds until the peer leaves.
+   * Sets how loud a peer is, from 0, 1 by default, and where: from -1 (left) to 1 (right), 0 by
+   * default. A number that is not finite counts as the default. It holds until the peer leaves, or
+   * until {@link forget}.
    */
-  place(peer: number, gain: number, pan = 0): void {
-    this.#places.set(peer, { gain, pan: Math.min(Math.max(pan, -1), 1) });
+  place(peer: number, gain: number, pan: number = MIDDLE.pan): void {
+    this.#places.set(peer, {
+      gain: Number.isFinite(gain) ? Math.max(gain, 0) : MIDDLE.gain,
+      pan: Number.isFinite(pan) ? Math.min(Math.max(pan, -1), 1) : MIDDLE.pan,
+    });
     if (this.#voices.has(peer)) {
       this.#sendPlace(peer);
+    }
+  }
+
+  /**
+   * Forgets how loud and where a peer is; without `peer`, how loud and where all are. Call it
+   * without `peer` after the room's event "rejoined": the ids then belong to other peers.
+   */
+  forget(peer?: number): void {
+    const forgotten = peer === undefined ? [...this.#places.keys()] : [peer];
+    for (const id of forgotten) {
+      if (this.#places.delete(id) && this.#voices.has(id)) {
+        this.#sendPlace(id);
+      }
     }
   }
 
@@ -144,9 +176,13 @@ export class Speaker {
       return;
     }
     this.#nextFrame += LEAST_INTERVAL;
-    const peers = new Set(this.#options.source.speakers());
+    const { source } = this.#options;
+    const peers = new Set(source.speakers());
+    if (peers.size === 0) {
+      source.playVoice(NOBODY);
+    }
     for (const peer of peers) {
-      const step = this.#options.source.playVoice(peer);
+      const step = source.playVoice(peer);
       let voice = this.#voices.get(peer);
       if (voice === undefined && step.kind === "packet" && this.#voices.size < MAX_VOICES) {
         voice = this.#addVoice(peer, now);
@@ -163,7 +199,21 @@ export class Speaker {
         this.#voices.delete(peer);
         this.#worklet.port.postMessage({ peer });
       }
-      if (hasLeft) {
+      if (hasLeft && source.peer === undefined) {
+        this.#places.delete(peer);
+      }
+    }
+    this.#framesToLook -= 1;
+    if (this.#framesToLook === 0) {
+      this.#framesToLook = LOOK_FRAMES;
+      this.#dropPlaces(source);
+    }
+  }
+
+  /** Drops the places of peers that have left, also of those that were silent. */
+  #dropPlaces(source: VoiceSource): void {
+    for (const peer of this.#places.keys()) {
+      if (source.peer !== undefined && source.peer(peer) === undefined) {
         this.#places.delete(peer);
       }
     }
@@ -182,7 +232,7 @@ export class Speaker {
 
   /** Tells the worklet the gains of a peer: with equal power, 0.7 on both sides in the middle. */
   #sendPlace(peer: number): void {
-    const { gain, pan } = this.#places.get(peer) ?? { gain: 1, pan: 0 };
+    const { gain, pan } = this.#places.get(peer) ?? MIDDLE;
     const angle = ((pan + 1) * Math.PI) / 4;
     const left = gain * Math.cos(angle);
     this.#worklet.port.postMessage({ peer, left, right: gain * Math.sin(angle) });
@@ -192,7 +242,16 @@ export class Speaker {
     if (step.kind !== "packet" || !step.isEncrypted) {
       return step;
     }
-    const opus = this.#options.decrypt?.(peer, step.opus);
+    const opus = this.#tryDecrypt(peer, step.opus);
     return opus === undefined ? { kind: "conceal" } : { kind: "packet", opus, isEncrypted: false };
+  }
+
+  /** An error of the application must not silence the other peers. */
+  #tryDecrypt(peer: number, opus: Uint8Array): Uint8Array | undefined {
+    try {
+      return this.#options.decrypt?.(peer, opus);
+    } catch {
+      return undefined;
+    }
   }
 }

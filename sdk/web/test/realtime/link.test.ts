@@ -224,6 +224,11 @@ test("a new link keeps the time, and asks anew", () => {
   assert.ok(Math.abs((pair.plane.serverTime(pair.now) ?? 0) - before - 1_000_000) < 1_000);
   pair.plane.datagram(pair.now, Uint8Array.of(7, 0, 0, 0, 9, 0));
   assert.equal(pair.plane.counters().rejected, 1, "a datagram of the old link");
+  // What wakes a page is no mistake of the server's.
+  for (const length of [0, 1, 3]) {
+    pair.plane.datagram(pair.now, new Uint8Array(length));
+  }
+  assert.equal(pair.plane.counters().rejected, 1, "datagrams without a link id");
   pair.frames = [];
   pair.exchange();
   assert.deepEqual(pair.frames[0]?.kinds, ["keepAlive", "clock"]);

@@ -174,6 +174,8 @@ test("voice is played in order once the application asks for it", () => {
     // Before, voice is a message as all others.
     assert.equal(received.length, n < 50 ? 1 : 0);
     if (n >= 49) {
+      // To ask who speaks changes nothing.
+      assert.equal([...pair.plane.speakers()].length, n === 49 ? 0 : 1);
       const step = pair.plane.playVoice(pair.now, ADA.peer);
       if (step.kind === "packet") {
         played.push(step.opus[0] ?? -1);
