@@ -2,35 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nucleus_client::session::Trust;
-use nucleus_client::{Capabilities, ConnectOptions, Pose, Room, RoomEvent, Transform, connect};
+use nucleus_client::{Capabilities, ConnectOptions, Room, RoomEvent, connect};
 use nucleus_loadgen::embedded::Embedded;
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::token::{Product, TokenRequest};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::CarrierKind;
+use crate::load::{HZ, JoinError, frames, pose};
 use crate::web::WebClient;
 
-/// Poses a second.
-pub(crate) const HZ: f64 = 60.0;
 /// Clients in a room.
 pub(crate) const ROOM_SIZE: u32 = 10;
-
-/// A client could not join.
-#[derive(Debug, thiserror::Error)]
-#[error("a client could not join: {0}")]
-pub(crate) struct JoinError(pub(crate) String);
-
-impl JoinError {
-    pub(crate) fn of(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// Clients in their rooms.
 pub(crate) struct Clients {
@@ -94,19 +81,6 @@ impl Clients {
         let _told = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}
     }
-}
-
-/// Returns the pose of a client at a time in seconds.
-pub(crate) fn pose(client: u32, time: f32) -> Pose {
-    let position = [time.cos(), 1.65, client as f32];
-    Pose { head: Transform { position, rotation: [0.0, 0.0, 0.0, 1.0] }, left: None, right: None }
-}
-
-/// Returns a timer of the frames, which skips those that are late.
-pub(crate) fn frames() -> tokio::time::Interval {
-    let mut frames = interval(Duration::from_secs_f64(1.0 / HZ));
-    frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    frames
 }
 
 /// Runs a program's client until it is told to leave.

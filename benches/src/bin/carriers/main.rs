@@ -17,6 +17,7 @@
 //! run, or does not count.
 
 mod clients;
+mod load;
 mod web;
 
 use std::io::{self, Read, Write};
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use nucleus_loadgen::embedded::{Embedded, EmbeddedError};
 
-use clients::{Clients, HZ, JoinError, ROOM_SIZE};
+use clients::{Clients, ROOM_SIZE};
+use load::{HZ, JoinError};
 
 /// The exit code if there is no result.
 const COULD_NOT_RUN: u8 = 3;

@@ -21,7 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 use web_transport_proto::{ConnectRequest, ConnectResponse, Settings};
 
-use crate::clients::{HZ, JoinError, frames, pose};
+use crate::load::{HZ, JoinError, frames, pose};
 
 /// What stands in front of a bidirectional stream of session 0.
 const BIDIRECTIONAL: [u8; 3] = [0x40, 0x41, 0];
