@@ -198,8 +198,8 @@ function receiveStream(stream: ReadableStream<Uint8Array>): ReceiveStream {
 }
 
 /**
- * Returns the reason of a stop, from which browsers take the code. The constructor has had two forms:
- * the older one, of Chromium 156, throws for the arguments of the newer one.
+ * Returns the reason of a stop, from which browsers take the code. The constructor has had two
+ * forms: the older one, of Chromium 156, throws for the arguments of the newer one.
  */
 function errorWith(streamErrorCode: number): unknown {
   const message = "stopped";
