@@ -13,6 +13,9 @@ pub const SESSION_IDLE: Duration = Duration::from_secs(30);
 /// run once a minute, but what arrives wakes the page. Twice in the time in which a silent participant
 /// becomes away, so that one of the datagrams may be lost.
 pub const PAGE_WAKE: Duration = Duration::from_secs(5);
+/// How long a browser gets to hand a page the ends of its streams, before its session is closed.
+/// Chromium 156 ends the page's process if the session is closed first.
+pub const PAGE_READS: Duration = Duration::from_millis(30);
 /// How long the last events of a leaving peer may take to arrive after its `Leave`.
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// How long a new stream may take to send its type.

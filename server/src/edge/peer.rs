@@ -145,6 +145,10 @@ impl PeerSession {
             let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
         }
         writing.abort();
+        if !writing.is_finished() {
+            // Its streams end when it is dropped.
+            let _aborted = (&mut writing).await;
+        }
         end
     }
 }

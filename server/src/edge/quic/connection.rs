@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_protocol::session::Code;
@@ -165,6 +166,11 @@ impl QuicConnection {
         let mut key = Zeroizing::new([0; 32]);
         self.0.export_keying_material(&mut *key, label, context).ok()?;
         Some(key)
+    }
+
+    /// Returns the round-trip time of the path.
+    pub(crate) fn rtt(&self) -> Duration {
+        self.0.rtt()
     }
 
     /// Returns the client's address.

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use nucleus_core::limits;
 use nucleus_protocol::session::Code;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use web_transport_proto::{Frame, StreamUni, VarInt, error_to_http3};
 
 use super::super::quic::{
@@ -150,6 +150,8 @@ impl WebConnection {
         tokio::spawn(async move {
             let quic = &connection.0.quic;
             let told = async {
+                // The session's streams have just ended.
+                sleep(quic.rtt() + limits::PAGE_READS).await;
                 if request.write(bytes).await.is_ok() {
                     request.finish().await;
                 }
