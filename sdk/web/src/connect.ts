@@ -9,7 +9,8 @@ import { Room } from "./room.js";
 import { RoomClient } from "./room/client.js";
 import { checkJoin, type RoomJoin } from "./room/join.js";
 import { forRejoin, isMatch, selectionOf, type SelectionOptions } from "./room/selection.js";
-import { localError, type NucleusError } from "./session/error.js";
+import type { NucleusError } from "./session/error.js";
+import { check } from "./session/opening.js";
 import type { ClientOptions } from "./session/step.js";
 import { ticketFromText } from "./session/ticket.js";
 import { roomIn, trimmed } from "./session/token.js";
@@ -49,6 +50,11 @@ export interface ServerOptions {
    * trust.
    */
   pins?: readonly Uint8Array[];
+  /**
+   * Gives up when it aborts before the session stands: rejects with the signal's reason. Later
+   * aborts have no effect.
+   */
+  signal?: AbortSignal;
   /** What moves the bytes. Default: WebTransport. */
   carrier?: Carrier;
   /** The clock. Default: the browser's. */
@@ -63,9 +69,10 @@ export interface ConnectOptions extends ServerOptions, SelectionOptions {
    * Resumes the session of a ticket that `Room.ticket` exported, for example before the page was
    * loaded again. The room is the ticket's, whatever the other options say. If the server no
    * longer has the participant, the client joins the room as a new peer. The event "resumed"
-   * tells that the session was resumed. A text that is no ticket is ignored. Use a ticket once.
+   * tells that the session was resumed. A text that is no ticket is ignored, and so is
+   * `null`, which `sessionStorage` returns for a key that is not there. Use a ticket once.
    */
-  ticket?: string;
+  ticket?: string | null;
 }
 
 /** What a room and a social session begin with. */
@@ -82,16 +89,18 @@ export async function openingOf(options: ServerOptions): Promise<Opening> {
   const clock = options.clock ?? SYSTEM_CLOCK;
   const provider = typeof options.token === "function" ? options.token : undefined;
   const given = typeof options.token === "string" ? trimmed(options.token) : undefined;
-  const token = provider ? await provide(clock, provider, FIRST_TOKEN_MS) : given;
-  if (token === undefined) {
-    throw localError("invalidOptions", "the token provider gave no token");
-  }
+  const patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
+  check(!Number.isNaN(Number(patienceMs)), "patienceMs must be a number");
+  options.signal?.throwIfAborted();
+  const token = provider
+    ? await provide(clock, provider, FIRST_TOKEN_MS, options.signal)
+    : (given ?? "");
   return {
     token,
     name: options.name ?? "",
     agent: options.agent ?? AGENT,
     client: {
-      patienceMs: Math.max(options.patienceMs ?? DEFAULT_PATIENCE_MS, 0),
+      patienceMs: Math.max(patienceMs, 0),
       hasTokenProvider: provider !== undefined,
       random: Math.random,
     },
@@ -109,12 +118,12 @@ export async function openingOf(options: ServerOptions): Promise<Opening> {
  * tries these, for at most 30 s.
  *
  * Rejects with a {@link NucleusError}: the name of the code with which the server refused;
- * "invalidOptions"; or "notReachable", "noServerAnswer", "connectionLost" or "protocolError".
+ * "invalidOptions"; "noToken", with what the token provider threw as its `cause`; or "notReachable", "noServerAnswer", "connectionLost" or "protocolError".
  */
 export async function connect(options: ConnectOptions): Promise<Room> {
   const selection = selectionOf(options);
   const { token, name, agent, client, driver } = await openingOf(options);
-  const ticket = options.ticket === undefined ? undefined : ticketFromText(options.ticket);
+  const ticket = ticketFromText(options.ticket ?? "");
   const named = isMatch(selection.mode)
     ? (options.room ?? "")
     : (options.room ?? roomIn(token) ?? DEFAULT_ROOM);
@@ -123,7 +132,7 @@ export async function connect(options: ConnectOptions): Promise<Room> {
     : { token, name, agent, room: named, selection, ticket };
   checkJoin(join);
   const roomClient = new RoomClient(driver.clock.now(), options.server.trim(), join, client);
-  return Room._join(roomClient, driver, ticket?.sent);
+  return Room._join(roomClient, driver, ticket?.sent, options.signal);
 }
 
 export type { NucleusError };

@@ -48,6 +48,8 @@ export interface DriverHooks<O> {
   output?(now: number, output: O): void;
   /** Handles a datagram of the session. */
   datagram?(now: number, bytes: Uint8Array): void;
+  /** Lets callers begin that waited for capacity. Returns whether one has begun. */
+  serve?(now: number): boolean;
   /** Does the owner's own work that is due. */
   handleTimeout?(now: number): void;
   /** Returns when {@link handleTimeout} must be called next. */
@@ -113,11 +115,18 @@ export class SessionDriver<
 
   /**
    * Waits until `check` returns a value, which is asked again after each change. Those who ask
-   * first are served first. Rejects with what `check` throws.
+   * first are served first. Each change asks all of them, so callers of which there can be many
+   * wait in a `WaitingLine`. Rejects with what `check` throws, and with the reason of `signal` when
+   * it aborts; `check` is not asked after that.
    */
-  waitFor<T>(check: (now: number) => T | undefined): Promise<T> {
+  waitFor<T>(check: (now: number) => T | undefined, signal?: AbortSignal): Promise<T> {
     return new Promise((resolve, reject) => {
-      this._waiters.add(() => {
+      signal?.throwIfAborted();
+      const stop = () => {
+        this._waiters.delete(waiter);
+        reject(signal?.reason);
+      };
+      const waiter = () => {
         try {
           const found = check(this.now());
           if (found === undefined) {
@@ -127,8 +136,11 @@ export class SessionDriver<
         } catch (error) {
           reject(error);
         }
+        signal?.removeEventListener("abort", stop);
         return true;
-      });
+      };
+      this._waiters.add(waiter);
+      signal?.addEventListener("abort", stop);
       this._advance();
     });
   }
@@ -140,7 +152,12 @@ export class SessionDriver<
   }
 
   sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => void this._options.clock.after(ms, resolve));
+    return new Promise((resolve) => void this.after(ms, resolve));
+  }
+
+  /** Calls back after so many ms. Returns what cancels the timer. */
+  after(ms: number, callback: () => void): () => void {
+    return this._options.clock.after(ms, callback);
   }
 
   input(input: SessionInput): void {
@@ -223,7 +240,7 @@ export class SessionDriver<
 
   /** Asks those who wait. Returns whether somebody was served, which may have changed something. */
   _serve(): boolean {
-    let hasServed = false;
+    let hasServed = this._hooks.serve?.(this.now()) ?? false;
     for (const waiter of [...this._waiters]) {
       if (waiter()) {
         this._waiters.delete(waiter);
@@ -293,6 +310,8 @@ export class SessionDriver<
     try {
       const { carrier } = this._options;
       connection = await carrier.dial(withPort(server), this._pins(), signal);
+      // The server may never let the stream open.
+      signal.addEventListener("abort", () => connection?.close(0, ""));
       const control = signal.aborted ? undefined : await connection.openControl();
       if (!control || signal.aborted) {
         return connection.close(0, "");
@@ -325,7 +344,9 @@ export class SessionDriver<
 
   async _provide(): Promise<void> {
     const { clock, provider } = this._options;
-    const token = provider && (await provide(clock, provider, LATER_TOKEN_MS));
+    // Without a token now, the client asks again later.
+    const token =
+      provider && (await provide(clock, provider, LATER_TOKEN_MS).catch(() => undefined));
     this.run((now) => this.client.takeToken(now, token));
   }
 }

@@ -1,7 +1,8 @@
 /** Where a client gets fresh tokens. */
 
 import type { Clock } from "./clock.js";
-import { trimmed } from "./session/token.js";
+import { localError, messageOf } from "./session/error.js";
+import { mayBeToken, trimmed } from "./session/token.js";
 
 /** Longest time for the first token, in ms: a person waits. */
 export const FIRST_TOKEN_MS = 10_000;
@@ -18,20 +19,42 @@ export const LATER_TOKEN_MS = 30_000;
  */
 export type TokenProvider = () => Promise<string | undefined> | string | undefined;
 
-/** Asks for a token. A provider that throws or takes longer than `mostMs` provides nothing. */
+/**
+ * Asks for a token. Rejects with "noToken" if the provider throws, takes longer than `mostMs`, or
+ * returns what cannot be a token; and with the reason of `signal`.
+ */
 export function provide(
   clock: Clock,
   provider: TokenProvider,
   mostMs: number,
-): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const cancel = clock.after(mostMs, () => resolve(undefined));
-    const done = (token: unknown) => {
-      cancel();
-      resolve(typeof token === "string" ? trimmed(token) || undefined : undefined);
+  signal?: AbortSignal,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const fail = (why: string, cause?: unknown) => {
+      reject(localError("noToken", `the token provider ${why}`, { cause }));
     };
+    const stop = () => {
+      cancel();
+      reject(signal?.reason);
+    };
+    const cancel = clock.after(mostMs, () => fail(`gave no token within ${mostMs / 1_000} s`));
+    signal?.addEventListener("abort", stop);
     Promise.resolve()
       .then(provider)
-      .then(done, () => done(undefined));
+      .then(
+        (given: unknown) => {
+          const token = typeof given === "string" ? trimmed(given) : "";
+          if (mayBeToken(token)) {
+            resolve(token);
+          } else {
+            fail(token ? "gave a text of more than 4,096 bytes" : "gave no token");
+          }
+        },
+        (error: unknown) => fail(`failed: ${messageOf(error)}`, error),
+      )
+      .finally(() => {
+        cancel();
+        signal?.removeEventListener("abort", stop);
+      });
   });
 }

@@ -3,14 +3,14 @@
 import type { OutgoingMessage } from "./realtime/message.js";
 import type { VoicePacket } from "./room/event.js";
 import type { PeerId } from "./room/roster.js";
-import { roomClosed } from "./room/send.js";
-import { ifPasses, RoomShell, valueOf } from "./room-shell.js";
-import type { RpcFault } from "./rpc/error.js";
+import { RoomShell, valueOf } from "./room-shell.js";
+import { type RpcFault, rpcTimedOut } from "./rpc/error.js";
 import { localError } from "./session/error.js";
-import type { To } from "./session/to.js";
+import { checkSize, copyOf, type To } from "./session/to.js";
+import type { WaitingLine } from "./waiting.js";
 import { Writer } from "./wire/codec.js";
 import { type MessageKind, POINTER, POSE, UNRELIABLE, VOICE } from "./wire/frame.js";
-import { MAX_PAYLOAD } from "./wire/limits.js";
+import { MAX_BULK_MESSAGE, MAX_EVENT_PAYLOAD, MAX_PAYLOAD } from "./wire/limits.js";
 import { checkPose, encodePose, type Pose } from "./wire/pose.js";
 import { END_TO_END, LOWEST_LEVEL, putVoice, SPURT_START } from "./wire/voice.js";
 
@@ -27,18 +27,40 @@ export interface MessageOptions {
   key?: number;
 }
 
-/** The half of a room that sends. */
+/**
+ * The half of a room that sends.
+ *
+ * Realtime messages (poses, pointers, voice, unreliable messages) are for now or never. One that
+ * cannot be sent is dropped and counted, see `unsent` in the counters of `stats`: without a
+ * session, after the close, to a peer that has left, and without a host. They throw only for
+ * mistakes of the caller: "tooLarge", "invalidArgument" or "invalidTarget".
+ */
 export class RoomMessages extends RoomShell {
   /**
    * Sends a reliable, ordered event of at most 16 KiB on a channel below 240. Waits while the room
-   * takes events more slowly than they are sent, and while the room does not acknowledge them.
+   * takes events more slowly than they are sent, and while the room does not acknowledge them. At
+   * most 1,024 calls wait; a further one rejects with "tooMany". So await each call, or use
+   * {@link trySendEvent}. `to` and `payload` are copied: the caller may use them again at once.
    *
    * If the session is lost, the event is sent after the resume. If the client rejoins as a new
    * peer instead, events that were already written are lost, and so are events for named peers of
    * an earlier room instance.
    */
   sendEvent(to: To, channel: number, payload: Uint8Array): Promise<void> {
-    return this._send((now) => this._client.sendEvent(now, to, channel, payload));
+    return this._send(this._eventLine, to, payload, (now, to, payload) =>
+      this._client.sendEvent(now, to, channel, payload),
+    );
+  }
+
+  /**
+   * Sends an event as {@link sendEvent} does, or throws "wouldBlock" where that would wait: for
+   * programs that rather leave out an event than send it late.
+   */
+  trySendEvent(to: To, channel: number, payload: Uint8Array): void {
+    if (!this._eventLine.isFree()) {
+      throw localError("wouldBlock", "too many events wait to be sent; try again later");
+    }
+    this._driver.run((now) => this._client.sendEvent(now, to, channel, payload));
   }
 
   /**
@@ -46,26 +68,35 @@ export class RoomMessages extends RoomShell {
    * works like {@link sendEvent}. Type and payload have at most 16,383 bytes together.
    */
   sendTypedEvent(to: To, type: string, payload: Uint8Array): Promise<void> {
-    return this._send((now) => this._client.sendTypedEvent(now, to, type, payload));
+    return this._send(this._eventLine, to, payload, (now, to, payload) =>
+      this._client.sendTypedEvent(now, to, type, payload),
+    );
   }
 
   /**
    * Sends a reliable message of at most 64 KiB on the bulk lane. Bulk messages are in order among
-   * themselves; they and events do not wait for each other. Not for `"later"`.
+   * themselves; they and events do not wait for each other. Not for `"later"`. Otherwise waits and
+   * copies as {@link sendEvent} does.
    */
   sendBulk(to: To, channel: number, payload: Uint8Array): Promise<void> {
-    return this._send((now) => this._client.sendBulk(now, to, channel, payload));
+    return this._send(this._bulkLine, to, payload, (now, to, payload) =>
+      this._client.sendBulk(now, to, channel, payload),
+    );
   }
 
-  async _send(send: (now: number) => void): Promise<void> {
-    await this._driver.waitFor((now) => {
-      try {
-        send(now);
-        return true;
-      } catch (error) {
-        return ifPasses(error);
-      }
-    });
+  /** Sends as soon as the line of a lane has capacity. Copies what waits. */
+  async _send(
+    line: WaitingLine,
+    to: To,
+    payload: Uint8Array,
+    send: (now: number, to: To, payload: Uint8Array) => void,
+  ): Promise<void> {
+    if (line.isFree()) {
+      return this._driver.run((now) => send(now, to, payload));
+    }
+    checkSize(to, payload.length, line === this._bulkLine ? MAX_BULK_MESSAGE : MAX_EVENT_PAYLOAD);
+    const [ownTo, own] = [copyOf(to), payload.slice()];
+    return this._begin(line, (now) => send(now, ownTo, own));
   }
 
   /**
@@ -73,7 +104,7 @@ export class RoomMessages extends RoomShell {
    *
    * `method` is 1 to 64 bytes of text. `timeoutMs` is 1 to 60,000, counted from this call: also
    * while the session is lost, and while too many requests or events wait. A peer whose client
-   * knows no RPC does not answer, so the request times out.
+   * knows no RPC does not answer, so the request times out. `payload` is copied.
    *
    * Rejects with "noSuchMethod", "peerBusy", "rpcFault" (see `number` and `text`), "rpcTimedOut",
    * "peerLeft", "interrupted", "closed", or an error of {@link sendEvent}.
@@ -86,23 +117,35 @@ export class RoomMessages extends RoomShell {
   ): Promise<Uint8Array> {
     const timeoutMs = options.timeoutMs ?? RPC_TIMEOUT_MS;
     const ends = this._driver.now() + timeoutMs;
-    const wakes = this._driver.sleep(Math.min(timeoutMs, 2 ** 31 - 1));
-    void wakes.then(() => this._driver.run(() => {}));
-    const number = await this._driver.waitFor((now) => {
+    checkSize("host", payload.length, MAX_EVENT_PAYLOAD);
+    const call = { to, method, payload: payload.slice() };
+    const begin = (now: number) => {
       const left = timeoutMs > 0 ? ends - now : timeoutMs;
       if (timeoutMs > 0 && left <= 0) {
-        throw localError("rpcTimedOut", "the peer did not answer in time");
+        throw rpcTimedOut();
       }
-      try {
-        return this._client.rpc(now, { to, method, payload, timeoutMs: left });
-      } catch (error) {
-        return ifPasses(error);
-      }
-    });
-    const result = await this._driver.waitFor(() => this._client.rpcs.take(number));
-    // Wakes those who wait for its place.
-    this._driver.run(() => {});
-    return valueOf(result);
+      return this._client.rpc(now, { ...call, timeoutMs: left });
+    };
+    const line = new AbortController();
+    const timeOut = () => line.abort(rpcTimedOut());
+    // While the request is in no line, the client looks at its time.
+    const cancel = this._driver.after(Math.min(timeoutMs, 2 ** 31 - 1), timeOut);
+    try {
+      await this._begin(this._rpcLine, () => (this._rpcs += 1), line.signal);
+    } catch (error) {
+      cancel();
+      throw error;
+    }
+    try {
+      const number = await this._begin(this._eventLine, begin, line.signal);
+      cancel();
+      return valueOf(await this._driver.waitFor(() => this._client.rpcs.take(number)));
+    } finally {
+      cancel();
+      this._rpcs -= 1;
+      // Serves those who wait for its place.
+      this._driver.run(() => {});
+    }
   }
 
   /**
@@ -191,9 +234,6 @@ export class RoomMessages extends RoomShell {
     payload: Uint8Array,
     { to = "others", channel = 0, key = 0 }: MessageOptions,
   ): void {
-    if (this.isClosed) {
-      throw roomClosed();
-    }
     if (payload.length > MAX_PAYLOAD) {
       const text = `a payload of ${payload.length} bytes is over the limit of ${MAX_PAYLOAD}`;
       throw localError("tooLarge", text);
@@ -202,6 +242,10 @@ export class RoomMessages extends RoomShell {
       throw localError("invalidArgument", "a channel is 0 to 255, and a key 0 to 65,535");
     }
     const target = this._client.realtimeTarget(to);
+    if (target === undefined || this.isClosed) {
+      this._unsent += 1;
+      return;
+    }
     const message: OutgoingMessage = { kind, newestWins, target, channel, key, payload };
     this._plane.send(message);
     this._flushSoon();

@@ -6,10 +6,14 @@ import type { SentSequences } from "./realtime/sent.js";
 import type { RoomClient } from "./room/client.js";
 import type { RoomOutput } from "./room/core.js";
 import type { RequestResult } from "./room/requests.js";
+import { MAX_OUTGOING } from "./rpc/outgoing.js";
 import { NucleusError } from "./session/error.js";
+import { WaitingLine } from "./waiting.js";
+import { BULK, EVENTS } from "./wire/messaging.js";
 
 /** Interval of `Ping` of a session without a realtime plane, in ms. */
 const PING_MS = 7_500;
+
 /** The client of a room, its realtime plane, and what drives both. */
 export class RoomShell {
   _driver: SessionDriver<RoomOutput, RoomClient>;
@@ -22,6 +26,16 @@ export class RoomShell {
   _hasPlane = false;
   _pingAt = Infinity;
   _isFlushing = false;
+  /** Realtime messages that were dropped before they came to the realtime plane. */
+  _unsent = 0;
+  /** Requests to peers that have begun, and whose callers do not have the result. */
+  _rpcs = 0;
+  /** Those who wait for capacity: of each lane, for requests to the server, and to peers. */
+  _eventLine = new WaitingLine(() => this._client.isReady(EVENTS));
+  _bulkLine = new WaitingLine(() => this._client.isReady(BULK));
+  _requestLine = new WaitingLine(() => !this._client.hasTooManyRequests());
+  _rpcLine = new WaitingLine(() => this._rpcs < MAX_OUTGOING || this.isClosed);
+  _lines = [this._eventLine, this._bulkLine, this._requestLine, this._rpcLine];
 
   /** @internal */
   constructor(client: RoomClient, options: DriverOptions, sent: SentSequences | undefined) {
@@ -33,6 +47,7 @@ export class RoomShell {
         this._plane.datagram(now, bytes);
         this._flush(now);
       },
+      serve: (now) => this._lines.filter((line) => line.serve(now)).length > 0,
       handleTimeout: (now) => {
         this._plane.handleTimeout(now);
         this._flush(now);
@@ -87,6 +102,11 @@ export class RoomShell {
     return this._client.isClosed;
   }
 
+  /** Begins as soon as a line has capacity. */
+  _begin<T>(line: WaitingLine, begin: (now: number) => T, signal?: AbortSignal): Promise<T> {
+    return this._driver.run((now) => line.wait(now, begin, signal));
+  }
+
   async _settle(outcome: () => true | NucleusError | undefined): Promise<void> {
     const result = await this._driver.waitFor(outcome);
     if (result !== true) {
@@ -96,22 +116,11 @@ export class RoomShell {
 
   /** Makes a request as soon as fewer than 16 are pending, and waits for its result. */
   async _request(start: (now: number) => number): Promise<bigint> {
-    const request = await this._driver.waitFor((now) => {
-      return this._client.requestProblem()?.code === "tooMany" ? undefined : start(now);
-    });
+    const request = await this._begin(this._requestLine, start);
     const result = await this._driver.waitFor<RequestResult>(() =>
       this._client.takeResult(request),
     );
     return valueOf(result);
-  }
-}
-
-/** Returns nothing for an error that passes, so that the caller waits. Throws any other. */
-export function ifPasses(error: unknown): undefined {
-  const passes =
-    error instanceof NucleusError && (error.code === "wouldBlock" || error.code === "tooMany");
-  if (!passes) {
-    throw error;
   }
 }
 

@@ -10,6 +10,7 @@ import type { RoomClient } from "./room/client.js";
 import { realtimeEvent, type RoomEvent } from "./room/event.js";
 import type { Peer, PeerId } from "./room/roster.js";
 import { RoomMessages } from "./room-messages.js";
+import { localError } from "./session/error.js";
 import { ticketToText } from "./session/ticket.js";
 import { trimmed } from "./session/token.js";
 import type { Batch } from "./state/batch.js";
@@ -17,6 +18,7 @@ import { digestOf } from "./state/digest.js";
 import type { EntityId, ObjectId } from "./state/entity.js";
 import type { Field, StateObject } from "./state/replica.js";
 import { POSE } from "./wire/frame.js";
+import { MAX_BAN_S } from "./wire/limits.js";
 import { ACTS } from "./wire/messaging.js";
 
 /**
@@ -52,15 +54,22 @@ export class Room extends RoomMessages {
     client: RoomClient,
     options: DriverOptions,
     sent: SentSequences | undefined,
+    signal: AbortSignal | undefined,
   ): Promise<Room> {
     const room = new Room(client, options, sent);
-    await room._driver.waitFor(() => {
+    const joined = room._driver.waitFor(() => {
       if (client.failure) {
         throw client.failure;
       }
       return client.hasJoined || undefined;
-    });
-    return room;
+    }, signal);
+    return joined.then(
+      () => room,
+      (error) => {
+        room.close();
+        throw error;
+      },
+    );
   }
 
   /** This client's peer id. It changes with the event "rejoined". */
@@ -102,12 +111,15 @@ export class Room extends RoomMessages {
    * comes before its first pose. Reliable events are never dropped. Of realtime messages that the
    * application has not taken, only those that are still of use are returned: the newest pose of
    * each peer, and voice of the last 400 ms.
+   *
+   * Each call takes an event, also one whose result nobody uses, as the loser of a `Promise.race`.
+   * To give up a call, abort its `signal`: it rejects with the reason, and takes nothing.
    */
-  async next(): Promise<RoomEvent | undefined> {
+  async next({ signal }: { signal?: AbortSignal } = {}): Promise<RoomEvent | undefined> {
     const found = await this._driver.waitFor(() => {
       const event = this._take(true);
       return event || this._isOver ? { event } : undefined;
-    });
+    }, signal);
     return found.event;
   }
 
@@ -203,7 +215,8 @@ export class Room extends RoomMessages {
 
   /**
    * Hands in a fresh token of the same user, for example after the event "tokenWanted". The
-   * client uses it when it joins again. The rights in this room stay as they are.
+   * client uses it when it joins again. The rights in this room stay as they are. Rejects with
+   * "invalidArgument" if the text cannot be a token.
    */
   async renew(token: string): Promise<void> {
     const number = this._driver.run(() => this._client.renew(trimmed(token)));
@@ -274,8 +287,11 @@ export class Room extends RoomMessages {
    * the ban ends. Moderation needs a role or grant that allows it; otherwise the server refuses
    * with "forbidden".
    */
-  kick(peer: PeerId, options: { banS?: number } = {}): Promise<void> {
-    return this._moderate(ACTS.kick, peer, Math.ceil(options.banS ?? 0));
+  async kick(peer: PeerId, { banS = 0 }: { banS?: number } = {}): Promise<void> {
+    if (!(banS >= 0 && banS <= MAX_BAN_S)) {
+      throw localError("invalidArgument", `a ban lasts 0 to ${MAX_BAN_S} s`);
+    }
+    return this._moderate(ACTS.kick, peer, Math.ceil(banS));
   }
 
   /** Mutes a peer, or ends its mute: the server drops its voice. */
@@ -333,7 +349,8 @@ export class Room extends RoomMessages {
   /** Returns the counters of dropped messages. */
   stats(): RoomStats {
     const { bulkDropped, tooLargeEvents, rpcs } = this._client;
-    const realtime = this._plane.counters();
+    const counters = this._plane.counters();
+    const realtime = { ...counters, unsent: counters.unsent + this._unsent };
     return { realtime, bulkDropped, tooLargeEvents, malformedEvents: rpcs.malformed };
   }
 

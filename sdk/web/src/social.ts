@@ -35,7 +35,7 @@ export async function enter(options: EnterOptions): Promise<Social> {
   const wanted = { token, name, agent, status: options.status ?? "online" };
   checkEnter(wanted);
   const social = new SocialClient(driver.clock.now(), options.server.trim(), wanted, client);
-  return Social._enter(social, driver);
+  return Social._enter(social, driver, options.signal);
 }
 
 /**
@@ -54,9 +54,13 @@ export class Social {
   }
 
   /** Waits until the client has entered. @internal */
-  static async _enter(client: SocialClient, options: DriverOptions): Promise<Social> {
+  static async _enter(
+    client: SocialClient,
+    options: DriverOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Social> {
     const social = new Social(client, options);
-    await social._driver.waitFor(() => {
+    const entered = social._driver.waitFor(() => {
       if (client.failure) {
         throw client.failure;
       }
@@ -64,8 +68,14 @@ export class Social {
         throw new NucleusError("connectionLost", "the session was closed");
       }
       return client.entered && true;
-    });
-    return social;
+    }, signal);
+    return entered.then(
+      () => social,
+      (error) => {
+        social.close();
+        throw error;
+      },
+    );
   }
 
   /** This user's id. */
@@ -87,12 +97,15 @@ export class Social {
     return events;
   }
 
-  /** Waits for the next event. Resolves with `undefined` after the event "closed". */
-  async next(): Promise<SocialEvent | undefined> {
+  /**
+   * Waits for the next event. Resolves with `undefined` after the event "closed". Each call takes
+   * an event, until its `signal` aborts: then it rejects with the reason, and takes nothing.
+   */
+  async next({ signal }: { signal?: AbortSignal } = {}): Promise<SocialEvent | undefined> {
     const found = await this._driver.waitFor(() => {
       const event = this._take();
       return event || this._isOver ? { event } : undefined;
-    });
+    }, signal);
     return found.event;
   }
 

@@ -33,6 +33,7 @@ import type { GrantedLink } from "../realtime/plane.js";
 import { largestBody } from "../session/capabilities.js";
 import { localError } from "../session/error.js";
 import { type ReceivedItem, unexpected } from "../session/incoming.js";
+import { invalidAnswer } from "../session/joining.js";
 import type { ClientOptions, SessionInput, SessionOutput, SessionStep } from "../session/step.js";
 import type { RoomOutput } from "./core.js";
 import { type RoomEvent, throttleOf } from "./event.js";
@@ -177,7 +178,7 @@ export class RoomClient extends RoomReporter {
       case "open":
         return this._open(step.maxDatagramSize, step.mayHaveCreated);
       case "answered":
-        return this._orFail(() => this._begin(now, step.features, step.body));
+        return this._orFail(() => this._begin(now, step.features, step.body), !this.hasJoined);
       case "notJoined":
         return this._token.notJoined(now, this.session, step.error, this.hasJoined);
       case "received":
@@ -198,11 +199,14 @@ export class RoomClient extends RoomReporter {
     }
   }
 
-  /** Ends the session if the server has broken the protocol. */
-  _orFail(receive: () => void): void {
+  /** Ends the session if the server has broken the protocol; so its first join has failed. */
+  _orFail(receive: () => void, isFirstJoin = false): void {
     try {
       receive();
     } catch (error) {
+      if (isFirstJoin) {
+        this.failure = invalidAnswer(error);
+      }
       this.session.fail(error);
     }
   }

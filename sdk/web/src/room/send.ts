@@ -21,7 +21,16 @@ import { objectId } from "../state/entity.js";
 import { pieces } from "../session/backlog.js";
 import { localError, NucleusError } from "../session/error.js";
 import { LANES } from "../session/outgoing.js";
-import { checkEvent, checkGroup, checkSize, encodeEvent, type To } from "../session/to.js";
+import {
+  checkEvent,
+  checkGroup,
+  checkSize,
+  checkTo,
+  copyOf,
+  encodeEvent,
+  type To,
+} from "../session/to.js";
+import { mayBeToken } from "../session/token.js";
 import { RoomCore } from "./core.js";
 import type { Desired } from "./desired.js";
 import { renewError } from "./renewal.js";
@@ -66,9 +75,15 @@ export abstract class RoomSender extends RoomCore {
       const text = "messages of the bulk lane are not kept for peers that join later";
       throw localError("notKept", `${text}: put lasting data into the shared state`);
     }
+    const ownTo = copyOf(to);
     this._checkCapacity(BULK);
     const parts = pieces(payload.slice(), this._largestPiece());
-    const events = parts.map(({ piece, bytes }) => ({ to, channel, piece, payload: bytes }));
+    const events = parts.map(({ piece, bytes }) => ({
+      to: ownTo,
+      channel,
+      piece,
+      payload: bytes,
+    }));
     this._outbox.queue(BULK, events);
     this._sendWaiting(now);
   }
@@ -76,8 +91,9 @@ export abstract class RoomSender extends RoomCore {
   /** Queues an event. Its payload must not change any more. */
   _queueEvent(to: To, channel: number, payload: Uint8Array): void {
     checkSize(to, payload.length, this._largestPiece());
+    const ownTo = copyOf(to);
     this._checkCapacity(EVENTS);
-    this._outbox.queue(EVENTS, [{ to, channel, piece: 0, payload }]);
+    this._outbox.queue(EVENTS, [{ to: ownTo, channel, piece: 0, payload }]);
   }
 
   /**
@@ -125,13 +141,16 @@ export abstract class RoomSender extends RoomCore {
     }
   }
 
-  /** Returns the target of a realtime message. */
-  realtimeTarget(to: To): number {
+  /**
+   * Returns the target of a realtime message; `undefined`: nobody, because the peer is not in the
+   * room, or there is no host. Throws "invalidTarget" or "invalidArgument".
+   */
+  realtimeTarget(to: To): number | undefined {
     if (to === "others") {
       return TARGET_OTHERS;
     }
+    checkTo(to);
     if (typeof to === "object" && "group" in to) {
-      checkGroup(to.group);
       return TARGET_GROUPS + to.group;
     }
     const peer =
@@ -140,11 +159,12 @@ export abstract class RoomSender extends RoomCore {
         : typeof to === "object" && to.peers.length === 1
           ? to.peers[0]
           : invalidTarget();
-    const slot = peer === undefined ? undefined : this.roster.peer(peer)?.slot;
-    if (slot === undefined) {
-      throw unknownPeer();
-    }
-    return slot;
+    return peer === undefined ? undefined : this.roster.peer(peer)?.slot;
+  }
+
+  /** Returns whether a message of the lane need not wait. It fails at once if the room is closed. */
+  isReady(lane: Lane): boolean {
+    return this.isClosed || this._outbox.hasCapacity(lane);
   }
 
   _checkCapacity(lane: Lane): void {
@@ -250,6 +270,12 @@ export abstract class RoomSender extends RoomCore {
     return request;
   }
 
+  /** Returns whether a request must wait for others. Without a session it fails at once. */
+  hasTooManyRequests(): boolean {
+    const isFull = !this._requests.hasCapacity() || !this.session.canSend();
+    return isFull && !this.isClosed && this.session.isRunning() && !this.isBehind;
+  }
+
   /** Returns why no request can be made now. */
   requestProblem(): NucleusError | undefined {
     if (this.isClosed) {
@@ -262,7 +288,7 @@ export abstract class RoomSender extends RoomCore {
     if (this.isBehind) {
       return localError("behind", "too many events wait for the application; nothing was sent");
     }
-    if (!this._requests.hasCapacity() || !this.session.canSend()) {
+    if (this.hasTooManyRequests()) {
       return localError("tooMany", "too many requests wait for the server; nothing was sent");
     }
     return undefined;
@@ -325,6 +351,9 @@ export abstract class RoomSender extends RoomCore {
   renew(token: string): number {
     if (this.isClosed) {
       throw renewError("closed");
+    }
+    if (!mayBeToken(token)) {
+      throw localError("invalidArgument", "a token must have 1 to 4,096 bytes");
     }
     const problem = !this.session.isRunning()
       ? "interrupted"

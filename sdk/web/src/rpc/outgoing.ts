@@ -9,7 +9,7 @@ import { errorOfAnswer, rpcTimedOut, peerLeft } from "./error.js";
  * Requests that may wait at the same time, with the results that nobody has taken. Twice as many as
  * one callee lets wait.
  */
-const MAX_OUTGOING = 64;
+export const MAX_OUTGOING = 64;
 
 /** The answer to a request, or why there is none. */
 export type RpcResult = Uint8Array | NucleusError;

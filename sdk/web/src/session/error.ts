@@ -1,6 +1,6 @@
 /** The errors that an application sees, and those of a server that breaks the protocol. */
 
-import { codeName } from "../wire/code.js";
+import { type CodeName, codeName } from "../wire/code.js";
 
 /** Why an operation has failed, besides the codes of the protocol. */
 export type LocalErrorCode =
@@ -64,7 +64,12 @@ export type LocalErrorCode =
   | "notWaiting"
   /** The code of an answer is reserved for the protocol. */
   | "reservedCode"
-  /** The microphone or the sound output cannot be used. */
+  /** The application's token provider failed, or gave no token: see `cause`. */
+  | "noToken"
+  /**
+   * The browser does not encode or decode Opus, or the microphone has stopped. Such errors come
+   * from a bundle of its own: recognise them by `name` or `code`, and not by `instanceof`.
+   */
   | "noVoice";
 
 /** Details of a {@link NucleusError}. */
@@ -83,27 +88,41 @@ export interface ErrorDetails {
   version?: bigint;
   /** The text of a peer's failure, as the peer wrote it. */
   text?: string;
+  /** The application's own error that led to this one. */
+  cause?: unknown;
 }
 
 /** An operation has failed. The message says what to do. */
 export class NucleusError extends Error {
   /**
-   * The reason: a {@link LocalErrorCode}, or the name of the protocol's code with which the server
-   * refused, for example "roomFull".
+   * The reason: of this client, or the name of the protocol's code with which the server refused,
+   * for example "roomFull".
    */
-  readonly code: string;
+  readonly code: LocalErrorCode | CodeName;
+  /** The number on the wire: of a refusal, or of a peer's failure. */
   readonly number: number | undefined;
+  /** The shortest pause before another attempt, in ms, if the server named one. */
   readonly retryAfterMs: number | undefined;
+  /** Other servers to try, each `host:port`; empty if the server named none. */
   readonly endpoints: readonly string[];
+  /** Whether a certificate that is not trusted may be the reason. */
   readonly mayBeCertificate: boolean;
+  /** Index of the refused operation of a change, from 0. */
   readonly operation: number | undefined;
+  /** Version of the state on which the server decided. */
   readonly version: bigint | undefined;
+  /** The text of a peer's failure, as the peer wrote it: hostile input. */
   readonly text: string | undefined;
   /** Whether the server refused. */
   readonly isRefusal: boolean;
 
-  constructor(code: string, message: string, details: ErrorDetails = {}, isRefusal = false) {
-    super(message);
+  constructor(
+    code: LocalErrorCode | CodeName,
+    message: string,
+    details: ErrorDetails = {},
+    isRefusal = false,
+  ) {
+    super(message, "cause" in details ? { cause: details.cause } : undefined);
     this.name = "NucleusError";
     this.code = code;
     this.number = details.number;
@@ -137,7 +156,7 @@ export function refusal(number: number, text: string, details: ErrorDetails = {}
 }
 
 /** What a person can do about a refusal. */
-const ADVICE: Readonly<Record<string, string>> = {
+const ADVICE: Readonly<Partial<Record<CodeName, string>>> = {
   version: " Update the client or the server, whichever is older.",
   tokenMalformed: " Use the complete token, as `nucleus token` printed it.",
   tokenExpired: " Get a new token.",

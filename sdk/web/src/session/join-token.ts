@@ -4,6 +4,7 @@ import { utf8 } from "../wire/codec.js";
 import type { ClientSession } from "./client-session.js";
 import type { NucleusError } from "./error.js";
 import { isAboutToken } from "./reconnect.js";
+import { mayBeToken } from "./token.js";
 
 /**
  * Shortest time between two questions for a token that may name the server's new certificate, in
@@ -118,10 +119,11 @@ export class JoinToken {
   }
 
   /**
-   * Takes the caller's answer; `undefined`: there is no token now. Returns the token if no join
-   * waits for it.
+   * Takes the caller's answer; `undefined`, or a text that cannot be a token: there is no token
+   * now. Returns the token if no join waits for it.
    */
-  takeAnswer(now: number, session: ClientSession, token: string | undefined): string | undefined {
+  takeAnswer(now: number, session: ClientSession, given: string | undefined): string | undefined {
+    const token = given !== undefined && mayBeToken(given) ? given : undefined;
     const refusal = this._refusal;
     const wantsPins = this._wantsPins && !session.isRunning();
     this._refusal = undefined;

@@ -266,7 +266,7 @@ export class SessionJoining {
 }
 
 /** Returns what was thrown while the answer was read: a refusal, or an invalid answer. */
-function invalidAnswer(error: unknown): NucleusError {
+export function invalidAnswer(error: unknown): NucleusError {
   if (error instanceof NucleusError) {
     return error;
   }

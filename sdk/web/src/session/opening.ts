@@ -20,13 +20,13 @@ import {
   MAX_ENDPOINTS,
   MAX_HANDSHAKE_MESSAGE,
   MAX_NAME,
-  MAX_TOKEN,
 } from "../wire/limits.js";
 import { decodeBody, encodeMessage, type Schema } from "../wire/schema.js";
 import type { MessageBuffer } from "./buffer.js";
 import { localError, ProtocolError, refusal } from "./error.js";
 import { unexpected } from "./incoming.js";
 import { concat } from "./outgoing.js";
+import { mayBeToken } from "./token.js";
 
 /** Encodes the type byte and `Hello`, with which every control stream begins. */
 export function hello(agent: string): Uint8Array {
@@ -43,7 +43,7 @@ export function hello(agent: string): Uint8Array {
 
 /** Checks the limits of the options that all sessions have in common. Throws. */
 export function checkOpening(token: string, name: string, agent: string): void {
-  check(token !== "" && token.length <= MAX_TOKEN, "the join token must have 1 to 4,096 bytes");
+  check(mayBeToken(token), "the join token must have 1 to 4,096 bytes");
   check(utf8(name).length <= MAX_NAME, "the display name must have at most 128 bytes");
   check(utf8(agent).length <= MAX_AGENT, "the agent must have at most 128 bytes");
 }

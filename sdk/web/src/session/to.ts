@@ -40,8 +40,33 @@ export type To =
 /** Numbers of the targets on the wire. */
 const TARGETS = { all: TO_ALL, others: TO_OTHERS, host: TO_HOST, later: TO_LATER } as const;
 
+/** Returns a copy, which its caller cannot change. */
+export function copyOf(to: To): To {
+  return typeof to === "string" ? to : "peers" in to ? { peers: [...to.peers] } : { ...to };
+}
+
+/** Checks that these are recipients. Throws "invalidTarget", or "invalidArgument" for a group. */
+export function checkTo(to: To): void {
+  const isKnown =
+    typeof to === "object" && to !== null
+      ? "group" in to || (Array.isArray(to.peers) && to.peers.every(isPeerId))
+      : Object.hasOwn(TARGETS, to);
+  if (!isKnown) {
+    const known = '"all", "others", "host", "later", { peers } or { group }';
+    throw localError("invalidTarget", `the recipients must be ${known}`);
+  }
+  if (typeof to === "object" && "group" in to) {
+    checkGroup(to.group);
+  }
+}
+
+function isPeerId(id: unknown): boolean {
+  return Number.isInteger(id) && (id as number) >>> 0 === id;
+}
+
 /** Checks the recipients, and that a payload of `length` bytes is within `limit`. Throws. */
 export function checkSize(to: To, length: number, limit: number): void {
+  checkTo(to);
   if (length > limit) {
     throw localError("tooLarge", `a payload of ${length} bytes is over the limit of ${limit}`);
   }
@@ -50,9 +75,6 @@ export function checkSize(to: To, length: number, limit: number): void {
       "tooManyPeers",
       `the event names ${to.peers.length} peers; at most ${MAX_EVENT_TARGETS} are allowed`,
     );
-  }
-  if (typeof to === "object" && "group" in to) {
-    checkGroup(to.group);
   }
 }
 

@@ -6,7 +6,7 @@
  * token over that path. The server verifies the signature.
  */
 
-import { lossyText } from "../wire/codec.js";
+import { lossyText, utf8 } from "../wire/codec.js";
 import { MAX_TOKEN } from "../wire/limits.js";
 import { fromBase64Url } from "./ticket.js";
 
@@ -19,6 +19,11 @@ const PIN_BYTES = 32;
 export function trimmed(token: string): string {
   // `trim` takes the byte order mark for white space.
   return token.trim();
+}
+
+/** Returns whether a text can be a token. A server refuses others, and ends the session. */
+export function mayBeToken(text: string): boolean {
+  return text !== "" && text.length <= MAX_TOKEN && utf8(text).length <= MAX_TOKEN;
 }
 
 /**

@@ -8,6 +8,7 @@ import type { NucleusError } from "../session/error.js";
 import { localError, ProtocolError } from "../session/error.js";
 import type { ReceivedItem } from "../session/incoming.js";
 import { JoinToken } from "../session/join-token.js";
+import { invalidAnswer } from "../session/joining.js";
 import { check, checkOpening } from "../session/opening.js";
 import { EventQueue } from "../session/queue.js";
 import type { ClientOptions, SessionInput, SessionOutput, SessionStep } from "../session/step.js";
@@ -316,7 +317,10 @@ export class SocialClient {
       case "open":
         return this.#open();
       case "answered":
-        return this.#orFail(() => this.#begin(now, decodeBody(wire.Entered, step.body)));
+        return this.#orFail(
+          () => this.#begin(now, decodeBody(wire.Entered, step.body)),
+          this.entered === undefined,
+        );
       case "notJoined":
         return this.#token.notJoined(now, this.session, step.error, this.entered !== undefined);
       case "received":
@@ -340,10 +344,13 @@ export class SocialClient {
   }
 
   /** Closes the session if the server has broken the protocol. */
-  #orFail(work: () => void): void {
+  #orFail(work: () => void, isFirst = false): void {
     try {
       work();
     } catch (error) {
+      if (isFirst) {
+        this.failure = invalidAnswer(error);
+      }
       this.session.fail(error);
     }
   }

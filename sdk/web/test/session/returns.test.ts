@@ -214,7 +214,7 @@ test("a provider that fails is asked again until it has a token", async () => {
 
 test("the first provider must give a token within ten seconds", async () => {
   const joining = join({ token: () => new Promise<undefined>(() => {}) });
-  const rejected = assert.rejects(joining, { code: "invalidOptions" });
+  const rejected = assert.rejects(joining, { code: "noToken" });
   await clock.pass(11_000);
   await rejected;
 });
@@ -308,9 +308,9 @@ test("messages of one task travel in one datagram", async () => {
   assert.ok(sent >= 1 && sent <= 2, `${sent} datagrams`);
   assert.throws(() => room.sendNewest(new Uint8Array(901)), { code: "tooLarge" });
   assert.throws(() => room.sendNewest(bytes("x"), { to: "all" }), { code: "invalidTarget" });
-  assert.throws(() => room.sendNewest(bytes("x"), { to: { peers: [99] } }), {
-    code: "unknownPeer",
-  });
+  // A peer that is not there may just have left.
+  room.sendNewest(bytes("x"), { to: { peers: [99] } });
+  assert.equal(room.stats().realtime.unsent, 1);
 });
 
 test("a ticket resumes the session in another page", async () => {
