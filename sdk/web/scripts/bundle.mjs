@@ -29,7 +29,11 @@ await build({
   sourcemap: true,
 });
 // For pages whose policy allows no script that is a text in another one.
-const { outputFiles } = await build({ ...options, entryPoints: ["src/voice/worklet.ts"], write: false });
+const { outputFiles } = await build({
+  ...options,
+  entryPoints: ["src/voice/worklet.ts"],
+  write: false,
+});
 const source = Buffer.from(outputFiles[0].contents).toString("base64");
 const { WORKLET_SOURCE } = await import(`data:text/javascript;base64,${source}`);
 writeFileSync(`${root}dist/voice-worklet.js`, `${WORKLET_SOURCE.trim()}\n`);

@@ -1,6 +1,7 @@
 /** The peers of a room. Applies the server's updates and returns the changes; does no I/O. */
 
 import { lossyText } from "../wire/codec.js";
+import { MAX_ROOM_PEERS } from "../wire/limits.js";
 import {
   AWAY,
   MODERATOR,
@@ -10,6 +11,12 @@ import {
   SELF_MUTED,
 } from "../wire/messages.js";
 import { ProtocolError } from "../session/error.js";
+
+/**
+ * Peers of a roster: nearly as many as there are slots, so that a later version may have larger
+ * rooms. Updates without end must not fill the memory.
+ */
+const MAX_ROSTER = 16 * MAX_ROOM_PEERS;
 
 /** A peer's number, unique in a room instance. */
 export type PeerId = number;
@@ -81,8 +88,13 @@ export class Roster {
   /** All peers in the order of their ids, if nothing has changed since. */
   _sorted: Peer[] | undefined;
 
-  /** Creates the roster that a `Joined` message contains. */
+  /**
+   * Creates the roster that a `Joined` message contains.
+   *
+   * Throws a {@link ProtocolError} if it has too many peers.
+   */
   constructor(version: number, peers: readonly WirePeer[]) {
+    checkSize(peers.length);
     this.version = version;
     for (const peer of peers) {
       this._peers.set(peer.peer, peerOf(peer));
@@ -95,14 +107,15 @@ export class Roster {
    * A peer that joined and left within the same update is not reported, nor is an unknown peer that
    * left.
    *
-   * Throws a {@link ProtocolError} if the update's version is not the next one. The roster is then
-   * unchanged.
+   * Throws a {@link ProtocolError} if the update's version is not the next one, or if the roster
+   * would have too many peers. The roster is then unchanged.
    */
   apply(update: RosterUpdate): RosterChange[] {
     const expected = (this.version + 1) >>> 0;
     if (update.version !== expected) {
       throw new ProtocolError(`received roster version ${update.version}, expected ${expected}`);
     }
+    checkSize(this._peers.size + update.joined.length);
     this.version = expected;
     this._sorted = undefined;
     const gone = new Set(update.left.map((left) => left.peer));
@@ -164,6 +177,14 @@ export class Roster {
   /** Returns all peers in the order in which they joined. */
   all(): readonly Peer[] {
     return (this._sorted ??= [...this._peers.values()].sort((a, b) => a.id - b.id));
+  }
+}
+
+function checkSize(peers: number): void {
+  if (peers > MAX_ROSTER) {
+    throw new ProtocolError(
+      `received a roster of ${peers} peers, at most ${MAX_ROSTER} are possible`,
+    );
   }
 }
 

@@ -1,5 +1,6 @@
 // The own voice: from the microphone to Opus packets.
 
+import { localError } from "../session/error.js";
 import { type AudioOptions, type OpenAudio, openAudio } from "./context.js";
 import { FRAME_SAMPLES, FRAME_US, levelOf, SAMPLE_RATE } from "./format.js";
 import { CAPTURE } from "./worklet.js";
@@ -70,8 +71,8 @@ export class Microphone {
    * worklet what {@link AudioOptions.workletUrl} says. Call it in the handler of a click or a key,
    * because browsers start no sound by themselves.
    *
-   * Rejects if the user or the page's policy says no, if there is no microphone, or if the browser
-   * does not encode Opus.
+   * Rejects with "noVoice" if the browser does not encode Opus, and with the browser's error if the
+   * user or the page's policy says no, or if there is no microphone.
    */
   static async start(options: MicrophoneOptions): Promise<Microphone> {
     const config = encoderConfig(options.bitrate ?? BITRATE);
@@ -79,7 +80,7 @@ export class Microphone {
       typeof AudioEncoder !== "undefined" &&
       (await AudioEncoder.isConfigSupported(config)).supported === true;
     if (!isSupported) {
-      throw new Error("this browser does not encode Opus");
+      throw localError("noVoice", "this browser does not encode Opus");
     }
     const stream = options.stream ?? (await userMedia(options.constraints));
     try {
@@ -121,7 +122,7 @@ export class Microphone {
     audio.context.resume().catch(() => {});
   }
 
-  readonly #onEnded = (): void => this.#end(new Error("the microphone has stopped"));
+  readonly #onEnded = (): void => this.#end(localError("noVoice", "the microphone has stopped"));
 
   /** Whether nothing is sent. The server knows it by `Room.setMuted`. */
   get muted(): boolean {

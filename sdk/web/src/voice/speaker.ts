@@ -1,6 +1,7 @@
 // The voices of the others: from Opus packets to the sound device.
 
 import type { VoiceStep } from "../playback/voice.js";
+import { localError } from "../session/error.js";
 import { type AudioOptions, type OpenAudio, openAudio } from "./context.js";
 import { VoiceDecoder } from "./decoder.js";
 import { PLAYBACK } from "./worklet.js";
@@ -85,12 +86,12 @@ export class Speaker {
    *
    * For what a page's policy must allow, see {@link AudioOptions.workletUrl}.
    *
-   * Rejects if the browser does not decode Opus, or if the page's policy does not allow the
+   * Rejects with "noVoice" if the browser does not decode Opus, and with the browser's error if the page's policy does not allow the
    * worklet.
    */
   static async start(options: SpeakerOptions): Promise<Speaker> {
     if (typeof AudioDecoder === "undefined") {
-      throw new Error("this browser does not decode Opus");
+      throw localError("noVoice", "this browser does not decode Opus");
     }
     const audio = await openAudio(options);
     try {

@@ -10,11 +10,8 @@ export const RPC_CHANNEL = 240;
 /** The channel of typed events on the events lane. */
 export const TYPED_EVENT_CHANNEL = 241;
 
-/**
- * Length in bytes of a request in front of its method, and of an answer in front of its payload.
- */
+/** Length in bytes of a request in front of its method. */
 export const RPC_REQUEST_BYTES = 10;
-export const RPC_ANSWER_BYTES = 7;
 
 const REQUEST = 1;
 const ANSWER = 2;

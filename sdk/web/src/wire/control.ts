@@ -152,9 +152,6 @@ export function putFrame(out: Writer, kind: number, body: Uint8Array): void {
   out.bytes(body);
 }
 
-/** Length in bytes of a keep-alive with a choice. */
-export const KEEP_ALIVE_BYTES = 5;
-
 /** Appends a keep-alive. */
 export function putKeepAlive(out: Writer, { choice }: KeepAlive): void {
   if (!choice) {
@@ -165,9 +162,6 @@ export function putKeepAlive(out: Writer, { choice }: KeepAlive): void {
   out.u16(choice.change);
   out.u8(choice.plane);
 }
-
-/** Length in bytes of a clock request. */
-export const CLOCK_REQUEST_BYTES = 10;
 
 /** Appends a clock request. Cuts a fraction of a µs. */
 export function putClockRequest(out: Writer, { clientSent }: ClockRequest): void {

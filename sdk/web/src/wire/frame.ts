@@ -25,11 +25,6 @@ export const TARGET_OTHERS = 0xffff;
 /** The target of group 0. The other groups follow in order. */
 export const TARGET_GROUPS = 0xff00;
 
-/** Returns the target of a group. */
-export function targetOfGroup(group: number): number {
-  return TARGET_GROUPS + group;
-}
-
 /** The bit of `Message.flags` that makes a message replace older ones of its sender and key. */
 export const NEWEST_WINS = 1;
 /** The bits of `Message.flags` for the ring of the sender. Reserved: 0 today. */

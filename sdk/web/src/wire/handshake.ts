@@ -9,8 +9,6 @@ import { plain } from "./schema.js";
 export const VERSION = 1;
 export const OLDEST_VERSION = 1;
 
-/** The bit of `Hello.flags` that says that the client's TLS has an exporter. */
-export const HAS_EXPORTER = 1;
 /** The bit of `Hello.flags` that says that the client has no realtime port. */
 export const NO_REALTIME_PORT = 2;
 

@@ -39,8 +39,6 @@ export const ROUND_TRIP_RISE = 50_000;
 export const SETTLE_SAMPLES = 4;
 /** How far ahead of the server's clock a capture time may be, in ms. */
 export const CAPTURE_IN_FUTURE = 4_096;
-/** Longest time in ms from the capture of a message to its arrival at the server. */
-export const CAPTURE_AGE = 1_000;
 /** Longest time in ms from the capture of a message to its receipt by a client. */
 export const RECEIVED_AGE = 2_000;
 /** How long a client holds frames from a slot that its roster does not name yet. */
@@ -52,8 +50,6 @@ export const UNKNOWN_SLOT_FRAMES = 64;
 export const MAX_CONTROL_MESSAGE = 2 << 20;
 /** Largest `Hello`, `Welcome` or `Refuse`: a refusal with its text and four endpoints. */
 export const MAX_HANDSHAKE_MESSAGE = 2_048;
-/** Largest message of a client on the control stream. */
-export const MAX_CLIENT_CONTROL_MESSAGE = 16 << 10;
 /** Largest payload of a reliable event. Larger data needs the bulk lane. */
 export const MAX_EVENT_PAYLOAD = 16 << 10;
 /** Largest message of the bulk lane. It travels in pieces of an event's size. */
@@ -118,8 +114,6 @@ export const MAX_WATCH_NAMES = 64;
 export const MAX_USER_LIST = 1_000;
 /** Largest join token. */
 export const MAX_TOKEN = 4 << 10;
-/** Largest ticket. */
-export const MAX_TICKET = 1_024;
 /** Largest room name. */
 export const MAX_ROOM_NAME = 128;
 /** Largest display name, user or role. */

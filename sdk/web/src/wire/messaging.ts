@@ -35,14 +35,7 @@ export const Throttled = archive(37, { what: U8 }, features.NOTICES);
 export type Throttled = Body<typeof Throttled>;
 
 /** The names of `Throttled.what`, from 1 on. */
-export const THROTTLED = [
-  "events",
-  "bulk",
-  "requests",
-  "realtime",
-  "speakers",
-  "muted",
-] as const;
+export const THROTTLED = ["events", "bulk", "requests", "realtime", "speakers", "muted"] as const;
 export type ThrottledName = (typeof THROTTLED)[number];
 
 /** Acts of moderation: `Moderate.act`. */

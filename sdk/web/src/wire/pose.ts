@@ -83,13 +83,6 @@ export function encodePose(pose: Pose): Uint8Array {
   return out.copy();
 }
 
-/** Returns whether a payload holds a head and all hands that its flags name. */
-export function isWholePose(payload: Uint8Array): boolean {
-  const flags = payload[0] ?? 0;
-  const hands = (flags & LEFT ? 1 : 0) + (flags & RIGHT ? 1 : 0);
-  return payload.length >= POSE_BYTES + HAND_BYTES * hands;
-}
-
 /**
  * Reads a pose from the front of a payload, and skips its extensions. `rest` is a view of the bytes
  * behind it, which belong to the application. Throws `WireError` if the payload is too short.

@@ -27,9 +27,6 @@ const Received = struct({ largest: U32, received: U32, bytes: U32, ce: U32, ect:
 /** Cumulative figures of a client. All but the delay are of the realtime port: 0 without one. */
 export type ClientReport = Of<typeof Received> & { delay: DelayReport | undefined };
 
-/** Length of the longest frame of a client's report in bytes. */
-export const CLIENT_REPORT_BYTES = 2 + 20 + 16;
-
 const Counts = struct({ superseded: U32, suppressed: U32, dropped: U32, distant: U32 });
 
 /** Cumulative counts of messages of one kind that the server did not deliver. */
@@ -52,11 +49,6 @@ const Link = struct({
  * `MESSAGE_KINDS`.
  */
 export type ServerReport = Of<typeof Link> & { kinds: KindCounts[] };
-
-/** The value of `ServerReport.speakers` for all voices. */
-export const ALL_SPEAKERS = 255;
-/** The value of `ServerReport.uplinkDelay` for an unknown delay. */
-export const UNKNOWN_DELAY = 0xffff;
 
 /** Counts of one kind that this version knows. */
 const KNOWN_COUNTS = 4;

@@ -14,11 +14,7 @@ export const Moved = archive(
 );
 
 /** A client asks for a link that leads to no room, to test the realtime port. */
-export const Probe = archive(
-  27,
-  { token: BYTES, suites: BYTES, largestBody: U16 },
-  features.PROBE,
-);
+export const Probe = archive(27, { token: BYTES, suites: BYTES, largestBody: U16 }, features.PROBE);
 
 /** The server's answer to a `Probe`. */
 export const ProbeGrant = archive(28, { linkId: U32, grant: list(LinkGrant) }, features.PROBE);

@@ -26,11 +26,7 @@ export function plain<const F extends Fields>(schema: number, fields: F): Schema
 }
 
 /** A message that is an archive. */
-export function archive<const F extends Fields>(
-  schema: number,
-  fields: F,
-  feature = 0,
-): Schema<F> {
+export function archive<const F extends Fields>(schema: number, fields: F, feature = 0): Schema<F> {
   return { schema, encoding: 1, feature, fields };
 }
 

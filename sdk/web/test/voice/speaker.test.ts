@@ -189,3 +189,9 @@ test("a speaker tells a room without speakers that it plays", async (t) => {
   rig.frames();
   assert.deepEqual(rig.asked, [0, 0, 2]);
 });
+
+test("a browser without Opus is told by a code", async () => {
+  Object.assign(globalThis, { AudioDecoder: undefined });
+  const source = { speakers: () => [], playVoice: (): VoiceStep => ({ kind: "silence" }) };
+  await assert.rejects(Speaker.start({ source }), { name: "NucleusError", code: "noVoice" });
+});

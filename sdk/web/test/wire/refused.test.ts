@@ -88,8 +88,7 @@ test("a frame that this client does not use must be whole, too", () => {
     [wire.PATH_RESPONSE, 8],
     [wire.ACK, 4],
   ] as const) {
-    const body = (bytes: number) =>
-      Uint8Array.of(...used, ...framed(kind, new Uint8Array(bytes)));
+    const body = (bytes: number) => Uint8Array.of(...used, ...framed(kind, new Uint8Array(bytes)));
     assert.throws(() => wire.readServerBody(body(length - 1)), WireError, `type ${kind}`);
     // Later versions may add fields.
     assert.equal(wire.readServerBody(body(length)).length, 1);

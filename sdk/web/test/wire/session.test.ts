@@ -50,7 +50,10 @@ test("every message is read and written as the vectors say", () => {
 
 test("every schema has a vector", () => {
   const tested = new Set(messages.map(({ schema }) => schema));
-  assert.deepEqual([...SCHEMAS.keys()].filter((schema) => !tested.has(schema)), []);
+  assert.deepEqual(
+    [...SCHEMAS.keys()].filter((schema) => !tested.has(schema)),
+    [],
+  );
 });
 
 test("the bytes of the example in the protocol's document", () => {

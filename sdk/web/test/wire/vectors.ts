@@ -5,14 +5,7 @@ import { readFileSync } from "node:fs";
 import type { Kind } from "../../src/wire/kinds.js";
 
 /** A value of a vector's JSON. Numbers that a double cannot hold exactly are `bigint`. */
-export type Json =
-  | null
-  | boolean
-  | number
-  | bigint
-  | string
-  | Json[]
-  | { [name: string]: Json };
+export type Json = null | boolean | number | bigint | string | Json[] | { [name: string]: Json };
 
 /** A case of a vector. */
 export type Case = Record<string, never>;
