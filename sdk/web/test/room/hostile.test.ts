@@ -163,6 +163,8 @@ test("random messages of a server never throw, and leave a client that works or 
 });
 
 test("an answer to the join that is malformed ends the join", () => {
+  let joined = 0;
+  let malformed = 0;
   for (let seed = 1; seed <= RUNS; seed += 1) {
     const random = randomOf(seed);
     const client = clientOf(random);
@@ -175,5 +177,11 @@ test("an answer to the join that is malformed ends the join", () => {
     while (client.poll()) {
       // All outputs are carried out.
     }
+    assert.ok(client.isClosed && client.failure !== undefined, `seed ${seed}`);
+    joined += client.hasJoined ? 1 : 0;
+    malformed += client.failure.code === "protocolError" ? 1 : 0;
   }
+  // Most messages answer no join. The answers of which a byte without a meaning is changed do.
+  assert.ok(malformed > RUNS / 2, `${malformed} of ${RUNS} were malformed`);
+  assert.ok(joined > 0 && joined < RUNS / 10, `${joined} of ${RUNS} have joined`);
 });
