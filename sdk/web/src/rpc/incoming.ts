@@ -85,13 +85,7 @@ export class IncomingRpcs {
   readonly #users = new Map<string, { requests: Allowance; refusals: Allowance }>();
 
   /** Takes a request of a peer of this user, which waits for so many ms. */
-  admit(
-    now: number,
-    from: number,
-    user: string,
-    request: number,
-    timeoutMs: number,
-  ): RpcAdmission {
+  admit(now: number, from: number, user: string, request: number, timeoutMs: number): RpcAdmission {
     this.#removeIf(({ ends }) => ends <= now);
     const waiting = [...this.#waiting.values()];
     if (waiting.some((rpc) => rpc.from === from && rpc.request === request)) {

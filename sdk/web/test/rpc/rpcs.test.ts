@@ -116,7 +116,10 @@ test("requests end by time, departure and a new peer", () => {
   const id = admitted(receive(rpcs, 9 * SECOND, PEER, requestOf(1, 5_000)));
   rpcs.endAll("interrupted");
   assert.deepEqual(resultOf(rpcs, last), ["interrupted", undefined]);
-  assert.equal(codeOf(() => rpcs.answer(9 * SECOND, id, CUP)), "notWaiting");
+  assert.equal(
+    codeOf(() => rpcs.answer(9 * SECOND, id, CUP)),
+    "notWaiting",
+  );
   assert.deepEqual(rpcs.waiting(9 * SECOND), { outgoing: 0, incoming: 0 });
   assert.equal(rpcs.deadline(), Infinity);
   const closed = start(rpcs, 9 * SECOND, SECOND).number;
@@ -127,9 +130,16 @@ test("requests end by time, departure and a new peer", () => {
 test("a forgotten request leaves nothing and frees its place", () => {
   const rpcs = new Rpcs(1);
   const numbers = Array.from({ length: 64 }, () => start(rpcs, 0, SECOND).number);
-  assert.equal(codeOf(() => start(rpcs, 0, SECOND)), "tooMany");
+  assert.equal(
+    codeOf(() => start(rpcs, 0, SECOND)),
+    "tooMany",
+  );
   receive(rpcs, 0, PEER, answerTo(numbers[1] ?? 0, 0, CUP));
-  assert.equal(codeOf(() => start(rpcs, 0, SECOND)), "tooMany", "a result waits, too");
+  assert.equal(
+    codeOf(() => start(rpcs, 0, SECOND)),
+    "tooMany",
+    "a result waits, too",
+  );
   rpcs.forget(numbers[0] ?? 0);
   rpcs.forget(numbers[1] ?? 0);
   assert.deepEqual(rpcs.waiting(0), { outgoing: 62, incoming: 0 });
@@ -176,7 +186,11 @@ test("a request is answered once and in time", () => {
   const id = admitted(receive(rpcs, 0, PEER, requestOf(9, 5_000)));
   assert.equal(rpcs.timeLeft(2_000, id), 3_000);
   for (const code of [0, 1, 2, 3, 255, 65_536, 256.5, NaN]) {
-    assert.equal(codeOf(() => rpcs.answer(1, id, { code })), "reservedCode", `${code}`);
+    assert.equal(
+      codeOf(() => rpcs.answer(1, id, { code })),
+      "reservedCode",
+      `${code}`,
+    );
   }
   const sent = (answer: RpcAnswer) => {
     const { to, payload } = rpcs.answer(1, id, answer);
@@ -191,10 +205,21 @@ test("a request is answered once and in time", () => {
   const long = sent({ code: 65_535, text: `x${"\u{fc}".repeat(1_000)}` });
   assert.deepEqual(long, [65_535, `x${"\u{fc}".repeat(511)}`], "whole characters only");
   rpcs.answered(id);
-  assert.equal(codeOf(() => rpcs.answer(1, id, CUP)), "notWaiting", "answered");
+  assert.equal(
+    codeOf(() => rpcs.answer(1, id, CUP)),
+    "notWaiting",
+    "answered",
+  );
   const late = admitted(receive(rpcs, 0, PEER, requestOf(10, 5_000)));
-  assert.equal(codeOf(() => rpcs.answer(5_000, late, CUP)), "notWaiting", "too late");
-  assert.equal(codeOf(() => rpcs.answer(0, 99, CUP)), "notWaiting");
+  assert.equal(
+    codeOf(() => rpcs.answer(5_000, late, CUP)),
+    "notWaiting",
+    "too late",
+  );
+  assert.equal(
+    codeOf(() => rpcs.answer(0, 99, CUP)),
+    "notWaiting",
+  );
 });
 
 test("a number may be used again, and an old id does not answer it", () => {
@@ -205,7 +230,10 @@ test("a number may be used again, and an old id does not answer it", () => {
   const ofOther = admitted(receive(rpcs, 0, OTHER, requestOf(9, 1_000)));
   const again = admitted(receive(rpcs, 1_000, PEER, requestOf(9, 1_000)));
   assert.equal(new Set([old, ofOther, again]).size, 3);
-  assert.equal(codeOf(() => rpcs.answer(1_000, old, CUP)), "notWaiting");
+  assert.equal(
+    codeOf(() => rpcs.answer(1_000, old, CUP)),
+    "notWaiting",
+  );
   rpcs.answer(1_000, again, CUP);
 });
 
@@ -240,7 +268,10 @@ test("what a peer asks without end does not use up the events that this client m
     }
     return answers;
   };
-  assert.deepEqual([1, 1, 2, 9].map((second) => flood(second * SECOND)), [32, 0, 8, 32]);
+  assert.deepEqual(
+    [1, 1, 2, 9].map((second) => flood(second * SECOND)),
+    [32, 0, 8, 32],
+  );
 });
 
 test("a user asks only so often, with however many peers", () => {
@@ -257,7 +288,10 @@ test("a user asks only so often, with however many peers", () => {
     return count;
   };
   const times = [SECOND, SECOND, 2 * SECOND];
-  assert.deepEqual(times.map((now) => ask(now, "eve")), [128, 0, 32]);
+  assert.deepEqual(
+    times.map((now) => ask(now, "eve")),
+    [128, 0, 32],
+  );
   assert.equal(ask(2 * SECOND, "ada"), 128);
   // What is known of users is bounded, too.
   let taken = 0;

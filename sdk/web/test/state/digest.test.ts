@@ -26,12 +26,23 @@ function entity(of: EntityId, fields: [string, Value, bigint][], owner = 0, mode
 function entities(): wire.Entity[] {
   const wide = "\u{1f600}";
   return [
-    entity({ object: CUP }, [["color", "red", 9n], ["colo", "", 8n]], 3),
+    entity(
+      { object: CUP },
+      [
+        ["color", "red", 9n],
+        ["colo", "", 8n],
+      ],
+      3,
+    ),
     entity({ peer: 10 }, [["x", new Uint8Array([1, 2]), 5n]]),
     entity({ object: 7n }, [], 0, wire.MODE_TAKE | wire.MODE_WITH_ROOM),
     entity({ peer: 2 }, [["hand", true, 4n]]),
     // As UTF-16, the wide character comes first; as UTF-8, last.
-    entity("room", [[wide, 0.5, 3n], ["\uff21", -5n, 2n], ["topic", "drill", 1n]]),
+    entity("room", [
+      [wide, 0.5, 3n],
+      ["\uff21", -5n, 2n],
+      ["topic", "drill", 1n],
+    ]),
   ];
 }
 

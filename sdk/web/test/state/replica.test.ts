@@ -256,7 +256,10 @@ test("a snapshot tells what changed meanwhile", () => {
 
   const changes = replica.clear();
   assert.deepEqual(content(replica), content(new Replica()));
-  assert.deepEqual(changes.map(({ kind }) => kind), ["deleted", "deleted", "deleted"]);
+  assert.deepEqual(
+    changes.map(({ kind }) => kind),
+    ["deleted", "deleted", "deleted"],
+  );
 });
 
 test("an object with another mode is a new one", () => {
@@ -338,7 +341,13 @@ test("the chosen host leads while it is present", () => {
   const roster: HostRoster = { peer: (id) => peers[id - 1], all: () => peers };
   const replica = new Replica();
   assert.equal(replica.host(roster), 2);
-  const cases = [[3, 3], [1, 2], [9, 2], [3, 3], [0, 2]] as const;
+  const cases = [
+    [3, 3],
+    [1, 2],
+    [9, 2],
+    [3, 3],
+    [0, 2],
+  ] as const;
   cases.forEach(([chosen, host], i) => {
     const change = { ...changed(wire.CHANGE_HOST, "room"), peer: chosen };
     assert.deepEqual(replica.applyUpdate(update(i + 1, [change])), []);

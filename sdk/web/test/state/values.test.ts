@@ -58,7 +58,12 @@ test("modes and entities travel", () => {
     const { scope, id } = state.partsOf(entity);
     assert.deepEqual(state.entityFromWire(scope, id), entity);
   }
-  const none = [[0, 1n], [1, 0n], [1, 2n ** 32n], [3, 0n]] as const;
+  const none = [
+    [0, 1n],
+    [1, 0n],
+    [1, 2n ** 32n],
+    [3, 0n],
+  ] as const;
   for (const [scope, id] of none) {
     assert.throws(() => state.entityFromWire(scope, id), ProtocolError);
   }
@@ -114,7 +119,14 @@ test("a mistake is told at its operation", () => {
     ["a long value", () => one().set("room", "k", "x".repeat(MAX_STATE_VALUE + 1)), 1],
     ["not a number", () => one().set("room", "k", NaN), 1],
     ["65 bits", () => one().set("room", "k", 2n ** 63n), 1],
-    ["65 operations", () => Array(65).fill(0).reduce((b: Batch) => b.claim(CUP), new Batch()), 64],
+    [
+      "65 operations",
+      () =>
+        Array(65)
+          .fill(0)
+          .reduce((b: Batch) => b.claim(CUP), new Batch()),
+      64,
+    ],
     [
       "17 KiB",
       () =>
@@ -134,7 +146,9 @@ test("a mistake is told at its operation", () => {
       name,
     );
   }
-  const full = Array(64).fill(0).reduce((b: Batch) => b.claim(CUP), new Batch()) as Batch;
+  const full = Array(64)
+    .fill(0)
+    .reduce((b: Batch) => b.claim(CUP), new Batch()) as Batch;
   assert.equal(full.length, 64);
   full.encode(1);
 });

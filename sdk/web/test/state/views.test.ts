@@ -32,7 +32,10 @@ test("a callback finds the change and what was before", () => {
   changes.forEach((change) => views.apply(change));
   assert.deepEqual(views.object(7n), { id: 7n, owner: undefined, mode });
   assert.deepEqual([views.field(DOOR, "open"), views.fields("room").length], [false, 1]);
-  assert.deepEqual(told.map(({ before }) => before), [undefined, undefined, true, undefined]);
+  assert.deepEqual(
+    told.map(({ before }) => before),
+    [undefined, undefined, true, undefined],
+  );
   views.unwatch(watch);
   views.apply({ kind: "deleted", entity: DOOR, by: undefined });
   assert.deepEqual([views.objects(), views.field(DOOR, "open")], [[], undefined]);
