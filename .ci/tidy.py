@@ -50,7 +50,7 @@ def main() -> int:
     for name in files:
         if name.endswith(".md"):
             faults += dead_references(name, files)
-        if not name.endswith((".rs", ".py")):
+        if not name.endswith((".rs", ".py", ".ts", ".mjs")):
             continue
         text = pathlib.Path(name).read_text(encoding="utf-8")
         lines = text.count("\n")
