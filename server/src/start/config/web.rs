@@ -34,7 +34,7 @@ impl WebSettings {
     }
 
     /// Returns the origins, with the defaults of development mode or of production. A list that
-    /// [`check`](Self::check) refuses admits nobody.
+    /// `check` refuses admits nobody.
     pub fn origins(&self, is_development: bool) -> Origins {
         let parse = |list: &Vec<String>| OriginList::parse(list).unwrap_or_default();
         let others = match &self.origins {
