@@ -31,7 +31,7 @@ use crate::health::Health;
 
 mod demo;
 
-pub use demo::Demo;
+pub use demo::{DEMO_ORIGIN, DEMO_TENANT, Demo};
 
 /// Pause after a failed accept. Without it, the loop would spin while the process has no free file
 /// descriptor.

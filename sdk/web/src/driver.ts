@@ -378,9 +378,11 @@ function withPort(server: string): string {
 
 function notReachable(server: string, error: unknown) {
   const mayBeCertificate = error instanceof DialError && error.mayBeCertificate;
+  // The browser does not tell why.
   const advice = mayBeCertificate
-    ? ". If the server's certificate was renewed, get a new token"
+    ? ". Is the server running at this address, and may pages of this origin connect? " +
+      "If its certificate was renewed, get a new token"
     : "";
-  const text = `cannot connect to ${server}: ${messageOf(error)}${advice}`;
+  const text = `cannot connect to ${server}: ${messageOf(error).replace(/\.+$/, "")}${advice}`;
   return localError("notReachable", text, { mayBeCertificate });
 }

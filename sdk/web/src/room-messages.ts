@@ -6,7 +6,7 @@ import type { PeerId } from "./room/roster.js";
 import { RoomShell, valueOf } from "./room-shell.js";
 import { type RpcFault, rpcTimedOut } from "./rpc/error.js";
 import { localError } from "./session/error.js";
-import { checkSize, copyOf, type To } from "./session/to.js";
+import { checkBytes, checkSize, copyOf, type To } from "./session/to.js";
 import type { WaitingLine } from "./waiting.js";
 import { Writer } from "./wire/codec.js";
 import { type MessageKind, POINTER, POSE, UNRELIABLE, VOICE } from "./wire/frame.js";
@@ -57,6 +57,7 @@ export class RoomMessages extends RoomShell {
    * programs that rather leave out an event than send it late.
    */
   trySendEvent(to: To, channel: number, payload: Uint8Array): void {
+    checkBytes(payload);
     if (!this._eventLine.isFree()) {
       throw localError("wouldBlock", "too many events wait to be sent; try again later");
     }
@@ -91,6 +92,7 @@ export class RoomMessages extends RoomShell {
     payload: Uint8Array,
     send: (now: number, to: To, payload: Uint8Array) => void,
   ): Promise<void> {
+    checkBytes(payload);
     if (line.isFree()) {
       return this._driver.run((now) => send(now, to, payload));
     }
@@ -117,6 +119,7 @@ export class RoomMessages extends RoomShell {
   ): Promise<Uint8Array> {
     const timeoutMs = options.timeoutMs ?? RPC_TIMEOUT_MS;
     const ends = this._driver.now() + timeoutMs;
+    checkBytes(payload);
     checkSize("host", payload.length, MAX_EVENT_PAYLOAD);
     const call = { to, method, payload: payload.slice() };
     const begin = (now: number) => {
@@ -155,6 +158,7 @@ export class RoomMessages extends RoomShell {
    * Throws "notWaiting" if the caller does not wait any more, or "wouldBlock".
    */
   answerRpc(id: number, payload: Uint8Array): void {
+    checkBytes(payload);
     this._driver.run((now) => this._client.answerRpc(now, id, payload));
   }
 
@@ -180,9 +184,11 @@ export class RoomMessages extends RoomShell {
     if (problem) {
       throw localError("invalidArgument", `the pose cannot be sent: ${POSE_PROBLEMS[problem]}`);
     }
+    const { rest = new Uint8Array(0) } = options;
+    checkBytes(rest);
     const out = new Writer();
     out.bytes(encodePose(pose));
-    out.bytes(options.rest ?? new Uint8Array(0));
+    out.bytes(rest);
     this._sendRealtime(POSE, true, out.copy(), options);
   }
 
@@ -191,6 +197,7 @@ export class RoomMessages extends RoomShell {
    * delivered.
    */
   sendPointer(payload: Uint8Array, options: MessageOptions = {}): void {
+    checkBytes(payload);
     this._sendRealtime(POINTER, true, payload.slice(), options);
   }
 
@@ -199,6 +206,7 @@ export class RoomMessages extends RoomShell {
    * does not replace earlier ones.
    */
   sendUnreliable(payload: Uint8Array, options: MessageOptions = {}): void {
+    checkBytes(payload);
     this._sendRealtime(UNRELIABLE, false, payload.slice(), options);
   }
 
@@ -207,6 +215,7 @@ export class RoomMessages extends RoomShell {
    * channel and key, for example an object's number.
    */
   sendNewest(payload: Uint8Array, options: MessageOptions = {}): void {
+    checkBytes(payload);
     this._sendRealtime(UNRELIABLE, true, payload.slice(), options);
   }
 
@@ -216,6 +225,7 @@ export class RoomMessages extends RoomShell {
    */
   sendVoice(packet: VoicePacket, options: { to?: To } = {}): void {
     const { level, speaking, opus } = packet;
+    checkBytes(opus);
     if (!Number.isInteger(level) || level < 0 || level > LOWEST_LEVEL) {
       throw localError("invalidArgument", `a voice level is 0 to ${LOWEST_LEVEL}, in -dBov`);
     }

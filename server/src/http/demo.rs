@@ -21,7 +21,10 @@ use serde::Deserialize;
 use crate::token::{Minter, TokenRequest};
 
 /// The tenant of the page's users.
-const TENANT: &str = "demo";
+pub const DEMO_TENANT: &str = "demo";
+
+/// An origin like the page's. The page is served only if such pages may hold sessions.
+pub const DEMO_ORIGIN: &str = "http://127.0.0.1:8055";
 
 /// Most bytes of a request for a token.
 const MAX_REQUEST: usize = 4 << 10;
@@ -162,7 +165,7 @@ async fn serve_token(
         return refuse(StatusCode::BAD_REQUEST, "a JSON object with user and name is expected");
     };
     let request =
-        TokenRequest { name: Some(name), ..TokenRequest::new(Product::Atom, TENANT, user) };
+        TokenRequest { name: Some(name), ..TokenRequest::new(Product::Atom, DEMO_TENANT, user) };
     match demo.minter.mint(request, (demo.now)()) {
         Ok(token) => {
             let answer = serde_json::json!({ "token": token, "server": demo.server });

@@ -25,7 +25,7 @@ use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, ClosingPages, ServerEndpoints, SessionContext, SessionCounters, Unjoined};
 use crate::health::Health;
-use crate::http::{Demo, Http};
+use crate::http::{self, Demo, Http};
 use crate::metrics::{Metrics, ProcessFigures};
 use crate::random::random;
 use crate::rooms::{
@@ -193,7 +193,9 @@ pub async fn run_in(
     let metrics = Metrics::new(context.clone(), shards.clone(), process);
     let health = Health::new(&Handle::current(), &shards);
     // Only development mode has a key that signs tokens, and certificates for every address.
-    let has_demo = config.demo && config.tokens.is_none() && config.tls.is_none();
+    let admits_demo = context.origins.admits(http::DEMO_TENANT, http::DEMO_ORIGIN);
+    let is_development = config.tokens.is_none() && config.tls.is_none();
+    let has_demo = config.demo && is_development && admits_demo;
     let minter = || Minter::new(&dir.development_key(), pins);
     let demo = has_demo.then(|| Demo::new(minter(), session, now.clone()));
     let http = Http::start(config.http, Arc::new(move || metrics.render()), health.clone(), demo)

@@ -39,7 +39,12 @@ export class WebTransportCarrier implements Carrier {
     signal: AbortSignal,
   ): Promise<Connection> {
     if (typeof WebTransport === "undefined") {
-      throw new DialError("this browser has no WebTransport", false);
+      // A page in a worker or a frame has the property, too.
+      const isSecure = globalThis.isSecureContext !== false;
+      const text = isSecure
+        ? "this browser has no WebTransport"
+        : "the page must come over HTTPS or from localhost, else the browser offers no WebTransport";
+      throw new DialError(text, false);
     }
     let transport: WebTransport;
     try {

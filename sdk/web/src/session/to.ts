@@ -64,6 +64,20 @@ function isPeerId(id: unknown): boolean {
   return Number.isInteger(id) && (id as number) >>> 0 === id;
 }
 
+/**
+ * Refuses a payload that is no `Uint8Array`, for programs in JavaScript: a text or a buffer would be
+ * sent as other bytes. Throws "invalidArgument".
+ */
+export function checkBytes(payload: Uint8Array): void {
+  // Also one of another window of the same page.
+  if (Object.prototype.toString.call(payload) !== "[object Uint8Array]") {
+    throw localError(
+      "invalidArgument",
+      "a payload is a Uint8Array: encode a text with TextEncoder, wrap a buffer in a Uint8Array",
+    );
+  }
+}
+
 /** Checks the recipients, and that a payload of `length` bytes is within `limit`. Throws. */
 export function checkSize(to: To, length: number, limit: number): void {
   checkTo(to);

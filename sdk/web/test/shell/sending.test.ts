@@ -173,3 +173,29 @@ test("timers of requests to peers end with the answer and with the room", async 
   await settle();
   assert.equal(timers.size, 0);
 });
+
+test("a payload that is no Uint8Array is refused, and nothing is sent", async () => {
+  const carrier = new FakeCarrier();
+  const room = await join(carrier);
+  for (const payload of ["a text", new ArrayBuffer(2), [1, 2], null, undefined, { length: 1 }]) {
+    const wrong = payload as unknown as Uint8Array;
+    const refused = { code: "invalidArgument" };
+    await assert.rejects(room.sendEvent("others", 1, wrong), refused);
+    await assert.rejects(room.sendTypedEvent("others", "t", wrong), refused);
+    await assert.rejects(room.sendBulk("others", 1, wrong), refused);
+    await assert.rejects(room.rpc(1, "m", wrong), refused);
+    assert.throws(() => room.trySendEvent("others", 1, wrong), refused);
+    assert.throws(() => room.answerRpc(1, wrong), refused);
+    assert.throws(() => room.sendPointer(wrong), refused);
+    assert.throws(() => room.sendUnreliable(wrong), refused);
+    assert.throws(() => room.sendNewest(wrong), refused);
+    assert.throws(() => room.sendVoice({ level: 1, speaking: true, opus: wrong }), refused);
+  }
+  await room.sendEvent("others", 1, Uint8Array.of(7));
+  await settle();
+  assert.deepEqual(
+    written(carrier.newest).map(({ payload }) => [...payload]),
+    [[7]],
+  );
+  room.close();
+});
