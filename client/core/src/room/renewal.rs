@@ -30,6 +30,9 @@ pub enum RenewError {
     /// Too many tokens wait for a reply.
     #[error("too many tokens wait for the server's reply")]
     TooMany,
+    /// The text cannot be a token: it is empty, or has more than 4,096 bytes. Nothing was sent.
+    #[error("a token must have 1 to 4,096 bytes")]
+    Invalid,
     /// The server takes no fresh tokens in mid-session. The token is used for the next join.
     #[error("the server takes no fresh tokens in mid-session; this one is used at the next join")]
     NotOffered,

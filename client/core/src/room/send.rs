@@ -17,7 +17,7 @@ use crate::requests::RequestNumber;
 use crate::roster::PeerId;
 use crate::rpc::{AnswerError, RpcAnswer, RpcCall, RpcError, RpcId, RpcNumber, RpcResult};
 use crate::session::backlog::{QueuedEvent, pieces};
-use crate::session::{SendError, To, encode_event};
+use crate::session::{SendError, To, encode_event, may_be_token};
 use crate::state::{BatchError, ObjectId};
 
 impl RoomClient {
@@ -423,6 +423,8 @@ impl RoomClient {
     pub fn renew(&mut self, token: String) -> Result<RenewalNumber, RenewError> {
         let problem = if self.is_closed() {
             return Err(RenewError::Closed);
+        } else if !may_be_token(&token) {
+            return Err(RenewError::Invalid);
         } else if !self.session.is_running() {
             RenewError::Interrupted
         } else if self.is_behind {

@@ -2,7 +2,7 @@
 
 use nucleus_protocol::time::Time;
 
-use super::{ClientSession, JoinError};
+use super::{ClientSession, JoinError, may_be_token};
 
 /// The token of the next join. A caller that provides tokens is asked for one when the server
 /// refuses it during a return.
@@ -108,8 +108,8 @@ impl JoinToken {
         self.refusal.is_some()
     }
 
-    /// Takes the caller's answer; `None`: there is no token now. Returns the token if no join waits
-    /// for it.
+    /// Takes the caller's answer; `None`, or a text that cannot be a token: there is no token now.
+    /// Returns the token if no join waits for it.
     pub(crate) fn take_answer(
         &mut self,
         now: Time,
@@ -117,7 +117,7 @@ impl JoinToken {
         token: Option<String>,
     ) -> Option<String> {
         self.asking = Asking::No;
-        match (self.refusal.take(), token) {
+        match (self.refusal.take(), token.filter(|token| may_be_token(token))) {
             (None, token) => return token,
             (Some(_), Some(token)) => {
                 (self.newest, self.is_fresh) = (token, true);

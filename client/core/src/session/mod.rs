@@ -28,6 +28,7 @@ pub use end::ConnectionEnd;
 pub use error::{JoinError, LinkError, ProtocolError, SendError};
 pub use incoming::{ReceivedItem, StreamSource};
 pub use opening::check_opening;
+pub(crate) use opening::may_be_token;
 pub use options::ClientOptions;
 pub use outgoing::{StreamAction, StreamTarget};
 pub use race::{AddressRace, MAX_ADDRESSES};

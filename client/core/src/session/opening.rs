@@ -24,12 +24,17 @@ pub(super) fn hello(agent: &str, capabilities: &Capabilities) -> Vec<u8> {
     [&[stream::CONTROL][..], &hello.encode()].concat()
 }
 
+/// Returns whether a text can be a token. A server refuses others, and ends the session.
+pub(crate) fn may_be_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= limits::MAX_TOKEN
+}
+
 /// Checks the limits of the options that all sessions have in common.
 ///
 /// # Errors
 /// The first limit that is not kept, as one line.
 pub fn check_opening(token: &str, name: &str, agent: &str) -> Result<(), &'static str> {
-    if token.is_empty() || token.len() > limits::MAX_TOKEN {
+    if !may_be_token(token) {
         Err("the join token must have 1 to 4,096 bytes")
     } else if name.len() > limits::MAX_NAME {
         Err("the display name must have at most 128 bytes")

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nucleus_client_core::event::RoomEvent;
-use nucleus_client_core::room::RoomOutput;
+use nucleus_client_core::room::{RenewError, RoomOutput};
 use nucleus_client_core::session::{
     ClientOptions, ConnectionEnd, DrivenClient, JoinError, ReturnTicket, SessionInput,
 };
@@ -219,6 +219,24 @@ fn a_provider_is_asked_for_tokens() {
     script.pump();
     let join = script.admit(&Joined { resumed: RESUMED, ..answer(&[1]) });
     assert_eq!(join.token, b"fresh");
+    assert!(script.client.session().is_running());
+}
+
+/// A server ends the session of a client that sends what cannot be a token.
+#[test]
+fn a_text_that_cannot_be_a_token_is_not_sent() {
+    let mut script = renewed_client(true);
+    for text in [String::new(), "x".repeat(4_097)] {
+        assert_eq!(script.client.renew(text.clone()), Err(RenewError::Invalid));
+        script.client.take_token(script.now, Some(text));
+        script.pump();
+    }
+    // The first message that is sent is a good token's.
+    script.client.renew("good".to_owned()).unwrap();
+    script.pump();
+    let (schema, body) = script.control();
+    assert_eq!(schema, Schema::Renew);
+    assert!(body.windows(4).any(|bytes| bytes == b"good"));
     assert!(script.client.session().is_running());
 }
 
