@@ -9,9 +9,9 @@ use crate::rate::Rate;
 /// Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a network failure of 15 s
 /// at the worst moment loses no session.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
-/// How often the server sends a browser a datagram that wakes the page. Timers of a page that is hidden for minutes
-/// run once a minute, but what arrives wakes the page. Twice in the time in which a silent participant
-/// becomes away, so that one of the datagrams may be lost.
+/// How often the server sends a browser a datagram that wakes the page. The timers of a page that is
+/// hidden for minutes may run once a minute, but what arrives wakes it. A silent participant becomes
+/// away after twice this time, so one of the datagrams may be lost.
 pub const PAGE_WAKE: Duration = Duration::from_secs(5);
 /// How long a browser gets to hand a page the ends of its streams, before its session is closed.
 /// Chromium 156 ends the page's process if the session is closed first.

@@ -26,7 +26,7 @@ pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedT
     verified.map_err(|error| Refusal::new(token_code(&error), error.to_string()))
 }
 
-/// Checks that the page that holds a session may hold sessions of a tenant.
+/// Checks the origin of a web page: the tenant must admit its sessions. Programs are not checked.
 ///
 /// # Errors
 ///

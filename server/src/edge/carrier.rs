@@ -152,8 +152,8 @@ impl Connection {
         }
     }
 
-    /// Waits until a connection that was closed is closed for the client, too. A closed connection of
-    /// QUIC is at once; a browser is told first, which takes a limited time.
+    /// Waits until the connection is gone, after [`close`](Self::close). One of QUIC is gone at once. A
+    /// browser is told first, for a limited time.
     pub(super) async fn drained(&self) {
         if let Self::Web(connection) = self {
             connection.drained().await;

@@ -130,7 +130,7 @@ fn is_local(host: &str, addr: SocketAddr) -> bool {
             || name == addr.ip().to_string())
 }
 
-/// Whether the page itself sent a request. The host has been checked.
+/// Whether a request comes from the demo page, by its origin. `Host` must have been checked before.
 fn is_own_page(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let (Some(host), Some(origin)) = (text(header::HOST), text(header::ORIGIN)) else {

@@ -138,7 +138,7 @@ impl QuicConnection {
         self.close_raw(u64::from(code as u16), text);
     }
 
-    /// Closes the connection with a code of the protocol that it carries, and a text.
+    /// Closes the connection with a text and any code, for example one of HTTP/3.
     pub(crate) fn close_raw(&self, code: u64, text: &str) {
         self.0.close(varint(code), text.as_bytes());
     }

@@ -30,7 +30,7 @@ struct ConnectionParts {
     streams: tokio::sync::Mutex<ClientStreams>,
     /// The server's side of the request's stream. `None`: the session is closed.
     request: Mutex<Option<SendStream>>,
-    /// Whether the server tells the client that the session ends. It closes the connection later.
+    /// Whether the server has begun to close the session. The connection is closed a moment later.
     is_told: Arc<AtomicBool>,
     /// How the session ended. `None` while the connection is open.
     end: watch::Receiver<Option<ConnectionEnd>>,
@@ -150,8 +150,8 @@ impl WebConnection {
         tokio::spawn(async move {
             let quic = &connection.0.quic;
             let told = async {
-                // The session's streams have just ended.
-                sleep(quic.rtt() + limits::PAGE_READS).await;
+                // The session's streams have just ended. On a slow path the code still needs its time.
+                sleep(quic.rtt().min(limits::REFUSAL_TIME / 4) + limits::PAGE_READS).await;
                 if request.write(bytes).await.is_ok() {
                     request.finish().await;
                 }
@@ -168,7 +168,7 @@ impl WebConnection {
         });
     }
 
-    /// Waits until a connection that was closed is closed for the client, too.
+    /// Waits until the connection is gone, after [`close`](Self::close).
     pub(crate) async fn drained(&self) {
         self.0.quic.closed().await;
     }

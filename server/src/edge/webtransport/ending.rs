@@ -49,8 +49,8 @@ impl Drop for ClosingPage {
     }
 }
 
-/// Watches a connection until it is closed, and tells how the session ended. Wakes the page meanwhile.
-/// Closes the connection if the client ends the session, or if the page falls silent.
+/// Waits until a connection is closed, and sends to `end` how its session ended. Closes the connection if
+/// the client ends the session, or if the page falls silent. Until then, wakes the page now and then.
 pub(super) async fn watch_end(
     connection: QuicConnection,
     request: QuicRecvStream,

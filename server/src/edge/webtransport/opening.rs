@@ -81,7 +81,7 @@ pub(crate) async fn open(
     Ok(WebConnection::new(connection, origin, settings, streams, (send, receive), closing))
 }
 
-/// The client's request for the session, and the stream that it came on.
+/// The client's request for a session, and the two halves of its stream.
 struct Request {
     request: ConnectRequest,
     send: SendStream,

@@ -14,7 +14,7 @@ pub struct WebSettings {
     /// The pages of tenants that are not in `tenants`. Absent: none; in development mode the pages of
     /// the browser's own machine.
     pub origins: Option<Vec<String>>,
-    /// The pages of some tenants, by the tenant's name.
+    /// By the name of a tenant: the pages that may hold its sessions, in place of `origins`.
     pub tenants: BTreeMap<String, Vec<String>>,
 }
 
