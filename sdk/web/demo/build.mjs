@@ -4,32 +4,17 @@ import { build } from "esbuild";
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { options, root, workletFile } from "../scripts/options.mjs";
 
 /** Most bytes of a file, as web servers compress it: the script has the SDK and the page. */
 const LIMIT_BYTES = 60 * 1024;
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 const out = fileURLToPath(new URL("../../../server/src/http/demo/", import.meta.url));
-const options = {
-  absWorkingDir: root,
-  bundle: true,
-  minify: true,
-  format: "esm",
-  target: "es2022",
-  mangleProps: /^_/,
-  legalComments: "none",
-  charset: "utf8",
-};
-
 mkdirSync(out, { recursive: true });
 copyFileSync(`${root}demo/index.html`, `${out}index.html`);
 await build({ ...options, entryPoints: ["demo/main.ts"], outfile: `${out}demo.js` });
 await build({ ...options, target: "chrome123", entryPoints: ["demo/demo.css"], outfile: `${out}demo.css` });
-// The worklet is a text in the SDK. The page's policy allows only files of the server's.
-const { outputFiles } = await build({ ...options, entryPoints: ["src/voice/worklet.ts"], write: false });
-const source = Buffer.from(outputFiles[0].contents).toString("base64");
-const { WORKLET_SOURCE } = await import(`data:text/javascript;base64,${source}`);
-writeFileSync(`${out}voice-worklet.js`, `${WORKLET_SOURCE.trim()}\n`);
+writeFileSync(`${out}voice-worklet.js`, await workletFile());
 for (const name of ["index.html", "demo.css", "demo.js", "voice-worklet.js"]) {
   const file = readFileSync(out + name);
   const compressed = gzipSync(file, { level: 9 }).length;

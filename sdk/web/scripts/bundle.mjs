@@ -2,8 +2,8 @@
 // grows over its limit.
 import { build } from "esbuild";
 import { readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { options, root, workletFile } from "./options.mjs";
 
 /** Most bytes of each bundle as it is, and as web servers compress it. */
 const LIMITS = {
@@ -11,32 +11,13 @@ const LIMITS = {
   voice: { plain: 12 * 1024, compressed: 6 * 1024 },
 };
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const options = {
-  absWorkingDir: root,
-  bundle: true,
-  minify: true,
-  format: "esm",
-  target: "es2022",
-  mangleProps: /^_/,
-  legalComments: "none",
-  charset: "utf8",
-};
 await build({
   ...options,
   entryPoints: { "nucleus-client": "src/index.ts", voice: "src/voice/index.ts" },
   outdir: "dist",
   sourcemap: true,
 });
-// For pages whose policy allows no script that is a text in another one.
-const { outputFiles } = await build({
-  ...options,
-  entryPoints: ["src/voice/worklet.ts"],
-  write: false,
-});
-const source = Buffer.from(outputFiles[0].contents).toString("base64");
-const { WORKLET_SOURCE } = await import(`data:text/javascript;base64,${source}`);
-writeFileSync(`${root}dist/voice-worklet.js`, `${WORKLET_SOURCE.trim()}\n`);
+writeFileSync(`${root}dist/voice-worklet.js`, await workletFile());
 
 let isTooLarge = false;
 for (const [name, limit] of Object.entries(LIMITS)) {
