@@ -11,6 +11,8 @@ from messages import Failure
 
 START_S = 20
 STOP_S = 5
+# How long a stalling adapter stands still, and then runs, again and again, in seconds.
+STALL_S, RUN_S = 0.1, 0.03
 # Largest line that an adapter writes, in bytes: a bulk message with room to spare.
 MAX_LINE = 1 << 20
 # Remarks that are shown with a failure.
@@ -18,16 +20,17 @@ MAX_REMARKS = 3
 
 
 class Adapter:
-    """A running adapter. `world` is told when a line has come."""
+    """A running adapter. `world` is told when a line has come. With `stalls`, it stands still again
+    and again, as on a machine that has too much to do."""
 
-    def __init__(self, world):
-        self.world = world
+    def __init__(self, world, stalls=False):
+        self.world, self.stalls = world, stalls
         self.process = None
         self.can = None
         self.next_id = 1
         # Results of calls by their number, and reports by their kind.
         self.results, self.reports = {}, {}
-        self.reading = None
+        self.reading = self.stalling = None
         # Remarks of the adapter for people, the newest last.
         self.remarks = collections.deque(maxlen=MAX_REMARKS)
 
@@ -42,6 +45,16 @@ class Adapter:
         self.reading = asyncio.create_task(self.read())
         if await self.world.until(lambda: self.can is not None, START_S) is None:
             self.world.fail("the adapter did not write its first line, which says what it can do")
+        if self.stalls:
+            self.stalling = asyncio.create_task(self.stall())
+
+    async def stall(self):
+        """Stops and wakes the adapter until it ends."""
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                for sent, seconds in ((signal.SIGSTOP, STALL_S), (signal.SIGCONT, RUN_S)):
+                    os.killpg(self.process.pid, sent)
+                    await asyncio.sleep(seconds)
 
     async def read(self):
         """Reads lines until the adapter ends."""
@@ -84,6 +97,10 @@ class Adapter:
             return
         if self.reading is not None:
             self.reading.cancel()
+        if self.stalling is not None:
+            self.stalling.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGCONT)
         self.process.stdin.close()
         try:
             await asyncio.wait_for(self.process.wait(), STOP_S)

@@ -29,6 +29,8 @@ DEFAULTS = {
         "server_instance": "b1" * 8, "ring_ms": 30_000,
     },
 }
+# The flag of a realtime message of which the newest is worth all.
+NEWEST_WINS = 1
 # Reports that a dialogue must expect, because each is a turn of its story. A client may report
 # others where a dialogue does not ask for them.
 STORY = ("joined", "refused", "event", "typed_event", "rpc_request", "bulk", "message", "interrupted", "resumed", "rejoined",
@@ -51,13 +53,15 @@ def token(pin, number):
 class Player:
     """One run of a dialogue against one adapter."""
 
-    def __init__(self, dialogue, certificate):
+    def __init__(self, dialogue, certificate, stalls=False):
         self.dialogue, self.certificate = dialogue, certificate
         self.world = World()
-        self.adapter = Adapter(self.world)
+        self.adapter = Adapter(self.world, stalls)
         self.servers, self.taken = [], []
         self.sessions = {}
         self.current = None
+        # The steps after the one that is played.
+        self.later = []
         self.calls = {}
         self.variables = {"pin": certificate.pin.hex()}
         self.links = 0
@@ -73,6 +77,7 @@ class Player:
         if lacking:
             return lacking
         for number, step in enumerate(self.dialogue["steps"], 1):
+            self.later = self.dialogue["steps"][number:]
             try:
                 await self.step(step)
             except Failure as failure:
@@ -330,6 +335,23 @@ class Player:
                 payload = frame["payload"].encode().hex()
                 body += realtime.write_frame("server", frame | {"payload": payload})
         self.current.send_body(body)
+        for frame in frames:
+            await self.newest_seen(frame)
+
+    async def newest_seen(self, frame):
+        """Waits until the application has seen a newest-wins message, if a later step says that it
+        must. Until then, a client may put a newer message of the key in its place."""
+        if not frame.get("flags", 0) & NEWEST_WINS:
+            return
+        sees = [step for step in self.later if step.get("sees") == "message"]
+        sees = [step for step in sees if step["fields"].get("payload") == frame["payload"]]
+        came = lambda: any(
+            not compare(step, report, dict(self.variables))
+            for step in sees for report in self.adapter.reports.get("message", [])
+        )
+        if sees:
+            # The step that awaits the message says what came in its place.
+            await self.world.until(lambda: came() or None, WAIT_S)
 
     async def do_end(self, _, on):
         self.current.write(on, b"", end=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the dialogues of this folder against a client.
 
-    protocol/conformance/conformance --client CMD [--only NAME] [--jobs N]
+    protocol/conformance/conformance --client CMD [--only NAME] [--jobs N] [--stalls]
     protocol/conformance/conformance --self-test
 
 CMD is the command line of an adapter, a program that uses the client under test and speaks the JSON
@@ -37,6 +37,8 @@ def main():
     parser.add_argument("--client", metavar="CMD", help="command line of the client's adapter")
     parser.add_argument("--only", action="append", help="name of a dialogue; may be repeated")
     parser.add_argument("--jobs", type=int, default=JOBS, help="dialogues at the same time")
+    parser.add_argument("--stalls", action="store_true",
+                        help="let the adapter run for 30 ms in every 130 ms, as on a busy machine")
     parser.add_argument("--self-test", action="store_true", help="check that faults are found")
     parser.add_argument("adapter", nargs="*", help="the adapter and its arguments, behind --")
     options = parser.parse_args()
@@ -55,7 +57,7 @@ def main():
         parser.error("give the command line of an adapter with --client")
     if shutil.which(adapter[0]) is None:
         parser.error(f"there is no program {adapter[0]}, or it cannot be executed")
-    verdicts = asyncio.run(run_all(found, adapter, options.jobs))
+    verdicts = asyncio.run(run_all(found, adapter, options.jobs, options.stalls))
     count = lambda wanted: sum(verdict == wanted for verdict, _ in verdicts.values())
     print(f"{count('passed')} passed, {count('skipped')} skipped, {count('FAILED')} failed")
     return 1 if count("FAILED") else 0

@@ -25,9 +25,9 @@ def dialogues(only):
     return dict(sorted(found.items(), key=lambda item: -item[1].get("seconds", 1)))
 
 
-async def play(dialogue, command, certificate):
-    """Plays a dialogue. Returns the verdict and its details."""
-    player = Player(dialogue, certificate)
+async def play(dialogue, command, certificate, stalls=False):
+    """Plays a dialogue. With `stalls`, the adapter stands still again and again. Returns the verdict and its details."""
+    player = Player(dialogue, certificate, stalls)
     try:
         lacking = await asyncio.wait_for(player.play(command), LONGEST_S)
         if lacking:
@@ -41,7 +41,7 @@ async def play(dialogue, command, certificate):
         await player.stop()
 
 
-async def run_all(found, command, jobs, show=print):
+async def run_all(found, command, jobs, stalls=False, show=print):
     """Plays dialogues, some at a time. Returns the verdicts by name."""
     slots, certificate = asyncio.Semaphore(jobs), make_certificate()
     verdicts = {}
@@ -49,7 +49,7 @@ async def run_all(found, command, jobs, show=print):
     async def one(name, dialogue):
         async with slots:
             start = time.monotonic()
-            verdict, details = await play(dialogue, command, certificate)
+            verdict, details = await play(dialogue, command, certificate, stalls)
             verdicts[name] = verdict, details
             took = f"{time.monotonic() - start:.1f} s"
             details = f": {details}" if details else ""
