@@ -9,6 +9,7 @@ import { Room } from "./room.js";
 import { RoomClient } from "./room/client.js";
 import { checkJoin, type RoomJoin } from "./room/join.js";
 import { forRejoin, isMatch, selectionOf, type SelectionOptions } from "./room/selection.js";
+import { addressOf } from "./session/address.js";
 import type { NucleusError } from "./session/error.js";
 import { check } from "./session/opening.js";
 import type { ClientOptions } from "./session/step.js";
@@ -77,6 +78,7 @@ export interface ConnectOptions extends ServerOptions, SelectionOptions {
 
 /** What a room and a social session begin with. */
 export interface Opening {
+  server: string;
   token: string;
   name: string;
   agent: string;
@@ -84,8 +86,21 @@ export interface Opening {
   driver: DriverOptions;
 }
 
-/** Gets the first token, and returns what the client and its driver need. Throws. */
+/** Longest part of a wrong address that an error repeats. */
+const SHOWN_CHARACTERS = 60;
+
+function serverProblem(server: string): string {
+  const shown = JSON.stringify(server.slice(0, SHOWN_CHARACTERS));
+  return (
+    `the server ${shown} is no address. Write host:port, for example "example.com:5055", ` +
+    "without https:// and without a path"
+  );
+}
+
+/** Checks the options, gets the first token, and returns what the client and its driver need. Throws. */
 export async function openingOf(options: ServerOptions): Promise<Opening> {
+  const server = String(options.server ?? "").trim();
+  check(addressOf(server) !== undefined, serverProblem(server));
   const clock = options.clock ?? SYSTEM_CLOCK;
   const provider = typeof options.token === "function" ? options.token : undefined;
   const given = typeof options.token === "string" ? trimmed(options.token) : undefined;
@@ -96,6 +111,7 @@ export async function openingOf(options: ServerOptions): Promise<Opening> {
     ? await provide(clock, provider, FIRST_TOKEN_MS, options.signal)
     : (given ?? "");
   return {
+    server,
     token,
     name: options.name ?? "",
     agent: options.agent ?? AGENT,
@@ -118,11 +134,13 @@ export async function openingOf(options: ServerOptions): Promise<Opening> {
  * tries these, for at most 30 s.
  *
  * Rejects with a {@link NucleusError}: the name of the code with which the server refused;
- * "invalidOptions"; "noToken", with what the token provider threw as its `cause`; or "notReachable", "noServerAnswer", "connectionLost" or "protocolError".
+ * "invalidOptions", before the first packet, also if `server` is no address or `token` no token;
+ * "noToken", with what the token provider threw as its `cause`; or "notReachable",
+ * "noServerAnswer", "connectionLost" or "protocolError".
  */
 export async function connect(options: ConnectOptions): Promise<Room> {
   const selection = selectionOf(options);
-  const { token, name, agent, client, driver } = await openingOf(options);
+  const { server, token, name, agent, client, driver } = await openingOf(options);
   const ticket = ticketFromText(options.ticket ?? "");
   const named = isMatch(selection.mode)
     ? (options.room ?? "")
@@ -131,7 +149,7 @@ export async function connect(options: ConnectOptions): Promise<Room> {
     ? { token, name, agent, room: ticket.room, selection: forRejoin(selection), ticket }
     : { token, name, agent, room: named, selection, ticket };
   checkJoin(join);
-  const roomClient = new RoomClient(driver.clock.now(), options.server.trim(), join, client);
+  const roomClient = new RoomClient(driver.clock.now(), server, join, client);
   return Room._join(roomClient, driver, ticket?.sent, options.signal);
 }
 

@@ -7,6 +7,7 @@ import { type Carrier, type Connection, DialError } from "./carrier/carrier.js";
 import type { Clock } from "./clock.js";
 import { ConnectionIo, type IoOwner } from "./io.js";
 import { LATER_TOKEN_MS, provide, type TokenProvider } from "./provider.js";
+import { addressOf } from "./session/address.js";
 import type { ClientSession } from "./session/client-session.js";
 import { localError, messageOf } from "./session/error.js";
 import type { SessionInput, SessionOutput } from "./session/step.js";
@@ -19,8 +20,6 @@ const LONGEST_SLEEP_MS = 60_000;
  * frozen. Timers of a busy page are late by less.
  */
 const STOOD_STILL_MS = 5_000;
-/** Port of the session plane if the address names none. */
-const DEFAULT_PORT = 5_055;
 
 /**
  * A client that a shell drives: `RoomClient` and `SocialClient`. `O` are the outputs of its own.
@@ -309,7 +308,7 @@ export class SessionDriver<
     let connection: Connection | undefined;
     try {
       const { carrier } = this._options;
-      connection = await carrier.dial(withPort(server), this._pins(), signal);
+      connection = await carrier.dial(addressFor(server), this._pins(), signal);
       // The server may never let the stream open.
       signal.addEventListener("abort", () => connection?.close(0, ""));
       const control = signal.aborted ? undefined : await connection.openControl();
@@ -371,9 +370,13 @@ function listen(wake: () => void): () => void {
   };
 }
 
-/** Returns a server's address with its port. */
-function withPort(server: string): string {
-  return /:\d+$/.test(server) ? server : `${server}:${DEFAULT_PORT}`;
+/** Returns a server's address with its port. Other servers may name one that is no address. */
+function addressFor(server: string): string {
+  const address = addressOf(server);
+  if (address === undefined) {
+    throw new DialError("a server is host:port", false);
+  }
+  return address;
 }
 
 function notReachable(server: string, error: unknown) {

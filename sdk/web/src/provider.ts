@@ -2,7 +2,7 @@
 
 import type { Clock } from "./clock.js";
 import { localError, messageOf } from "./session/error.js";
-import { mayBeToken, trimmed } from "./session/token.js";
+import { tokenProblem, trimmed } from "./session/token.js";
 
 /** Longest time for the first token, in ms: a person waits. */
 export const FIRST_TOKEN_MS = 10_000;
@@ -44,10 +44,11 @@ export function provide(
       .then(
         (given: unknown) => {
           const token = typeof given === "string" ? trimmed(given) : "";
-          if (mayBeToken(token)) {
+          const problem = token === "" ? "" : tokenProblem(token);
+          if (problem === undefined) {
             resolve(token);
           } else {
-            fail(token ? "gave a text of more than 4,096 bytes" : "gave no token");
+            fail(problem ? `gave what is no token: ${problem}` : "gave no token");
           }
         },
         (error: unknown) => fail(`failed: ${messageOf(error)}`, error),

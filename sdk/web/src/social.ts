@@ -31,10 +31,10 @@ export interface EnterOptions extends ServerOptions {
  * Rejects with a `NucleusError`, as `connect` does.
  */
 export async function enter(options: EnterOptions): Promise<Social> {
-  const { token, name, agent, client, driver } = await openingOf(options);
+  const { server, token, name, agent, client, driver } = await openingOf(options);
   const wanted = { token, name, agent, status: options.status ?? "online" };
   checkEnter(wanted);
-  const social = new SocialClient(driver.clock.now(), options.server.trim(), wanted, client);
+  const social = new SocialClient(driver.clock.now(), server, wanted, client);
   return Social._enter(social, driver, options.signal);
 }
 

@@ -30,7 +30,7 @@ import {
   encodeEvent,
   type To,
 } from "../session/to.js";
-import { mayBeToken } from "../session/token.js";
+import { TOKEN_ADVICE, tokenProblem } from "../session/token.js";
 import { RoomCore } from "./core.js";
 import type { Desired } from "./desired.js";
 import { renewError } from "./renewal.js";
@@ -352,8 +352,9 @@ export abstract class RoomSender extends RoomCore {
     if (this.isClosed) {
       throw renewError("closed");
     }
-    if (!mayBeToken(token)) {
-      throw localError("invalidArgument", "a token must have 1 to 4,096 bytes");
+    const wrong = tokenProblem(token);
+    if (wrong) {
+      throw localError("invalidArgument", `${wrong}. ${TOKEN_ADVICE}`);
     }
     const problem = !this.session.isRunning()
       ? "interrupted"

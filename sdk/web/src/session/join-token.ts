@@ -4,7 +4,7 @@ import { utf8 } from "../wire/codec.js";
 import type { ClientSession } from "./client-session.js";
 import type { NucleusError } from "./error.js";
 import { isAboutToken } from "./reconnect.js";
-import { mayBeToken } from "./token.js";
+import { tokenProblem } from "./token.js";
 
 /**
  * Shortest time between two questions for a token that may name the server's new certificate, in
@@ -123,7 +123,7 @@ export class JoinToken {
    * now. Returns the token if no join waits for it.
    */
   takeAnswer(now: number, session: ClientSession, given: string | undefined): string | undefined {
-    const token = given !== undefined && mayBeToken(given) ? given : undefined;
+    const token = given !== undefined && tokenProblem(given) === undefined ? given : undefined;
     const refusal = this._refusal;
     const wantsPins = this._wantsPins && !session.isRunning();
     this._refusal = undefined;

@@ -26,7 +26,7 @@ import type { MessageBuffer } from "./buffer.js";
 import { localError, ProtocolError, refusal } from "./error.js";
 import { unexpected } from "./incoming.js";
 import { concat } from "./outgoing.js";
-import { mayBeToken } from "./token.js";
+import { TOKEN_ADVICE, tokenProblem } from "./token.js";
 
 /** Encodes the type byte and `Hello`, with which every control stream begins. */
 export function hello(agent: string): Uint8Array {
@@ -43,7 +43,8 @@ export function hello(agent: string): Uint8Array {
 
 /** Checks the limits of the options that all sessions have in common. Throws. */
 export function checkOpening(token: string, name: string, agent: string): void {
-  check(mayBeToken(token), "the join token must have 1 to 4,096 bytes");
+  const problem = tokenProblem(token);
+  check(problem === undefined, `${problem}. ${TOKEN_ADVICE}`);
   check(utf8(name).length <= MAX_NAME, "the display name must have at most 128 bytes");
   check(utf8(agent).length <= MAX_AGENT, "the agent must have at most 128 bytes");
 }

@@ -6,9 +6,13 @@
  * token over that path. The server verifies the signature.
  */
 
-import { lossyText, utf8 } from "../wire/codec.js";
+import { lossyText } from "../wire/codec.js";
 import { MAX_TOKEN } from "../wire/limits.js";
 import { fromBase64Url } from "./ticket.js";
+
+/** What to do about a text that cannot be a token. */
+export const TOKEN_ADVICE =
+  "Hand in the complete token, as your backend or `nucleus token` has written it";
 
 /** Length of a pin in bytes: SHA-256. */
 const PIN_BYTES = 32;
@@ -21,9 +25,23 @@ export function trimmed(token: string): string {
   return token.trim();
 }
 
-/** Returns whether a text can be a token. A server refuses others, and ends the session. */
-export function mayBeToken(text: string): boolean {
-  return text !== "" && text.length <= MAX_TOKEN && utf8(text).length <= MAX_TOKEN;
+/**
+ * Returns why a text cannot be a token, in words; `undefined` if it can be one. A server refuses
+ * such a text, and ends the session. The signature is not checked: only the server can do this.
+ */
+export function tokenProblem(text: string): string | undefined {
+  const parts = text.split(".");
+  const [header = "", payload = "", signature = ""] = parts;
+  if (text === "") {
+    return "the join token is empty";
+  } else if (text.length > MAX_TOKEN) {
+    return "a join token has at most 4,096 bytes";
+  } else if (parts.length !== 3 || !/^[\w-]+$/.test(signature)) {
+    return "a join token has three parts of base64url, with dots between them";
+  } else if (!objectIn(header) || !objectIn(payload)) {
+    return "the first two parts of a join token are JSON objects in base64url";
+  }
+  return undefined;
 }
 
 /**
@@ -46,12 +64,18 @@ export function roomIn(token: string): string | undefined {
 }
 
 function claimsOf(token: string): Readonly<Record<string, unknown>> {
-  const [, payload] = token.length <= MAX_TOKEN ? token.split(".") : [];
-  const bytes = payload === undefined ? undefined : fromBase64Url(payload);
+  const [, payload = ""] = token.length <= MAX_TOKEN ? token.split(".") : [];
+  return objectIn(payload) ?? {};
+}
+
+/** Reads a part of a token. Returns `undefined` for what is no JSON object. */
+function objectIn(part: string): Readonly<Record<string, unknown>> | undefined {
+  const bytes = fromBase64Url(part);
   try {
-    const claims: unknown = JSON.parse(bytes ? lossyText(bytes) : "{}");
-    return typeof claims === "object" && claims !== null ? { ...claims } : {};
+    const read: unknown = bytes && JSON.parse(lossyText(bytes));
+    const isObject = typeof read === "object" && read !== null && !Array.isArray(read);
+    return isObject ? { ...read } : undefined;
   } catch {
-    return {};
+    return undefined;
   }
 }

@@ -16,6 +16,10 @@ import { Welcome } from "../../src/wire/handshake.js";
 import { Joined } from "../../src/wire/messages.js";
 import { encodeMessage, type Schema } from "../../src/wire/schema.js";
 import { Pipe } from "../carrier/pipe.js";
+import { tokenOf } from "../session/model.js";
+
+/** A token that this client may send. Nobody has signed it. */
+export const TOKEN = tokenOf([]);
 
 /** How a fake server behaves. */
 export interface FakeBehaviour {
@@ -151,7 +155,7 @@ export function joinedMessage(): Uint8Array {
 
 /** Joins a room at a fake server. */
 export function join(carrier: Carrier, more: Partial<ConnectOptions> = {}): Promise<Room> {
-  return connect({ server: "server:1", token: "token", room: "lobby", carrier, ...more });
+  return connect({ server: "server:1", token: TOKEN, room: "lobby", carrier, ...more });
 }
 
 /** Lets everything happen that does not wait for time. */

@@ -3,13 +3,29 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { addressOf } from "../../src/session/address.js";
 import { NucleusError } from "../../src/session/error.js";
 import { enter } from "../../src/social.js";
 import { Joined, RosterUpdate } from "../../src/wire/messages.js";
 import { TokenWanted } from "../../src/wire/messaging.js";
 import { encodeMessage, type Schema } from "../../src/wire/schema.js";
 import { Entered } from "../../src/wire/social.js";
-import { FakeCarrier, join, joinedMessage, settle } from "./fake.js";
+import { FakeCarrier, join, joinedMessage, settle, TOKEN } from "./fake.js";
+
+/** Texts that a person may take for the address of a server. */
+const NO_ADDRESSES = [
+  ...["", " ", "foo bar", "foo\tbar", "foo\nbar", "a,b", "a;b", "<a>", "a|b", "a^b", "\0"],
+  ...["http://", "https://", "http://example.com", "https://example.com:5055/", "wss://a", "//a"],
+  ...["example.com/", "example.com/nucleus", "example.com?x", "example.com#x", "a\\b"],
+  ...["ada@example.com", "ada:secret@example.com:5055", "ex%61mple.com", "%"],
+  ...[":", ":5055", "host:", "host:port", "host:0", "host:65536", "host:99999", "host:-1"],
+  ...["host:+1", "host:1.5", "host:1e3", "host:0x10", "host: 5055", "host :5055", "host:5055 x"],
+  ...["host:555555", "a:b:c", "1:2", "5055", "127.1", "0x7f000001", "256.1.1.1", "1.2.3.4.5"],
+  ...["[", "]", "[]", "[]:1", "[::1", "::1]", "[::1]x", "[::1]:", "[::1]:0", "[::1]:99999", "[x]:1"],
+  ...[":::", "1::2::3", "12345::", "[1.2.3.4]", "[fe80::1%eth0]:1", "fe80::1%eth0", "[[::1]]:1"],
+  ...[".", "..", ".a", "a..b", "xn--", "\u200b", "a\u2028b", "a\u3000b"],
+  ...["a".repeat(300), `${"a.".repeat(130)}b`, "x".repeat(100_000)],
+];
 
 /** What a backend answers that has failed. */
 const PAGE = `<!doctype html>${"x".repeat(30_000)}`;
@@ -24,7 +40,7 @@ test("a first answer that cannot be read is a protocol error", async () => {
   const wrong = { code: "protocolError" };
   await assert.rejects(join(new FakeCarrier({ answer: garbage(Joined) })), wrong);
   const carrier = new FakeCarrier({ answer: garbage(Entered) });
-  await assert.rejects(enter({ server: "server:1", token: "token", carrier }), wrong);
+  await assert.rejects(enter({ server: "server:1", token: TOKEN, carrier }), wrong);
 });
 
 test("the error of a token provider reaches the application", async () => {
@@ -34,7 +50,7 @@ test("the error of a token provider reaches the application", async () => {
   assert.ok(error instanceof NucleusError);
   assert.equal(error.code, "noToken");
   assert.equal(error.cause, cause);
-  await assert.rejects(join(new FakeCarrier(), { token: () => PAGE }), /more than 4,096 bytes/);
+  await assert.rejects(join(new FakeCarrier(), { token: () => PAGE }), /at most 4,096 bytes/);
   const timers: (() => void)[] = [];
   const clock = {
     now: () => 0,
@@ -50,16 +66,90 @@ test("the error of a token provider reaches the application", async () => {
 test("what cannot be a token is not sent", async () => {
   const carrier = new FakeCarrier();
   let asked = 0;
-  const room = await join(carrier, { token: () => (asked++ === 0 ? "token" : PAGE) });
+  const room = await join(carrier, { token: () => (asked++ === 0 ? TOKEN : PAGE) });
   const sent = carrier.newest.control.length;
   carrier.newest.say(TokenWanted, { withinS: 100 });
   await settle();
   assert.equal(asked, 2);
   await assert.rejects(room.renew(PAGE), { code: "invalidArgument" });
-  await assert.rejects(room.renew(" "), { code: "invalidArgument" });
+  for (const text of [" ", "token", "a.b.c"]) {
+    await assert.rejects(room.renew(text), { code: "invalidArgument" });
+  }
   await settle();
   assert.equal(carrier.newest.control.length, sent);
   room.close();
+});
+
+test("a text that cannot be a token is refused before the first packet", async () => {
+  const carrier = new FakeCarrier();
+  const part = (text: string) => Buffer.from(text).toString("base64url");
+  const problems: [string, RegExp][] = [
+    ["", /is empty/],
+    ["  \n", /is empty/],
+    ["token", /three parts/],
+    ["ada.token", /three parts/],
+    [`${TOKEN}.more`, /three parts/],
+    [TOKEN.slice(0, TOKEN.lastIndexOf(".")), /three parts/],
+    [TOKEN.slice(0, TOKEN.lastIndexOf(".") + 1), /three parts/],
+    [`${TOKEN}=`, /three parts/],
+    [TOKEN.replace("c2ln", "c2 ln"), /three parts/],
+    ["example.com.au", /JSON objects/],
+    [`e30.${part("no JSON")}.c2ln`, /JSON objects/],
+    [`e30.${part("[1]")}.c2ln`, /JSON objects/],
+    [`e30.${part("null")}.c2ln`, /JSON objects/],
+    [`.${part("{}")}.c2ln`, /JSON objects/],
+    [`Bearer ${TOKEN}`, /JSON objects/],
+    ["x".repeat(4_097), /at most 4,096 bytes/],
+  ];
+  for (const [token, message] of problems) {
+    const wrong = (error: NucleusError) =>
+      error.code === "invalidOptions" && message.test(error.message) && /Hand in/.test(error.message);
+    await assert.rejects(join(carrier, { token }), wrong, token);
+    await assert.rejects(enter({ server: "server:1", token, carrier }), wrong, token);
+    await assert.rejects(join(carrier, { token: () => token }), { code: "noToken" }, token);
+  }
+  const none = undefined as unknown as string;
+  await assert.rejects(join(carrier, { token: none }), { code: "invalidOptions" });
+  assert.equal(carrier.connections.length, 0);
+  (await join(carrier, { token: `\ufeff${TOKEN}\r\n` })).close();
+});
+
+test("a server that is no address is refused before the first packet", async () => {
+  const carrier = new FakeCarrier();
+  let asked = 0;
+  const token = () => ((asked += 1), TOKEN);
+  for (const server of NO_ADDRESSES) {
+    const options = { server, token, carrier };
+    const wrong = (error: NucleusError) =>
+      error.code === "invalidOptions" && /Write host:port/.test(error.message);
+    await assert.rejects(join(carrier, options), wrong, server);
+    await assert.rejects(enter(options), wrong, server);
+  }
+  const none = undefined as unknown as string;
+  await assert.rejects(join(carrier, { server: none }), { code: "invalidOptions" });
+  assert.deepEqual([carrier.connections.length, asked], [0, 0]);
+});
+
+test("an address is dialled with its port", () => {
+  const addresses = {
+    "example.com": "example.com:5055",
+    " Example.COM:443 ": "example.com:443",
+    "example.com.:1": "example.com.:1",
+    "under_score-1:65535": "under_score-1:65535",
+    localhost: "localhost:5055",
+    "127.0.0.1:5055": "127.0.0.1:5055",
+    "192.0.2.1": "192.0.2.1:5055",
+    "::1": "[::1]:5055",
+    "[::1]": "[::1]:5055",
+    "[2001:DB8::1]:443": "[2001:db8::1]:443",
+    "2001:db8::1": "[2001:db8::1]:5055",
+    "bücher.example": "xn--bcher-kva.example:5055",
+    "[::ffff:192.0.2.1]:7": "[::ffff:c000:201]:7",
+  };
+  for (const [text, address] of Object.entries(addresses)) {
+    assert.equal(addressOf(text), address, text);
+  }
+  NO_ADDRESSES.forEach((text) => assert.equal(addressOf(text), undefined, text));
 });
 
 test("a signal ends a join and its connection", async () => {

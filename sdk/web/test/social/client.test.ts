@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { NucleusError } from "../../src/session/error.js";
+import { tokenOf } from "../session/model.js";
 import { utf8 } from "../../src/wire/codec.js";
 import { Ping } from "../../src/wire/handshake.js";
 import { EventDown, Leave } from "../../src/wire/messages.js";
@@ -375,8 +376,9 @@ test("a fresh token is asked for when a return is refused", () => {
   pair.client.handle(0, { kind: "bytes", source: "control", bytes: refuse });
   pair.run();
   assert.equal(pair.tokensWanted, 1);
-  pair.client.takeToken(0, "fresh");
+  const fresh = tokenOf([]);
+  pair.client.takeToken(0, fresh);
   const again = pair.enter();
-  assert.deepEqual(only(wire.Enter, again).token, utf8("fresh"));
+  assert.deepEqual(only(wire.Enter, again).token, utf8(fresh));
   assert.deepEqual(kinds(pair), ["interrupted", "returned"]);
 });
