@@ -13,6 +13,7 @@ use crate::realtime::speaking::SpeakingChange;
 use crate::realtime::{ConnectionQuality, MessageView, Realtime, RealtimeReport};
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::rpc::RpcId;
+use crate::sized::HeldBytes;
 use crate::state::StateChange;
 
 /// An event in a room, returned by `Room::next`.
@@ -292,6 +293,24 @@ impl From<Voice<'_>> for VoicePacket {
             spurt_start: voice.flags & voice::SPURT_START != 0,
             end_to_end: voice.flags & voice::END_TO_END != 0,
             opus: voice.opus.to_vec(),
+        }
+    }
+}
+
+/// Of the events that wait in the queue of a room. Those of the realtime plane wait elsewhere.
+impl HeldBytes for RoomEvent {
+    fn held_bytes(&self) -> usize {
+        match self {
+            RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
+            RoomEvent::TypedEvent { event_type: name, payload, .. }
+            | RoomEvent::RpcRequest { method: name, payload, .. } => name.len() + payload.len(),
+            RoomEvent::State(change) => change.bytes(),
+            RoomEvent::PeerJoined(peer)
+            | RoomEvent::PeerLeft { peer, .. }
+            | RoomEvent::PeerChanged(peer) => peer.held_bytes(),
+            RoomEvent::Moderated(audit) => audit.user.len(),
+            RoomEvent::Interrupted { text, .. } | RoomEvent::Closed { text, .. } => text.len(),
+            _ => 0,
         }
     }
 }

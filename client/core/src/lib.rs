@@ -20,9 +20,9 @@
 
 pub mod assembly;
 pub mod event;
+mod limits;
 pub mod moderation;
 pub mod playback;
-mod queue;
 pub mod realtime;
 mod requests;
 pub mod room;
@@ -30,6 +30,7 @@ pub mod rooms;
 pub mod roster;
 pub mod rpc;
 pub mod session;
+mod sized;
 pub mod social;
 pub mod state;
 pub mod token;

@@ -1,9 +1,12 @@
 //! The peers of a room. Applies the server's updates and returns the changes; does no I/O.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 pub use nucleus_protocol::ids::PeerId;
 use nucleus_protocol::session::{self, AWAY, Code, MODERATOR, MUTED, RosterUpdate, SELF_MUTED};
+
+use crate::limits;
+use crate::sized::{HeldBytes, SizedMap};
 
 /// A peer's number on the realtime plane. The server may give it to another peer 60 s after the
 /// peer left.
@@ -59,6 +62,12 @@ impl PeerInfo {
     }
 }
 
+impl HeldBytes for PeerInfo {
+    fn held_bytes(&self) -> usize {
+        self.user.len() + self.name.len() + self.role.len()
+    }
+}
+
 impl From<session::Peer> for PeerInfo {
     fn from(peer: session::Peer) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -99,45 +108,64 @@ pub enum RosterChange {
     Changed(PeerInfo),
 }
 
-/// The error of an update whose version does not follow the roster's version. At least one update
-/// in between is missing.
+/// The reason why a roster, or an update of one, is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("received roster version {found}, expected {expected}")]
-pub struct RosterGap {
-    /// The roster's version plus one.
-    pub expected: u32,
-    /// The version of the received update.
-    pub found: u32,
+#[non_exhaustive]
+pub enum RosterFault {
+    /// The update's version does not follow the roster's version. At least one update in between is
+    /// missing.
+    #[error("received roster version {found}, expected {expected}")]
+    Version {
+        /// The roster's version plus one.
+        expected: u32,
+        /// The version of the received update.
+        found: u32,
+    },
+    /// The roster would have far more peers, or far longer names, than a room can have.
+    #[error("the roster has too many peers or too long names")]
+    TooLarge,
 }
 
 /// All peers of a room, including this client.
-#[derive(Clone, Debug)]
+///
+/// Holds at most 64,000 peers, whose user ids, names and roles have 24.6 MB together and 6 KiB each.
+#[derive(Clone, Debug, Default)]
 pub struct Roster {
     version: u32,
-    peers: BTreeMap<PeerId, PeerInfo>,
+    peers: SizedMap<PeerId, PeerInfo>,
     slots: HashMap<Slot, PeerId>,
 }
 
 impl Roster {
     /// Creates the roster that a `Joined` message contains.
-    pub fn new(version: u32, peers: impl IntoIterator<Item = session::Peer>) -> Self {
-        let mut roster = Self { version, peers: BTreeMap::new(), slots: HashMap::new() };
-        peers.into_iter().for_each(|peer| roster.insert(peer.into()));
-        roster
+    ///
+    /// # Errors
+    /// [`RosterFault::TooLarge`].
+    pub fn new(
+        version: u32,
+        peers: impl IntoIterator<Item = session::Peer>,
+    ) -> Result<Self, RosterFault> {
+        let mut roster = Self { version, ..Self::default() };
+        let peers: Vec<PeerInfo> = peers.into_iter().map(PeerInfo::from).collect();
+        roster.check_room(&peers)?;
+        peers.into_iter().for_each(|peer| roster.insert(peer));
+        Ok(roster)
     }
 
     /// Applies the next update and returns the changes.
     ///
     /// A peer that joined and left within the same update is not reported, nor is an unknown peer
-    /// that left.
+    /// that left. Of several changes of one peer in an update, the last counts.
     ///
     /// # Errors
-    /// [`RosterGap`] if the update's version is not the next one. The roster is then unchanged.
-    pub fn apply(&mut self, update: RosterUpdate) -> Result<Vec<RosterChange>, RosterGap> {
+    /// [`RosterFault`]. The roster is then unchanged.
+    pub fn apply(&mut self, update: RosterUpdate) -> Result<Vec<RosterChange>, RosterFault> {
         let expected = self.version.wrapping_add(1);
         if update.version != expected {
-            return Err(RosterGap { expected, found: update.version });
+            return Err(RosterFault::Version { expected, found: update.version });
         }
+        let joined: Vec<PeerInfo> = update.joined.into_iter().map(PeerInfo::from).collect();
+        self.check_room(&joined)?;
         self.version = update.version;
         let gone: HashSet<u32> = update.left.iter().map(|left| left.peer).collect();
         let mut changes = Vec::new();
@@ -147,36 +175,47 @@ impl Roster {
                     .push(RosterChange::Left { peer, code: Code::from_number(left.code.into()) });
             }
         }
-        for peer in update.joined.into_iter().filter(|peer| !gone.contains(&peer.peer)) {
-            let peer = PeerInfo::from(peer);
+        for peer in joined.into_iter().filter(|peer| !gone.contains(&peer.id.0)) {
             // The roster in `Joined` may already contain peers that a later update announces: this
             // client itself, and peers that joined at the same moment. The later entry counts.
-            match self.peers.get(&peer.id) {
+            match self.peer(peer.id) {
                 Some(before) => changes.extend(changes_between(before, &peer)),
                 None => changes.push(RosterChange::Joined(peer.clone())),
             }
             self.insert(peer);
         }
+        let mut newest: HashMap<u32, u8> =
+            update.changed.iter().map(|change| (change.peer, change.presence)).collect();
         for change in update.changed {
-            if let Some(peer) = self.peers.get_mut(&PeerId(change.peer)) {
-                let before = peer.clone();
-                peer.set_presence(change.presence);
-                changes.extend(changes_between(&before, peer));
-            }
+            let Some(presence) = newest.remove(&change.peer) else { continue };
+            let Some(before) = self.peer(PeerId(change.peer)) else { continue };
+            let mut peer = before.clone();
+            peer.set_presence(presence);
+            changes.extend(changes_between(before, &peer));
+            self.peers.insert(peer.id, peer);
         }
         Ok(changes)
+    }
+
+    /// Checks that the roster stays within its limits with these peers in addition.
+    fn check_room(&self, more: &[PeerInfo]) -> Result<(), RosterFault> {
+        let has_long = more.iter().any(|peer| peer.held_bytes() > limits::MAX_PEER_TEXT);
+        if has_long || !self.peers.has_room(limits::ROSTER, more) {
+            return Err(RosterFault::TooLarge);
+        }
+        Ok(())
     }
 
     /// Replaces this roster by the one of another `Joined` message and returns the changes.
     /// `same_room` says that both belong to the same room instance; in another instance, a peer id
     /// means another peer.
     pub fn replace(&mut self, same_room: bool, newer: Roster) -> Vec<RosterChange> {
-        let stays = |peer: &PeerInfo| same_room && newer.peers.contains_key(&peer.id);
-        let left = self.peers.values().filter(|peer| !stays(peer));
+        let stays = |peer: &PeerInfo| same_room && newer.peer(peer.id).is_some();
+        let left = self.iter().filter(|peer| !stays(peer));
         let mut changes: Vec<RosterChange> =
             left.map(|peer| RosterChange::Left { peer: peer.clone(), code: None }).collect();
-        for peer in newer.peers.values() {
-            match self.peers.get(&peer.id).filter(|_| same_room) {
+        for peer in newer.iter() {
+            match self.peer(peer.id).filter(|_| same_room) {
                 None => changes.push(RosterChange::Joined(peer.clone())),
                 Some(before) => changes.extend(changes_between(before, peer)),
             }
@@ -187,17 +226,17 @@ impl Roster {
 
     /// Returns the peer with this id.
     pub fn peer(&self, id: PeerId) -> Option<&PeerInfo> {
-        self.peers.get(&id)
+        self.peers.entries().get(&id)
     }
 
     /// Returns the peer with this slot.
     pub fn by_slot(&self, slot: Slot) -> Option<&PeerInfo> {
-        self.peers.get(self.slots.get(&slot)?)
+        self.peer(*self.slots.get(&slot)?)
     }
 
     /// Iterates over all peers in the order in which they joined.
     pub fn iter(&self) -> impl Iterator<Item = &PeerInfo> {
-        self.peers.values()
+        self.peers.entries().values()
     }
 
     /// Returns the version of the roster. Each update increases it by one; the first value is the
@@ -245,7 +284,7 @@ mod tests {
 
     #[test]
     fn updates_apply_in_order() {
-        let mut roster = Roster::new(7, [peer(1, 10), peer(2, 11)]);
+        let mut roster = Roster::new(7, [peer(1, 10), peer(2, 11)]).unwrap();
         let changes = roster
             .apply(RosterUpdate {
                 version: 8,
@@ -267,7 +306,7 @@ mod tests {
 
     #[test]
     fn who_is_known_is_not_announced_again() {
-        let mut roster = Roster::new(0, [peer(1, 10)]);
+        let mut roster = Roster::new(0, [peer(1, 10)]).unwrap();
         let joined = vec![peer(1, 10), peer(2, 11)];
         let changes = roster.apply(RosterUpdate { version: 1, joined, ..Default::default() });
         assert_eq!(changes, Ok(vec![RosterChange::Joined(peer(2, 11).into())]));
@@ -280,20 +319,20 @@ mod tests {
 
     #[test]
     fn a_gap_changes_nothing() {
-        let mut roster = Roster::new(7, [peer(1, 10)]);
+        let mut roster = Roster::new(7, [peer(1, 10)]).unwrap();
         for found in [6, 7, 9] {
             let update =
                 RosterUpdate { version: found, joined: vec![peer(2, 2)], ..Default::default() };
-            assert_eq!(roster.apply(update), Err(RosterGap { expected: 8, found }));
+            assert_eq!(roster.apply(update), Err(RosterFault::Version { expected: 8, found }));
         }
         assert_eq!(roster.iter().count(), 1);
     }
 
     #[test]
     fn a_resume_tells_what_changed_meanwhile() {
-        let mut roster = Roster::new(7, [peer(1, 10), peer(2, 11), peer(3, 12)]);
+        let mut roster = Roster::new(7, [peer(1, 10), peer(2, 11), peer(3, 12)]).unwrap();
         let away = Peer { presence: AWAY, ..peer(1, 10) };
-        let newer = || Roster::new(9, [away.clone(), peer(3, 12), peer(4, 13)]);
+        let newer = || Roster::new(9, [away.clone(), peer(3, 12), peer(4, 13)]).unwrap();
         let changes = roster.replace(true, newer());
         let presence = RosterChange::Presence { peer: PeerId(1), presence: Presence::Away };
         let left = RosterChange::Left { peer: peer(2, 11).into(), code: None };
@@ -305,13 +344,13 @@ mod tests {
 
     #[test]
     fn versions_wrap() {
-        let mut roster = Roster::new(u32::MAX, []);
+        let mut roster = Roster::new(u32::MAX, []).unwrap();
         assert_eq!(roster.apply(RosterUpdate::default()), Ok(vec![]));
     }
 
     #[test]
     fn came_and_went_is_not_mentioned() {
-        let mut roster = Roster::new(0, []);
+        let mut roster = Roster::new(0, []).unwrap();
         let left = vec![PeerLeft { peer: 5, code: 0 }];
         let update = RosterUpdate { version: 1, joined: vec![peer(5, 5)], left, changed: vec![] };
         assert_eq!(roster.apply(update), Ok(vec![]));
@@ -320,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_slot_goes_to_its_new_owner() {
-        let mut roster = Roster::new(0, [peer(1, 4)]);
+        let mut roster = Roster::new(0, [peer(1, 4)]).unwrap();
         let left = vec![PeerLeft { peer: 1, code: 0 }];
         let joined = vec![peer(2, 4)];
         roster.apply(RosterUpdate { version: 1, joined, left, changed: vec![] }).unwrap();
@@ -329,7 +368,7 @@ mod tests {
 
     #[test]
     fn who_is_muted_is_told_by_the_presence() {
-        let mut roster = Roster::new(0, [peer(1, 4)]);
+        let mut roster = Roster::new(0, [peer(1, 4)]).unwrap();
         let mut change = |version, presence| {
             let changed = vec![PeerPresence { peer: 1, presence }];
             roster.apply(RosterUpdate { version, changed, ..RosterUpdate::default() }).unwrap()

@@ -275,7 +275,7 @@ mod tests {
         let late = format!("h{FIRST}");
         let whole = |peers: &[(u32, &str)]| {
             let peers = peers.iter().map(|(id, user)| peer(*id, user));
-            is_whole(&Roster::new(1, peers), PeerId(9), 2)
+            is_whole(&Roster::new(1, peers).unwrap(), PeerId(9), 2)
         };
         assert!(whole(&[(1, "h0"), (2, "h1"), (9, &late)]));
         assert!(whole(&[(1, "h0"), (2, "h1"), (8, "h33554433"), (9, &late)]), "others came late");

@@ -12,14 +12,14 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 
 use super::{
-    EVENT_OVERHEAD, GrantedLink, LanePosition, RenewError, RoomClient, RoomOutput, TakenEvents,
-    WaitingEvent,
+    GrantedLink, LanePosition, RenewError, RoomClient, RoomOutput, TakenEvents, WaitingEvent,
 };
 use crate::event::{RoomEvent, Throttle};
 use crate::realtime::SentSequences;
 use crate::roster::{PeerId, Roster, RosterChange};
 use crate::rpc::{RpcArrival, RpcError};
 use crate::session::{ConnectionFacts, ProtocolError, ReceivedItem, ReturnTicket, SessionStep};
+use crate::sized::EventCost;
 use crate::state::StateChange;
 
 /// How long the client waits before it asks a provider again that had no good token.
@@ -29,17 +29,6 @@ const TOKEN_PAUSE: Duration = Duration::from_secs(60);
 struct OwnPeer {
     before: PeerId,
     now: PeerId,
-}
-
-/// How an event counts towards the limit of waiting events.
-#[derive(Clone, Copy)]
-enum Cost {
-    /// By its size.
-    Counted,
-    /// Not at all, for events that describe a whole roster or state. Such events occur once a
-    /// session, and their number is bounded by the room's peers, objects and fields. If they
-    /// counted, a client that joins a large room would not receive the reply to its first request.
-    Free,
 }
 
 impl RoomClient {
@@ -68,7 +57,7 @@ impl RoomClient {
             }
             SessionStep::Closed { code, text } => {
                 self.end();
-                self.push(RoomEvent::Closed { code, text }, Cost::Free);
+                self.push(RoomEvent::Closed { code, text }, EventCost::Free);
             }
         }
     }
@@ -107,7 +96,10 @@ impl RoomClient {
 
     /// Begins a session with the server's `Joined`.
     fn begin(&mut self, now: Time, offered: Features, body: &Bytes) -> Result<(), ProtocolError> {
-        let joined: Joined = owned(body)?;
+        let mut joined: Joined = owned(body)?;
+        let roster = std::mem::take(&mut joined.roster);
+        let peers = if self.keeps_roster { roster } else { Vec::new() };
+        let newer = Roster::new(joined.roster_version, peers)?;
         let features = offered.common(self.options.capabilities.features);
         let settings = SessionSettings::from_list(&joined.settings);
         let (largest_body, planes) = self.planes;
@@ -147,8 +139,6 @@ impl RoomClient {
         (self.me, self.instance) = (own.now, Some(instance));
         let epoch = self.clock_epoch.replace(joined.clock_epoch);
         self.outputs.push_back(RoomOutput::Link { link: Box::new(link), same_room });
-        let peers = if self.keeps_roster { joined.roster } else { Vec::new() };
-        let newer = Roster::new(joined.roster_version, peers);
         if is_first {
             if is_new_peer {
                 // The events of an earlier process were another peer's.
@@ -163,17 +153,17 @@ impl RoomClient {
                 NEW_PEER => RoomEvent::Rejoined { me: self.me },
                 how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },
             },
-            Cost::Counted,
+            EventCost::Counted,
         );
         if epoch.is_some_and(|epoch| epoch != joined.clock_epoch) {
-            self.push(RoomEvent::ClockChanged, Cost::Counted);
+            self.push(RoomEvent::ClockChanged, EventCost::Counted);
         }
         // In the same instance, the next snapshot brings the replica up to date; without a
         // snapshot, the state is still empty. In another instance the old state is invalid, and
         // requests must not be based on it.
         let deleted = if same_room { Vec::new() } else { self.replica.clear() };
-        self.report_roster(changes, Some(own), Cost::Free);
-        self.report_state(deleted, Cost::Free);
+        self.report_roster(changes, Some(own), EventCost::Free);
+        self.report_state(deleted, EventCost::Free);
         Ok(())
     }
 
@@ -186,7 +176,7 @@ impl RoomClient {
         self.host = self.host();
         if resumed != NEW_PEER {
             let missed_events = resumed == RESUMED_WITH_LOSS || was_partial;
-            self.push(RoomEvent::Resumed { missed_events }, Cost::Counted);
+            self.push(RoomEvent::Resumed { missed_events }, EventCost::Counted);
         }
     }
 
@@ -196,11 +186,11 @@ impl RoomClient {
             ReceivedItem::Event(lane, event) => self.take_event_down(now, lane, event),
             ReceivedItem::Snapshot(snapshot) => {
                 let changes = self.replica.apply_snapshot(snapshot)?;
-                self.report_state(changes, Cost::Free);
+                self.report_state(changes, EventCost::Free);
             }
             ReceivedItem::Update(update) => {
                 let changes = self.replica.apply_update(update)?;
-                self.report_state(changes, Cost::Counted);
+                self.report_state(changes, EventCost::Counted);
             }
         }
         Ok(())
@@ -219,11 +209,9 @@ impl RoomClient {
                     update = RosterUpdate { version: update.version, ..RosterUpdate::default() };
                 }
                 let version = update.version;
-                let changes = self.roster.apply(update).map_err(|gap| {
-                    ProtocolError::RosterVersion { expected: gap.expected, found: gap.found }
-                })?;
+                let changes = self.roster.apply(update)?;
                 self.session.set_roster_version(version);
-                self.report_roster(changes, None, Cost::Counted);
+                self.report_roster(changes, None, EventCost::Counted);
                 self.report_host();
             }
             Schema::StateReply => {
@@ -235,7 +223,7 @@ impl RoomClient {
             }
             Schema::Audit => {
                 let audit: nucleus_protocol::session::Audit = owned(body)?;
-                self.push(RoomEvent::Moderated(audit.into()), Cost::Counted);
+                self.push(RoomEvent::Moderated(audit.into()), EventCost::Counted);
             }
             Schema::EventAck => {
                 let ack: EventAck = owned(body)?;
@@ -244,7 +232,7 @@ impl RoomClient {
             Schema::Throttled => {
                 let Throttled { what } = owned(body)?;
                 if let Some(throttle) = Throttle::from_wire(what) {
-                    self.push(RoomEvent::Throttled(throttle), Cost::Counted);
+                    self.push(RoomEvent::Throttled(throttle), EventCost::Counted);
                 }
             }
             Schema::Renewed => {
@@ -276,7 +264,7 @@ impl RoomClient {
             (Lane::Bulk, _) => self.bulk.take(event),
         };
         match event {
-            Some(event) => self.push_with(event, Some((lane, sequence)), Cost::Counted),
+            Some(event) => self.push_with(event, Some((lane, sequence)), EventCost::Counted),
             None if lane == Lane::Events => self.taken.pass(sequence),
             None => {}
         }
@@ -336,7 +324,7 @@ impl RoomClient {
         if self.token.has_provider {
             self.token.ask();
         } else {
-            self.push(RoomEvent::TokenWanted { within }, Cost::Counted);
+            self.push(RoomEvent::TokenWanted { within }, EventCost::Counted);
         }
     }
 
@@ -348,7 +336,7 @@ impl RoomClient {
         if self.events.is_overfull() {
             return self.session.end_untaken(code);
         }
-        self.push(RoomEvent::Interrupted { code, text }, Cost::Counted);
+        self.push(RoomEvent::Interrupted { code, text }, EventCost::Counted);
     }
 
     /// Ends everything that waits: the client is closed for good.
@@ -361,7 +349,7 @@ impl RoomClient {
     }
 
     /// Reports the changes to the application, then completes the requests that waited for them.
-    fn report_state(&mut self, changes: Vec<StateChange>, cost: Cost) {
+    fn report_state(&mut self, changes: Vec<StateChange>, cost: EventCost) {
         for change in changes {
             self.push(RoomEvent::State(change), cost);
         }
@@ -374,14 +362,14 @@ impl RoomClient {
         let host = self.host();
         if host != self.host {
             self.host = host;
-            self.push(RoomEvent::State(StateChange::Host { host }), Cost::Counted);
+            self.push(RoomEvent::State(StateChange::Host { host }), EventCost::Counted);
         }
     }
 
     /// Reports the changes to the application, and the peers to the realtime plane. Changes of this
     /// client itself (`own`) are not reported to the application: [`RoomEvent::Rejoined`] and
     /// `Resumed` report them.
-    fn report_roster(&mut self, changes: Vec<RosterChange>, own: Option<OwnPeer>, cost: Cost) {
+    fn report_roster(&mut self, changes: Vec<RosterChange>, own: Option<OwnPeer>, cost: EventCost) {
         for change in changes {
             if let RosterChange::Left { peer, .. } = &change {
                 self.rpc.peer_left(peer.id);
@@ -404,20 +392,12 @@ impl RoomClient {
         }
     }
 
-    fn push(&mut self, event: RoomEvent, cost: Cost) {
+    fn push(&mut self, event: RoomEvent, cost: EventCost) {
         self.push_with(event, None, cost);
     }
 
-    fn push_with(&mut self, event: RoomEvent, position: Option<LanePosition>, cost: Cost) {
-        let len = match &event {
-            RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
-            RoomEvent::TypedEvent { event_type: name, payload, .. }
-            | RoomEvent::RpcRequest { method: name, payload, .. } => name.len() + payload.len(),
-            RoomEvent::State(change) => change.bytes(),
-            _ => 0,
-        };
+    fn push_with(&mut self, event: RoomEvent, position: Option<LanePosition>, cost: EventCost) {
         self.taken.queue(&event, position);
-        let cost = if let Cost::Counted = cost { len + EVENT_OVERHEAD } else { 0 };
         self.events.push(WaitingEvent { event, position }, cost);
     }
 }

@@ -24,7 +24,7 @@ use nucleus_protocol::time::Time;
 
 use crate::assembly::BulkAssembly;
 use crate::event::RoomEvent;
-use crate::queue::EventQueue;
+use crate::limits;
 use crate::roster::{PeerId, Roster, Slot};
 use crate::rpc::Rpcs;
 use crate::session::backlog::EventBacklog;
@@ -33,6 +33,7 @@ use crate::session::{
     ClientOptions, ClientOutput, ClientSession, DrivenClient, JoinError, ReturnTicket,
     SessionInput, SessionPurpose,
 };
+use crate::sized::{EventQueue, HeldBytes};
 use crate::state::Replica;
 use desired::Desired;
 pub use desired::SettingNumber;
@@ -44,14 +45,6 @@ use requests::RoomRequests;
 pub use requests::{RequestResult, StateError};
 use taken::{LanePosition, TakenEvents};
 
-/// Size of the waiting events, in bytes, at which the client stops reading the session. QUIC's
-/// flow control then stops the senders. The limit is one second of events in the largest rooms.
-const WAITING_BYTES: usize = 256 << 10;
-/// Events at which a lost session is not resumed any more: those of one session, with the rosters
-/// and states of a few others.
-const MOST_WAITING: usize = 64 << 10;
-/// Bytes counted for an event in addition to its payload.
-const EVENT_OVERHEAD: usize = 64;
 /// How long a leave waits until the last events are written.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
@@ -80,6 +73,12 @@ struct WaitingEvent {
     event: RoomEvent,
     /// `None` if the event did not come on a lane.
     position: Option<LanePosition>,
+}
+
+impl HeldBytes for WaitingEvent {
+    fn held_bytes(&self) -> usize {
+        self.event.held_bytes()
+    }
 }
 
 /// A client in a room, over all of its sessions.
@@ -209,7 +208,7 @@ impl RoomClient {
             me: PeerId(0),
             instance: None,
             clock_epoch: None,
-            roster: Roster::new(0, []),
+            roster: Roster::default(),
             keeps_roster: config.keeps_roster,
             replica: Replica::new(),
             has_state: false,
@@ -224,7 +223,7 @@ impl RoomClient {
             groups: Desired::new(),
             bulk: BulkAssembly::default(),
             next_object,
-            events: EventQueue::new(WAITING_BYTES, MOST_WAITING),
+            events: EventQueue::new(limits::ROOM_EVENTS),
             taken: TakenEvents::new(taken),
             claimed: [0; 2],
             is_behind: false,

@@ -7,6 +7,7 @@ use nucleus_protocol::codec::Truncated;
 use nucleus_protocol::realtime::pose::PoseError;
 use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Lane, Schema};
 
+use crate::roster::RosterFault;
 use crate::state::StateFault;
 
 /// The error of joining a room or opening a social session.
@@ -124,14 +125,12 @@ pub enum ProtocolError {
     /// The server chose a version that this client did not offer.
     #[error("version {0} of the session protocol was not offered")]
     Version(u8),
-    /// A version of the roster is missing.
-    #[error("received roster version {found}, expected {expected}")]
-    RosterVersion {
-        /// The previous version plus one.
-        expected: u32,
-        /// The received version.
-        found: u32,
-    },
+    /// A version of the roster is missing, or the roster is too large.
+    #[error(transparent)]
+    Roster(#[from] RosterFault),
+    /// A list of a social session is far longer than a server may send. Holds what it lists.
+    #[error("the list of {0} is too long")]
+    ListTooLong(&'static str),
     /// A message about the room's state is invalid.
     #[error(transparent)]
     State(#[from] StateFault),

@@ -2,6 +2,8 @@
 
 use nucleus_protocol::session::{CallUpdate, Code, call_update, status};
 
+use crate::sized::HeldBytes;
+
 /// The number of a call, unique on its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
@@ -58,6 +60,12 @@ impl From<nucleus_protocol::session::UserInfo> for UserInfo {
             role: text(&user.role),
             status: Status::from_wire(user.status),
         }
+    }
+}
+
+impl HeldBytes for UserInfo {
+    fn held_bytes(&self) -> usize {
+        self.user.len() + self.name.len() + self.role.len()
     }
 }
 
@@ -184,6 +192,24 @@ pub enum SocialEvent {
         /// The reason as text for a person.
         text: String,
     },
+}
+
+impl HeldBytes for SocialEvent {
+    fn held_bytes(&self) -> usize {
+        match self {
+            SocialEvent::Rooms { changed, gone, .. } => changed.held_bytes() + gone.held_bytes(),
+            SocialEvent::Users { changed, gone, .. } => changed.held_bytes() + gone.held_bytes(),
+            SocialEvent::Incoming { from, name, text, .. } => from.len() + name.len() + text.len(),
+            SocialEvent::Calling { users, .. } => users.held_bytes(),
+            SocialEvent::Accepted { room, members, .. } => room.len() + members.held_bytes(),
+            SocialEvent::MemberJoined { user, name, .. } => user.len() + name.len(),
+            SocialEvent::MemberLeft { user, .. } | SocialEvent::Passed { user, .. } => user.len(),
+            SocialEvent::Interrupted { text, .. } | SocialEvent::Closed { text, .. } => text.len(),
+            SocialEvent::RingingEnded { .. }
+            | SocialEvent::Ended { .. }
+            | SocialEvent::Returned => 0,
+        }
+    }
 }
 
 /// Converts an update of a call. Returns `None` for a kind that this version does not know.

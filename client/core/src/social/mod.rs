@@ -10,20 +10,19 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use nucleus_protocol::session::{
     Enter, Entered, Features, Schema, SetStatus, UserList, WatchUsers, encode, owned,
 };
 use nucleus_protocol::time::Time;
 
-use crate::queue::EventQueue;
+use crate::limits;
 use crate::requests::Requests;
 use crate::session::join_token::JoinToken;
 use crate::session::{
     Capabilities, ClientOptions, ClientOutput, ClientSession, DrivenClient, JoinError,
     ProtocolError, ReceivedItem, SessionInput, SessionPurpose, SessionStep, check_opening,
 };
+use crate::sized::{EventCost, EventQueue, SizedMap};
 use calls::{CallState, PendingSocialRequest};
 use event::text;
 pub use event::{CallId, SocialEvent, Status, UserInfo};
@@ -31,9 +30,6 @@ pub use requests::{CallResult, SocialError};
 pub use rooms::RoomInfo;
 use rooms::RoomWatch;
 
-/// Waiting events at which the client stops reading the session. About a minute of changes of many
-/// watched users.
-const MAX_WAITING: usize = 1_024;
 /// Requests that may be pending at the same time.
 const MAX_PENDING: usize = 16;
 
@@ -83,7 +79,7 @@ pub struct SocialClient {
     watched_users: Option<WatchUsers>,
     rooms: RoomWatch,
     /// The watched users that are connected, by user id.
-    users: BTreeMap<String, UserInfo>,
+    users: SizedMap<String, UserInfo>,
     calls: CallState,
     events: EventQueue<SocialEvent>,
     /// Whether the waiting events have stopped the reading of the session.
@@ -164,9 +160,9 @@ impl SocialClient {
             requests: Requests::new(MAX_PENDING),
             watched_users: None,
             rooms: RoomWatch::default(),
-            users: BTreeMap::new(),
+            users: SizedMap::default(),
             calls: CallState::default(),
-            events: EventQueue::new(MAX_WAITING, 2 * MAX_WAITING),
+            events: EventQueue::new(limits::SOCIAL_EVENTS),
             is_behind: false,
             is_leaving: false,
             failure: None,
@@ -211,7 +207,7 @@ impl SocialClient {
 
     /// Returns the watched users that are connected, in the order of their ids.
     pub fn users(&self) -> impl ExactSizeIterator<Item = &UserInfo> {
-        self.users.values()
+        self.users.entries().values()
     }
 
     /// Returns the watched rooms in the order of their names.
@@ -316,11 +312,11 @@ impl SocialClient {
             return Err(ProtocolError::Unexpected(Schema::EventDown));
         };
         match schema {
-            Schema::UserList => self.take_user_list(owned(&body)?),
+            Schema::UserList => self.take_user_list(owned(&body)?)?,
             Schema::RoomList => {
                 let list: nucleus_protocol::session::RoomList = owned(&body)?;
                 self.finish(list.request, Ok(CallId(0)));
-                let event = self.rooms.take(list);
+                let event = self.rooms.take(list)?;
                 event.into_iter().for_each(|event| self.push(event));
             }
             Schema::CallReply => self.take_reply(&owned(&body)?),
@@ -334,29 +330,33 @@ impl SocialClient {
     }
 
     /// Applies a list of the watched users, or changes of the list.
-    fn take_user_list(&mut self, list: UserList) {
+    fn take_user_list(&mut self, list: UserList) -> Result<(), ProtocolError> {
         self.finish(list.request, requests::call_result(list.code, 0));
         let is_current =
             self.watched_users.as_ref().is_some_and(|watch| watch.request == list.request);
         if !is_current || list.code != 0 {
-            return;
+            return Ok(());
         }
         let changed: Vec<UserInfo> = list.users.into_iter().map(UserInfo::from).collect();
         let mut gone: Vec<String> = list.gone.iter().map(|user| text(user)).collect();
         if list.whole != 0 {
             let is_listed = |user: &String| changed.iter().any(|other| other.user == *user);
-            gone = self.users.keys().filter(|user| !is_listed(user)).cloned().collect();
+            gone = self.users.entries().keys().filter(|user| !is_listed(user)).cloned().collect();
         }
         gone.iter().for_each(|user| drop(self.users.remove(user)));
+        if !self.users.has_room(limits::USERS, &changed) {
+            return Err(ProtocolError::ListTooLong("users"));
+        }
         for user in &changed {
             self.users.insert(user.user.clone(), user.clone());
         }
         // A user that left and came back is not gone.
-        gone.retain(|user| !self.users.contains_key(user));
+        gone.retain(|user| !self.users.entries().contains_key(user));
         self.push(SocialEvent::Users { changed, gone, total: list.total });
+        Ok(())
     }
 
     fn push(&mut self, event: SocialEvent) {
-        self.events.push(event, 1);
+        self.events.push(event, EventCost::Counted);
     }
 }

@@ -1,10 +1,11 @@
 //! The watched rooms of the lobby.
 
-use std::collections::BTreeMap;
-
 use nucleus_protocol::session::{self, ROOM_LOCKED, ROOM_PASSWORD, RoomList, WatchRooms, encode};
 
 use super::event::{SocialEvent, text};
+use crate::limits;
+use crate::session::ProtocolError;
+use crate::sized::{HeldBytes, SizedMap};
 use crate::state::Value;
 
 /// A room as the lobby lists it.
@@ -22,6 +23,13 @@ pub struct RoomInfo {
     pub password: bool,
     /// The fields that the room lists, in the order of their keys.
     pub fields: Vec<(String, Value)>,
+}
+
+impl HeldBytes for RoomInfo {
+    fn held_bytes(&self) -> usize {
+        let fields = self.fields.iter().map(|(key, value)| key.len() + value.len());
+        self.name.len() + size_of_val(&self.fields[..]) + fields.sum::<usize>()
+    }
 }
 
 impl From<session::RoomInfo> for RoomInfo {
@@ -46,7 +54,7 @@ impl From<session::RoomInfo> for RoomInfo {
 #[derive(Default)]
 pub(super) struct RoomWatch {
     watched: Option<WatchRooms>,
-    rooms: BTreeMap<String, RoomInfo>,
+    rooms: SizedMap<String, RoomInfo>,
 }
 
 impl RoomWatch {
@@ -61,25 +69,33 @@ impl RoomWatch {
     }
 
     pub(super) fn rooms(&self) -> impl ExactSizeIterator<Item = &RoomInfo> {
-        self.rooms.values()
+        self.rooms.entries().values()
     }
 
     /// Applies a list of rooms, or changes of the list. Ignores those that answer an earlier
     /// request.
-    pub(super) fn take(&mut self, list: RoomList) -> Option<SocialEvent> {
-        self.watched.as_ref().filter(|watched| watched.request == list.request)?;
+    ///
+    /// # Errors
+    /// [`ProtocolError::ListTooLong`]. The session must then be closed.
+    pub(super) fn take(&mut self, list: RoomList) -> Result<Option<SocialEvent>, ProtocolError> {
+        if self.watched.as_ref().is_none_or(|watched| watched.request != list.request) {
+            return Ok(None);
+        }
         let changed: Vec<RoomInfo> = list.rooms.into_iter().map(RoomInfo::from).collect();
         let mut gone: Vec<String> = list.gone.iter().map(|name| text(name)).collect();
         if list.whole != 0 {
             let is_gone = |name: &&String| !changed.iter().any(|room| room.name == **name);
-            gone = self.rooms.keys().filter(is_gone).cloned().collect();
+            gone = self.rooms.entries().keys().filter(is_gone).cloned().collect();
         }
         gone.iter().for_each(|name| drop(self.rooms.remove(name)));
+        if !self.rooms.has_room(limits::ROOMS, &changed) {
+            return Err(ProtocolError::ListTooLong("rooms"));
+        }
         let names = changed.iter().map(|room| room.name.clone()).collect();
-        self.rooms.extend(changed.into_iter().map(|room| (room.name.clone(), room)));
+        changed.into_iter().for_each(|room| self.rooms.insert(room.name.clone(), room));
         // A room of the same name that was created in the meantime is not gone.
-        gone.retain(|name| !self.rooms.contains_key(name));
-        Some(SocialEvent::Rooms { changed: names, gone, total: list.total })
+        gone.retain(|name| !self.rooms.entries().contains_key(name));
+        Ok(Some(SocialEvent::Rooms { changed: names, gone, total: list.total }))
     }
 }
 
@@ -111,16 +127,20 @@ mod tests {
         let rooms = |view: &RoomWatch| {
             view.rooms().map(|room| (room.name.clone(), room.peers)).collect::<Vec<_>>()
         };
-        assert_eq!(view.take(list(2, 1, &[("x", 1)], &[])), None, "the list of an earlier request");
-        view.take(list(3, 1, &[("a", 1), ("b", 2)], &[]));
+        assert_eq!(
+            view.take(list(2, 1, &[("x", 1)], &[])),
+            Ok(None),
+            "the list of an earlier request"
+        );
+        view.take(list(3, 1, &[("a", 1), ("b", 2)], &[])).unwrap();
         let event = view.take(list(3, 0, &[("b", 0), ("c", 3)], &["a", "b"]));
         let (changed, gone) = (vec!["b".to_owned(), "c".into()], vec!["a".to_owned()]);
-        assert_eq!(event, Some(SocialEvent::Rooms { changed, gone, total: 7 }));
+        assert_eq!(event, Ok(Some(SocialEvent::Rooms { changed, gone, total: 7 })));
         assert_eq!(rooms(&view), [("b".to_owned(), 0), ("c".to_owned(), 3)]);
         // After a lost session, the server sends the whole list again.
         let event = view.take(list(3, 1, &[("c", 4)], &[]));
         let (changed, gone) = (vec!["c".to_owned()], vec!["b".to_owned()]);
-        assert_eq!(event, Some(SocialEvent::Rooms { changed, gone, total: 7 }));
+        assert_eq!(event, Ok(Some(SocialEvent::Rooms { changed, gone, total: 7 })));
         assert_eq!(rooms(&view), [("c".to_owned(), 4)]);
     }
 }

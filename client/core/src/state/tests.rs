@@ -408,14 +408,14 @@ fn the_chosen_host_leads_while_it_is_present() {
         role: vec![],
     };
     let mut replica = Replica::new();
-    let roster = Roster::new(0, [peer(1, AWAY), peer(2, PRESENT), peer(3, PRESENT)]);
+    let roster = Roster::new(0, [peer(1, AWAY), peer(2, PRESENT), peer(3, PRESENT)]).unwrap();
     assert_eq!(replica.host(&roster), Some(PeerId(2)));
     let host = |peer| Change { peer, ..changed(change::HOST, EntityId::Room) };
     for (version, (chosen, host_now)) in (1..).zip([(3, 3), (1, 2), (9, 2), (3, 3), (0, 2)]) {
         assert_eq!(replica.apply_update(update(version, vec![host(chosen)])), Ok(vec![]));
         assert_eq!(replica.host(&roster), Some(PeerId(host_now)), "{chosen}");
     }
-    assert_eq!(replica.host(&Roster::new(0, [])), None);
+    assert_eq!(replica.host(&Roster::new(0, []).unwrap()), None);
 }
 
 #[test]

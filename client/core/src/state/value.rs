@@ -47,7 +47,7 @@ impl Value {
     }
 
     /// Returns the size of a text or byte string in bytes; 0 for other types.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Value::Text(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),

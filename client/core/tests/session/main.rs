@@ -7,6 +7,7 @@
 )]
 
 mod events;
+mod hostile;
 mod lost;
 mod rpc;
 mod state;
