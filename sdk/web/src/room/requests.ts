@@ -1,7 +1,8 @@
 /** The requests of a room: changes of the state and acts of moderation. */
 
 import type { StateReply } from "../wire/state.js";
-import { localError, type NucleusError, refusal } from "../session/error.js";
+import { localError, type NucleusError, reasonOf, refusal } from "../session/error.js";
+import type { Explain } from "../session/explain.js";
 import { Requests } from "../session/requests.js";
 
 /**
@@ -17,6 +18,8 @@ export type RequestResult = bigint | NucleusError;
 interface PendingRequest {
   /** The server's reply, while the replica has not reached the version in it. */
   reply: StateReply | undefined;
+  /** Says in words why the server refused it. */
+  readonly explain: Explain;
 }
 
 /** The requests of a room to its server. */
@@ -28,8 +31,8 @@ export class RoomRequests {
   }
 
   /** Adds a request and returns its number. */
-  start(): number {
-    return this._requests.start({ reply: undefined });
+  start(explain: Explain = reasonOf): number {
+    return this._requests.start({ reply: undefined, explain });
   }
 
   /**
@@ -59,7 +62,7 @@ export class RoomRequests {
 
   _finish(isDone: (request: PendingRequest) => boolean): void {
     for (const [number, request] of this._requests.finishIf(isDone)) {
-      this._requests.keep(number, resultOf(request.reply));
+      this._requests.keep(number, resultOf(request));
     }
   }
 
@@ -76,11 +79,13 @@ export class RoomRequests {
 }
 
 /** Returns the server's reply as a result. */
-function resultOf(reply: StateReply | undefined): RequestResult {
+function resultOf({ reply, explain }: PendingRequest): RequestResult {
   if (!reply) {
     const text = "no reply came: it is unknown whether the change was applied";
     return localError("interrupted", text);
   }
   const { code, failed: operation, version } = reply;
-  return code === 0 ? version : refusal(code, `operation ${operation}`, { operation, version });
+  return code === 0
+    ? version
+    : refusal(code, explain(code, operation), { operation, version });
 }

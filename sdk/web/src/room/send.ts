@@ -20,6 +20,7 @@ import type { Batch } from "../state/batch.js";
 import { objectId } from "../state/entity.js";
 import { pieces } from "../session/backlog.js";
 import { localError, NucleusError } from "../session/error.js";
+import { explainAct, explainGroups } from "../session/explain.js";
 import { LANES } from "../session/outgoing.js";
 import {
   checkEvent,
@@ -194,7 +195,7 @@ export abstract class RoomSender extends RoomCore {
     }
     const groups = this._canSendSetting() ? this._groups.unsent() : undefined;
     if (groups !== undefined) {
-      const request = this._requests.start();
+      const request = this._requests.start(explainGroups);
       this.session.send(encodeMessage(Subscribe, { request, groups }));
       this._groups.sent(request);
     }
@@ -245,7 +246,7 @@ export abstract class RoomSender extends RoomCore {
     if (!this.session.allows(StateRequest)) {
       throw localError("notOffered", "the server does not offer the shared state");
     }
-    const request = this._requests.start();
+    const request = this._requests.start(batch.explain(this.me));
     try {
       this.session.send(batch.encode(request));
     } catch (error) {
@@ -265,7 +266,7 @@ export abstract class RoomSender extends RoomCore {
   }
 
   _sendModeration(act: number, peer: PeerId, seconds: number): number {
-    const request = this._requests.start();
+    const request = this._requests.start(explainAct(act));
     this.session.send(encodeMessage(Moderate, { request, act, peer, seconds }));
     return request;
   }

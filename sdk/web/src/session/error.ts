@@ -149,11 +149,39 @@ export function localError(
 export function refusal(number: number, text: string, details: ErrorDetails = {}): NucleusError {
   const code = codeName(number);
   const name = code ?? `code ${number}`;
-  const retry = details.retryAfterMs ? ` Try again in ${details.retryAfterMs} ms.` : "";
+  const seconds = Math.ceil((details.retryAfterMs ?? 0) / 1_000);
+  const retry = seconds > 0 ? ` Try again in ${seconds} s.` : "";
   const advice = (code && ADVICE[code]) ?? "";
-  const message = `the server refused (${name}): ${text || "no reason given"}.${advice}${retry}`;
+  const message = `the server refused (${name}): ${text || reasonOf(number)}.${advice}${retry}`;
   return new NucleusError(code ?? "unknownCode", message, { ...details, number }, true);
 }
+
+/** Returns the meaning of a code with which a server refuses without a text. */
+export function reasonOf(number: number): string {
+  const code = codeName(number);
+  return (code && REASONS[code]) ?? "no reason given";
+}
+
+/** The meanings of the codes that come without a text. */
+const REASONS: Readonly<Partial<Record<CodeName, string>>> = {
+  joinRate: "the user does this too often",
+  tenantCalls: "there are too many calls",
+  actRate: "the moderators of the room act too fast",
+  forbidden: "the role and the grants in the token do not allow it",
+  noSuchEntity: "there is no such peer, object or call",
+  conflict: "the field has another version, or the object another owner",
+  badState: "a name, a value or a number is against the rules",
+  stateFull: "the state of the room is full",
+  roomObjects: "the room has too many objects",
+  peerObjects: "the user has too many objects",
+  entityFields: "there are too many fields",
+  busy: "the user is in a call, or wants none",
+  unreachable: "the user is not connected",
+  noAnswer: "nobody accepted the call in time",
+  declined: "the user rejected the call",
+  cancelled: "the caller cancelled the call",
+  answered: "the call was accepted already",
+};
 
 /** What a person can do about a refusal. */
 const ADVICE: Readonly<Partial<Record<CodeName, string>>> = {

@@ -2,6 +2,7 @@
 // mistake is found at its operation, before the request is sent.
 
 import { localError } from "../session/error.js";
+import { type Explain, explainChange } from "../session/explain.js";
 import { utf8 } from "../wire/codec.js";
 import type { Init } from "../wire/kinds.js";
 import {
@@ -115,6 +116,11 @@ export class Batch {
     return message;
   }
 
+  /** Explains a refusal of these operations, for the peer `me`. @internal */
+  explain(me: number): Explain {
+    return explainChange([...this.#operations], me);
+  }
+
   #field(entity: EntityId, key: string, value: Value | undefined, expected: bigint): this {
     const operation = this.length;
     const bytes = utf8(key);
@@ -146,6 +152,6 @@ export class Batch {
 }
 
 function invalid(text: string, operation?: number): Error {
-  const at = operation === undefined ? "" : `operation ${operation}: `;
+  const at = operation === undefined ? "" : `operation ${operation + 1} of the batch: `;
   return localError("invalidBatch", at + text, { operation });
 }
