@@ -17,6 +17,8 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import type * as Nucleus from "../../src/index.js";
 
 const BUILD = fileURLToPath(new URL("../..", import.meta.url));
+/** The example page. */
+const HELLO = "/examples/hello.html";
 const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 const NUCLEUS = process.env["NUCLEUS"] ?? "nucleus";
 
@@ -39,10 +41,16 @@ let address: string;
 before(async () => {
   files = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
-    const isPage = pathname === "/";
+    const isPage = pathname === "/" || pathname === HELLO;
     response.setHeader("content-type", isPage ? "text/html" : "text/javascript");
-    if (isPage) {
+    if (pathname === "/") {
       response.end("<!doctype html><title>session</title>");
+      return;
+    } else if (pathname === HELLO) {
+      void readFile(`${BUILD}/..${HELLO}`).then((page) => response.end(page));
+      return;
+    } else if (pathname === "/dist/nucleus-client.js") {
+      response.writeHead(302, { location: "/src/index.js" }).end();
       return;
     }
     readFile(BUILD + pathname).then(
@@ -220,6 +228,19 @@ test("a page that is loaded again comes back as the same peer", async () => {
   assert.equal((await sees(a, "resumed")).missedEvents, false);
   assert.equal(await a.evaluate(() => kept.room.me), me);
   assert.equal(text((await sees(a, "event")).payload), "A", "sent while the page was away");
+  await a.close();
+  await b.close();
+});
+
+test("the example page joins at the server that its address names", async () => {
+  const { port } = files.address() as AddressInfo;
+  const token = tokenOf("ada");
+  const [a, b] = [await browser.newPage(), await browser.newPage()];
+  await a.goto(`http://localhost:${port}${HELLO}?server=${address}#${token}`);
+  await a.waitForFunction(() => document.body.innerText.includes('In the room "demo"'));
+  assert.equal(await a.innerText("#server"), address);
+  await b.goto(`http://localhost:${port}${HELLO}?server=no+server#${token}`);
+  await b.waitForFunction(() => document.body.innerText.includes('"no server" is no address'));
   await a.close();
   await b.close();
 });
