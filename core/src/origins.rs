@@ -38,7 +38,8 @@ pub struct BadOrigin(pub String);
 
 impl OriginList {
     /// Reads a list. An item is `https://host`, `https://host:port`, the same with `http`, [`ANY`] or
-    /// [`LOOPBACK`].
+    /// [`LOOPBACK`]. Upper case, the port that the scheme has anyway, and one slash at the end make
+    /// no difference.
     ///
     /// # Errors
     ///
@@ -91,12 +92,23 @@ fn rule(item: &str) -> Result<OriginRule, BadOrigin> {
     match item {
         ANY => Ok(OriginRule::Any),
         LOOPBACK => Ok(OriginRule::Loopback),
-        _ if split(item).is_some() => Ok(OriginRule::Exact(item.to_ascii_lowercase())),
-        _ => Err(BadOrigin(format!(
-            "{item:?} is no origin; write https://host or https://host:port without a path, \
-             \"{LOOPBACK}\", or \"{ANY}\" for every page"
-        ))),
+        _ => as_browsers_send(item).map(OriginRule::Exact).ok_or_else(|| {
+            BadOrigin(format!(
+                "{item:?} is no origin; write https://host or https://host:port without a path, \
+                 \"{LOOPBACK}\", or \"{ANY}\" for every page"
+            ))
+        }),
     }
+}
+
+/// Brings an origin of the configuration into the form in which browsers send it: in lower case,
+/// without the port of its scheme, and without a slash at the end. `None`: it is none.
+fn as_browsers_send(item: &str) -> Option<String> {
+    let lower = item.to_ascii_lowercase();
+    let text = lower.strip_suffix('/').unwrap_or(&lower);
+    let usual = if text.starts_with("https:") { ":443" } else { ":80" };
+    let text = text.strip_suffix(usual).unwrap_or(text);
+    split(text).map(|_| text.to_owned())
 }
 
 /// Splits an origin into its host and its port. `None`: it is none, or its port is its scheme's own,
@@ -166,6 +178,27 @@ mod tests {
     }
 
     #[test]
+    fn upper_case_the_usual_port_and_a_slash_make_no_difference() {
+        for (written, sent) in [
+            ("HTTPS://Example.COM", "https://example.com"),
+            ("https://example.com:443", "https://example.com"),
+            ("https://example.com/", "https://example.com"),
+            ("HTTPS://EXAMPLE.COM:443/", "https://example.com"),
+            ("http://intranet:80/", "http://intranet"),
+            ("https://intranet:80/", "https://intranet:80"),
+            ("http://intranet:443", "http://intranet:443"),
+            ("https://example.com:8443/", "https://example.com:8443"),
+            ("https://[2001:DB8::1]:443/", "https://[2001:db8::1]"),
+            ("https://[2001:db8::443]", "https://[2001:db8::443]"),
+        ] {
+            let list = list(&[written]);
+            assert!(list.admits(sent), "{written}");
+            assert_eq!(list, self::list(&[sent]), "{written}");
+        }
+        assert!(!list(&["https://example.com:443"]).admits("https://example.com:8443"));
+    }
+
+    #[test]
     fn loopback_is_this_machine_alone() {
         let list = OriginList::loopback();
         for good in [
@@ -211,10 +244,14 @@ mod tests {
         for bad in [
             "app.example.com",
             "https://",
-            "https://a/",
+            "https:///",
+            "https://:443",
+            "https://a//",
             "https://a/path",
-            "https://a:443",
-            "http://a:80",
+            "https://a/path/",
+            "https://a/:443",
+            "https://a:443:443",
+            "https://a:",
             "https://a:0",
             "https://a:08443",
             "https://a:+8443",

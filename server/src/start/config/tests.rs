@@ -107,7 +107,7 @@ fn ranges_are_checked_in_file_and_flags() {
             "session_also = [\"[::]:1\", \"[::]:2\", \"[::]:3\", \"[::]:4\", \"[::]:5\"]",
             "the length of session_also",
         ),
-        ("[web]\norigins = [\"https://a/\"]", "web.origins: \"https://a/\" is no origin; write "),
+        ("[web]\norigins = [\"https://a/x\"]", "web.origins: \"https://a/x\" is no origin; write "),
         ("[web.tenants]\nacme = [\"acme\"]", "web.tenants.acme: \"acme\" is no origin"),
         ("[web]\norigin = []", "unknown field `origin`"),
         ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
