@@ -3,7 +3,7 @@
 import { enter, type Social, type SocialEvent } from "../src/index.js";
 import { explain, explainError } from "./badge.js";
 import { displayName, type Identity, renumber, visitorNumbers } from "./identity.js";
-import { byId, html, isolated, nameElement, setText, short, toast } from "./page.js";
+import { byId, html, isolated, nameElement, settle, setText, short, toast } from "./page.js";
 import type { Tokens } from "./token.js";
 
 /** A social session that was closed is entered again after this time, in ms. */
@@ -31,9 +31,9 @@ export interface CallActions {
 
 type Phase =
   | { kind: "none" }
-  | { kind: "calling"; call: bigint | undefined; name: string }
+  | { kind: "calling"; call: bigint | undefined; users: readonly string[] }
   | { kind: "ringing"; call: bigint; name: string }
-  | { kind: "open"; call: bigint; members: string[] };
+  | { kind: "open"; call: bigint; members: readonly string[] };
 
 /** The social session of this tab, and the call that it is in. */
 export class Calls {
@@ -111,6 +111,7 @@ export class Calls {
       return;
     }
     this.#social = social;
+    settle("social");
     const isListed = social.watchUsers([], []);
     await Promise.race([isListed, new Promise((resolve) => setTimeout(resolve, LIST_MS))]);
     isListed.catch(() => {});
@@ -124,7 +125,7 @@ export class Calls {
   /** Enters again after a pause, unless the tab has left. */
   #again(session: number, error: unknown): void {
     if (session === this.#session) {
-      toast(`Nobody can call you for the moment. ${explainError(error)}`);
+      toast("social", `Nobody can call you for the moment. ${explainError(error)}`);
       setTimeout(() => session === this.#session && void this.begin(), AGAIN_MS);
     }
   }
@@ -134,6 +135,7 @@ export class Calls {
     for (const event of this.#social?.poll() ?? []) {
       this.#take(event);
     }
+    this.#showBadge();
     this.#showButton();
   }
 
@@ -148,7 +150,7 @@ export class Calls {
         this.#setPhase({ kind: "ringing", call: event.call, name: event.name });
         break;
       case "calling":
-        this.#setPhase({ kind: "calling", call: event.call, name: this.#nameOf(event.users) });
+        this.#setPhase({ kind: "calling", call: event.call, users: event.users });
         break;
       case "accepted":
         this.#open(event.call, event.room, event.members);
@@ -186,7 +188,7 @@ export class Calls {
     }
     this.#setPhase({ kind: "none" });
     if (text) {
-      toast(text);
+      toast("call", text);
     }
     if (phase.kind === "open") {
       this.actions.goBack();
@@ -195,6 +197,9 @@ export class Calls {
 
   #setPhase(phase: Phase): void {
     this.#phase = phase;
+    if (phase.kind !== "none") {
+      settle("call");
+    }
     if (phase.kind === "ringing") {
       byId("ring-title").replaceChildren(nameElement(short(phase.name)), " calls you");
       if (!this.#ring.open) {
@@ -204,18 +209,27 @@ export class Calls {
     } else if (this.#ring.open) {
       this.#ring.close();
     }
+    this.#showBadge();
+  }
+
+  /** Shows who is in the call. Names may come later than the call, for example after a reload. */
+  #showBadge(): void {
+    const phase = this.#phase;
     const badge = byId("in-call");
     badge.hidden = phase.kind !== "open" && phase.kind !== "calling";
     if (phase.kind === "open") {
-      setText(badge, `In a call with ${this.#nameOf(phase.members)}`);
+      setText(badge, `In a call with ${this.#namesOf(phase.members)}`);
     } else if (phase.kind === "calling") {
-      setText(badge, `Calling ${isolated(phase.name)}…`);
+      setText(badge, `Calling ${this.#namesOf(phase.users)}…`);
     }
   }
 
-  #nameOf(users: readonly string[]): string {
-    const names = users.slice(0, 3).map((user) => isolated(this.#names.get(user) ?? user));
-    return names.join(", ") || "somebody";
+  /** Returns the names of users. A user id says nothing to a person. */
+  #namesOf(users: readonly string[]): string {
+    const people = new Map(this.actions.people().map(({ user, name }) => [user, name]));
+    const names = users.map((user) => this.#names.get(user) ?? people.get(user));
+    const known = names.filter((name) => name !== undefined).slice(0, 3).map(isolated);
+    return known.join(", ") || "somebody";
   }
 
   #answer(isAccepted: boolean): void {
@@ -281,7 +295,7 @@ export class Calls {
       return;
     }
     this.#names.set(user, name);
-    const calling: Phase = { kind: "calling", call: undefined, name };
+    const calling: Phase = { kind: "calling", call: undefined, users: [user] };
     this.#setPhase(calling);
     social.startCall([user], "").then(
       (call) => {
@@ -296,7 +310,7 @@ export class Calls {
         if (this.#phase === calling) {
           this.#setPhase({ kind: "none" });
         }
-        toast(explainError(error));
+        toast("call", explainError(error));
       },
     );
   }

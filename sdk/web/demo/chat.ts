@@ -50,6 +50,8 @@ function decodeNothing(): void {
 export class Chat {
   readonly #log = byId("log");
   readonly #field = byId<HTMLInputElement>("say");
+  /** Whether the reader sees the end of the log, and so goes on seeing it. */
+  #isAtEnd = true;
 
   /** `say` sends a text. */
   constructor(say: (text: string) => void) {
@@ -67,6 +69,18 @@ export class Chat {
       }
     });
     this.#field.addEventListener("input", () => this.#field.setCustomValidity(""));
+    this.#log.addEventListener("scroll", () => {
+      const { scrollHeight, scrollTop, clientHeight } = this.#log;
+      this.#isAtEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
+    });
+    // A longer list of people makes the log shorter.
+    new ResizeObserver(() => this.#follow()).observe(this.#log);
+  }
+
+  #follow(): void {
+    if (this.#isAtEnd) {
+      this.#log.scrollTop = this.#log.scrollHeight;
+    }
   }
 
   /** Adds a text of a person. */
@@ -80,15 +94,11 @@ export class Chat {
     words.append(nameElement(text));
     const line = html("div");
     line.append(author, time, words);
-    const { scrollHeight, scrollTop, clientHeight } = this.#log;
-    const isAtEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
     this.#log.append(line);
     while (this.#log.childElementCount > KEPT) {
       this.#log.firstElementChild?.remove();
     }
-    if (isAtEnd) {
-      this.#log.scrollTop = this.#log.scrollHeight;
-    }
+    this.#follow();
   }
 
   /** Adds what has happened in the room. */

@@ -96,7 +96,11 @@ export class Cube {
    * Returns how to draw the cube. `inHand` returns where a peer holds it: its place in the state
    * changes ten times a second, and a head moves evenly.
    */
-  view(inHand: (peer: number) => Place | undefined, name: (peer: number) => string): CubeView | undefined {
+  view(
+    inHand: (peer: number) => Place | undefined,
+    name: (peer: number) => string,
+    colour: (peer: number) => string,
+  ): CubeView | undefined {
     const stored = this.room.field(ENTITY, PLACE)?.value;
     if (typeof stored !== "string") {
       return undefined;
@@ -105,13 +109,14 @@ export class Cube {
     const holder = this.holder();
     const place = (holder === undefined ? undefined : inHand(holder)) ?? within({ x, z });
     if (holder === undefined) {
-      return { place, holder: "", state: "free" };
+      return { place, holder: "", state: "free", colour: "" };
     }
     const isMine = holder === this.room.me;
     return {
       place,
       holder: isMine ? "you" : isolated(name(holder)),
       state: isMine ? "mine" : "other",
+      colour: isMine ? "" : colour(holder),
     };
   }
 }

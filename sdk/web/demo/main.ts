@@ -4,10 +4,11 @@ import type { Peer, Room, RoomEvent } from "../src/index.js";
 import { explain, explainError, showConnection } from "./badge.js";
 import { Calls } from "./call.js";
 import { Chat, CHAT, readText } from "./chat.js";
+import { Colours } from "./colours.js";
 import { Cube } from "./cube.js";
 import { ahead, angleOf, EYE_HEIGHT, type Place, rotationOf, within } from "./geometry.js";
 import { displayName, identify, type Identity } from "./identity.js";
-import { byId, isolated, toast } from "./page.js";
+import { byId, isolated } from "./page.js";
 import { showPeople } from "./people.js";
 import { type HeadView, Plan } from "./plan.js";
 import { Pointers } from "./pointers.js";
@@ -40,6 +41,7 @@ class Demo {
   readonly #chat = new Chat((text) => this.#say(text));
   readonly #pointers = new Pointers();
   readonly #speaking = new Set<number>();
+  readonly #colours = new Colours();
   readonly #rooms: Rooms;
   readonly #calls: Calls;
   readonly #voice: Voice;
@@ -234,13 +236,13 @@ class Demo {
   #say(text: string): void {
     const room = this.#rooms.room;
     if (!room) {
-      toast("You are not in the room. Join again to say something.");
+      this.#chat.note("You are not in the room. Join again to say something.");
       return;
     }
     this.#chat.add("You", text);
     room
       .sendTypedEvent("others", CHAT, new TextEncoder().encode(text))
-      .catch((error: unknown) => toast(`The message was not sent. ${explainError(error)}`));
+      .catch((error: unknown) => this.#chat.note(`The message was not sent. ${explainError(error)}`));
   }
 
   #toggleCube(): void {
@@ -255,20 +257,23 @@ class Demo {
   #draw(now: number): void {
     const { room } = this.#rooms;
     const peers = new Map((room?.peers() ?? []).map((peer) => [peer.id, peer]));
+    this.#colours.keep(new Set(peers.keys()));
     const nameOf = (peer: number): string => peers.get(peer)?.name ?? "somebody";
+    const colourOf = (peer: number): string => this.#colours.of(peer);
     const heads = this.#heads(room, peers);
     const inHand = (peer: number): Place | undefined => {
       const head = heads.get(peer);
       return head && ahead(head.place, head.angle, ARM);
     };
-    const cube = this.#cube?.view(inHand, nameOf);
+    const cube = this.#cube?.view(inHand, nameOf, colourOf);
     this.#showPeople(room, [...peers.values()]);
     if (document.hidden) {
       return;
     }
     this.#plan.drawHeads(heads);
     this.#plan.drawCube(cube);
-    this.#plan.drawCursors(this.#pointers.views(room?.me, this.#walk.cursor, nameOf, now));
+    const { cursor } = this.#walk;
+    this.#plan.drawCursors(this.#pointers.views(room?.me, cursor, nameOf, colourOf, now));
     if (now >= this.#secondAt) {
       this.#plan.describe([...heads.values()], cube);
     }
@@ -285,6 +290,7 @@ class Demo {
         const [x, , z] = pose.head.position;
         heads.set(from, {
           name: peer.name,
+          colour: this.#colours.of(from),
           place: within({ x, z }),
           angle: angleOf(pose.head.rotation),
           away: peer.away,
@@ -295,7 +301,7 @@ class Demo {
     }
     const { place, angle } = this.#walk;
     const talks = this.#voice.isSpeaking;
-    heads.set(room.me, { name: "You", place, angle, away: false, talks, isMe: true });
+    heads.set(room.me, { name: "You", colour: "", place, angle, away: false, talks, isMe: true });
     return heads;
   }
 
@@ -312,7 +318,8 @@ class Demo {
       speaking.add(room.me);
     }
     const me = room?.peer(room.me);
-    showPeople({ me, others, speaking, isMicOn: this.#voice.isOn, holder });
+    const colourOf = (peer: number): string => this.#colours.of(peer);
+    showPeople({ me, others, speaking, isMicOn: this.#voice.isOn, holder, colourOf });
   }
 }
 

@@ -79,10 +79,23 @@ export function setAttribute(element: Element, name: string, value: string): voi
   }
 }
 
-/** Shows a message for a while. */
-export function toast(text: string): void {
+/** What a message is about. A newer one takes the place of an older one about the same. */
+export type Topic = "link" | "social" | "call" | "microphone" | "speaker";
+
+const newest = new Map<Topic, Element>();
+
+/** Removes the message about this, because its reason is gone. */
+export function settle(topic: Topic): void {
+  newest.get(topic)?.remove();
+  newest.delete(topic);
+}
+
+/** Shows a message until its reason is gone, but for a while at most. */
+export function toast(topic: Topic, text: string): void {
   const box = byId("toasts");
   const made = html("div", "toast", text);
+  settle(topic);
+  newest.set(topic, made);
   box.append(made);
   while (box.childElementCount > MOST_TOASTS) {
     box.firstElementChild?.remove();

@@ -13,6 +13,8 @@ export interface Company {
   speaking: ReadonlySet<number>;
   isMicOn: boolean;
   holder: number | undefined;
+  /** Returns the class of a peer's colour. */
+  colourOf: (peer: number) => string;
 }
 
 /** Returns the class and the word of a person's badge. */
@@ -37,7 +39,7 @@ function row(peer: Peer, isMe: boolean, company: Company): HTMLLIElement {
   const who = html("span");
   const name = html("b");
   name.append(isMe ? "You" : nameElement(peer.name, "cut"));
-  who.append(name);
+  who.append(html("i", `dot ${isMe ? "me" : company.colourOf(peer.id)}`), name);
   const remarks = [isMe ? `${peer.name}, this tab` : "", company.holder === peer.id ? "holds the cube" : ""];
   const remark = remarks.filter(Boolean).join(", ");
   if (remark) {

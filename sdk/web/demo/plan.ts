@@ -2,6 +2,7 @@
 
 import { type Place, toPlan } from "./geometry.js";
 import { byId, isolated, setAttribute, setText, short, svg } from "./page.js";
+import type { CursorView } from "./pointers.js";
 
 /** The most heads that are drawn: more would cover each other. */
 const MOST_HEADS = 64;
@@ -12,6 +13,8 @@ const MOST_DESCRIBED = 8;
 /** A head as it is drawn. */
 export interface HeadView {
   name: string;
+  /** Class of the colour. */
+  colour: string;
   place: Place;
   /** Angle of the view in the plan, in radians. */
   angle: number;
@@ -26,6 +29,8 @@ export interface CubeView {
   /** Who holds it, "" if nobody does. */
   holder: string;
   state: "mine" | "other" | "free";
+  /** Class of the holder's colour. */
+  colour: string;
 }
 
 interface Head {
@@ -86,7 +91,7 @@ export class Plan {
     }
   }
 
-  #drawHead(id: number, { name, place, angle, away, talks, isMe }: HeadView): void {
+  #drawHead(id: number, { name, colour, place, angle, away, talks, isMe }: HeadView): void {
     let head = this.#heads.get(id);
     if (!head) {
       if (this.#heads.size >= MOST_HEADS) {
@@ -96,7 +101,7 @@ export class Plan {
       this.#heads.set(id, head);
       byId("heads").append(head.root);
     }
-    const state = `${isMe ? " me" : ""}${away ? " away" : ""}${talks ? " talks" : ""}`;
+    const state = `${isMe ? " me" : ` ${colour}`}${away ? " away" : ""}${talks ? " talks" : ""}`;
     setAttribute(head.root, "class", `peer${state}`);
     move(head.root, place);
     setAttribute(head.turn, "transform", `rotate(${degrees(angle)})`);
@@ -104,14 +109,14 @@ export class Plan {
   }
 
   /** Draws exactly these cursors. Key 0 is this tab's own. */
-  drawCursors(views: ReadonlyMap<number, { name: string; place: Place; isMe: boolean }>): void {
+  drawCursors(views: ReadonlyMap<number, CursorView>): void {
     for (const [id, cursor] of this.#cursors) {
       if (!views.has(id)) {
         cursor.remove();
         this.#cursors.delete(id);
       }
     }
-    for (const [id, { name, place, isMe }] of views) {
+    for (const [id, { name, colour, place, isMe }] of views) {
       let cursor = this.#cursors.get(id);
       if (!cursor) {
         if (this.#cursors.size >= MOST_HEADS) {
@@ -121,7 +126,7 @@ export class Plan {
         this.#cursors.set(id, cursor);
         byId("cursors").append(cursor);
       }
-      setAttribute(cursor, "class", isMe ? "cursor mine" : "cursor");
+      setAttribute(cursor, "class", `cursor ${isMe ? "mine" : colour}`);
       move(cursor, place);
       const label = cursor.lastElementChild;
       if (label) {
@@ -134,7 +139,7 @@ export class Plan {
   drawCube(view: CubeView | undefined): void {
     this.cube.toggleAttribute("hidden", !view);
     if (view) {
-      setAttribute(this.cube, "class", `cube ${view.state}`);
+      setAttribute(this.cube, "class", `cube ${view.state} ${view.colour}`);
       move(this.cube, view.place);
       setText(byId("cube-label"), view.holder ? `Cube, held by ${view.holder}` : "Cube");
     }

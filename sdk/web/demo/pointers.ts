@@ -14,6 +14,8 @@ const MOST = 256;
 /** A cursor as it is drawn. */
 export interface CursorView {
   name: string;
+  /** Class of the colour. */
+  colour: string;
   place: Place;
   isMe: boolean;
 }
@@ -70,6 +72,7 @@ export class Pointers {
     me: number | undefined,
     mine: Place | undefined,
     nameOf: (peer: number) => string,
+    colourOf: (peer: number) => string,
     now: number,
   ): Map<number, CursorView> {
     const views = new Map<number, CursorView>();
@@ -81,10 +84,10 @@ export class Pointers {
       const { place, shown } = pointer;
       shown.x += (place.x - shown.x) / 3;
       shown.z += (place.z - shown.z) / 3;
-      views.set(id, { name: nameOf(id), place: shown, isMe: false });
+      views.set(id, { name: nameOf(id), colour: colourOf(id), place: shown, isMe: false });
     }
     if (me !== undefined && mine) {
-      views.set(me, { name: "You", place: mine, isMe: true });
+      views.set(me, { name: "You", colour: "", place: mine, isMe: true });
     }
     return views;
   }

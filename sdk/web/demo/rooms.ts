@@ -31,8 +31,8 @@ export function home(): string {
 export function copyLink(): void {
   const link = new URL(`#${new URLSearchParams({ room: home() })}`, location.href).href;
   navigator.clipboard.writeText(link).then(
-    () => toast("Copied. Open the link in a second tab."),
-    () => toast(`Open this address in a second tab: ${link}`),
+    () => toast("link", "Copied. Open the link in a second tab."),
+    () => toast("link", `Open this address in a second tab: ${link}`),
   );
 }
 

@@ -2,7 +2,7 @@
 
 import type { Room } from "../src/index.js";
 import { Microphone, Speaker } from "../src/voice/index.js";
-import { byId, setText, toast } from "./page.js";
+import { byId, settle, setText, toast } from "./page.js";
 
 /** The page's policy allows no scripts but its own files. */
 const WORKLET = "/demo/voice-worklet.js";
@@ -107,17 +107,18 @@ export class Voice {
         },
         onEnd: (error) => {
           void this.#mute();
-          toast(`The microphone has stopped. ${error.message}`);
+          toast("microphone", `The microphone has stopped. ${error.message}`);
         },
       });
       if (this.room()) {
         this.#microphone = microphone;
+        settle("microphone");
       } else {
         await microphone.close();
       }
     } catch (error) {
       const { name, message } = error instanceof Error ? error : new Error(String(error));
-      toast(ADVICE[name] ?? `The microphone cannot be used. ${message}`);
+      toast("microphone", ADVICE[name] ?? `The microphone cannot be used. ${message}`);
     }
     this.#isStarting = false;
     this.#show();
@@ -158,11 +159,14 @@ export class Voice {
       },
     });
     this.#speaker.then(
-      (speaker) => speaker.resume(),
+      (speaker) => {
+        settle("speaker");
+        return speaker.resume();
+      },
       (error: unknown) => {
         if (this.#speaker) {
           this.#speaker = undefined;
-          toast(`The others cannot be heard. ${error instanceof Error ? error.message : ""}`);
+          toast("speaker", `The others cannot be heard. ${error instanceof Error ? error.message : ""}`);
         }
       },
     );

@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { colours, messages, reloadInCall } from "./demo-company.mjs";
 import { guestScript, launch, startServer } from "./demo-setup.mjs";
 import {
   connected,
@@ -311,6 +312,16 @@ test("a reload comes back as the same peer", async () => {
   const news = (await lines(one)).slice(before).map(plain);
   assert.deepEqual(news.filter((line) => /came in|left/.test(line)), [], "nobody came or left");
   assert.equal(await text(one, "#count"), "2 people");
+});
+
+test("after a reload in a call, names are names", () => reloadInCall(one, two));
+
+test("messages cover no chat, and go when their reason is gone", () => messages(context, server.url));
+
+test("each of nine people has a colour of their own", async () => {
+  const guests = await colours(browser, server.url, one);
+  await guests.leave();
+  await until("two people", async () => (await text(one, "#count")) === "2 people");
 });
 
 test("a duplicated tab is somebody else", async () => {
