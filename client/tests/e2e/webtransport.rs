@@ -7,10 +7,11 @@ use nucleus_client::{Code, RoomEvent, To};
 use nucleus_protocol::session::{self, Joined, Refuse, Schema, stream};
 use nucleus_server::start::config::WebSettings;
 use nucleus_server::token::{Product, TokenRequest};
+use nucleus_webclient::{UNIDIRECTIONAL, WebError, WebSession};
 use tokio::time::timeout;
 use web_transport_proto::{Capsule, error_to_http3};
 
-use super::browser::{Browser, LOCAL, UNIDIRECTIONAL, WebSession, connect, opening};
+use super::browser::{LOCAL, browser, closed, connect, join, join_as, open, open_at, opening};
 use super::support::{TestServer, until};
 use super::wire::message;
 
@@ -18,8 +19,8 @@ use super::wire::message;
 async fn a_browser_and_a_headset_exchange_events_and_datagrams() {
     let server = TestServer::start().await;
     let headset = server.join("headset").await;
-    let web = WebSession::open(&server).await;
-    let (_control, joined) = web.join(&server, server.token("web")).await;
+    let web = open(&server).await;
+    let (_control, joined) = join(&web, &server, server.token("web")).await;
     assert!(joined.grant.is_empty(), "a browser has no realtime port");
 
     // An event up, behind WebTransport's prefix.
@@ -70,9 +71,13 @@ async fn a_browser_and_a_headset_exchange_events_and_datagrams() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_or_with_another_path_gets_no_session() {
     let server = TestServer::start().await;
-    let open = async |path: &str, origins: &[&str]| {
-        Browser::connect(&server).await.open(path, origins).await.map(|_| ())
-    };
+    let open =
+        async |path: &str, origins: &[&str]| match browser(&server).await.open(path, origins).await
+        {
+            Ok(_) => Ok(()),
+            Err(WebError::Refused(status)) => Err(status),
+            Err(error) => panic!("{error}"),
+        };
     assert_eq!(open("/nucleus", &[LOCAL]).await, Ok(()));
     assert_eq!(open("/nucleus", &[]).await, Ok(()), "a program that is no browser");
     let refused = [
@@ -114,35 +119,36 @@ async fn a_page_holds_sessions_of_the_tenants_that_admit_its_origin() {
         ("https://all.example", "acme", false),
         ("https://acme.example", "tenant", false),
     ] {
-        let browser = Browser::connect(&server).await;
+        let browser = browser(&server).await;
         let session = browser.open("/nucleus", &[origin]).await.unwrap();
-        let (_control, [_, (schema, body)]) = session.control(&opening(token(tenant), 0)).await;
+        let opening = opening(token(tenant), 0);
+        let (_control, [_, (schema, body)]) = session.control(&opening).await.unwrap();
         match admitted {
             true => assert_eq!(schema, Schema::Joined, "{origin} {tenant}"),
             false => {
                 let refuse = Refuse::parse(&body).unwrap();
                 assert_eq!(refuse.code, Code::Forbidden as u16, "{origin} {tenant}");
-                assert_eq!(session.closed().await.0, Some(Code::Forbidden));
+                assert_eq!(closed(session).await.0, Some(Code::Forbidden));
             }
         }
     }
     // A ticket is bound to the tenant's origins as the token is.
-    let session = Browser::connect(&server).await.open("/nucleus", &["https://all.example"]).await;
+    let session = browser(&server).await.open("/nucleus", &["https://all.example"]).await;
     let session = session.unwrap();
-    let (_control, joined) = session.join_as(token("tenant"), Vec::new()).await;
+    let (_control, joined) = join_as(&session, token("tenant"), Vec::new()).await;
     let ticket = session::owned::<Joined>(&joined.unwrap()).unwrap().ticket;
-    let other = Browser::connect(&server).await.open("/nucleus", &["https://acme.example"]).await;
-    let (_control, refused) = other.unwrap().join_as(token("tenant"), ticket).await;
+    let other = browser(&server).await.open("/nucleus", &["https://acme.example"]).await;
+    let (_control, refused) = join_as(&other.unwrap(), token("tenant"), ticket).await;
     assert_eq!(refused, Err(Some(Code::Forbidden)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_closes_a_session_with_its_code_and_its_reason() {
     let server = TestServer::start().await;
-    let web = WebSession::open(&server).await;
-    let ((mut control, _receive), _) = web.join(&server, server.token("web")).await;
+    let web = open(&server).await;
+    let ((mut control, _receive), _) = join(&web, &server, server.token("web")).await;
     control.write_all(&[0xff; 8]).await.unwrap();
-    let (code, text) = web.closed().await;
+    let (code, text) = closed(web).await;
     assert_eq!(code, Some(Code::Malformed));
     assert!(!text.is_empty());
 }
@@ -153,8 +159,8 @@ async fn a_page_that_closes_its_session_leaves_or_is_lost() {
     let server = TestServer::with(|config| config.limits.away_after = away_after).await;
     let headset = server.join("headset").await;
     for (code, leaves) in [(Code::Leaving as u32, true), (0, false)] {
-        let mut web = WebSession::open(&server).await;
-        let (_control, joined) = web.join(&server, server.token("web")).await;
+        let mut web = open(&server).await;
+        let (_control, joined) = join(&web, &server, server.token("web")).await;
         // A peer that is gone at once is not reported at all.
         let is_here =
             |event| matches!(event, RoomEvent::PeerJoined(peer) if peer.id.0 == joined.peer);
@@ -180,14 +186,14 @@ async fn a_page_that_closes_its_session_leaves_or_is_lost() {
 async fn a_hostile_page_harms_only_itself() {
     let server = TestServer::start().await;
     let headset = server.join("headset").await;
-    let web = WebSession::open(&server).await;
+    let web = open(&server).await;
     // A second session on the connection is refused.
-    let (second, mut answer) = web.browser.request("/nucleus", &[LOCAL]).await;
+    let (second, mut answer) = web.browser.request("/nucleus", &[LOCAL]).await.unwrap();
     let refused = answer.read(&mut [0; 8]).await.unwrap_err();
     assert!(matches!(refused, quinn::ReadError::Reset(code) if u64::from(code) == 0x10b));
     assert_eq!(second.stopped().await.unwrap().map(u64::from), Some(0x10b));
     drop((second, answer));
-    let (_control, joined) = web.join(&server, server.token("web")).await;
+    let (_control, joined) = join(&web, &server, server.token("web")).await;
     // Streams of other sessions and of unknown types are refused, each with a code. The client has two
     // streams left beside its silent ones.
     for (bytes, code) in
@@ -233,8 +239,8 @@ async fn a_stream_that_comes_with_the_leave_is_read_first() {
     let server = TestServer::start().await;
     let headset = server.join("headset").await;
     for _ in 0..20 {
-        let web = WebSession::open(&server).await;
-        let ((mut control, _receive), _) = web.join(&server, server.token("web")).await;
+        let web = open(&server).await;
+        let ((mut control, _receive), _) = join(&web, &server, server.token("web")).await;
         let mut events = web.connection().open_uni().await.unwrap();
         let event = super::wire::event_up(b"the last word");
         let bytes = [&UNIDIRECTIONAL[..], &[stream::EVENTS], &event].concat();
@@ -253,9 +259,9 @@ async fn a_stream_that_comes_with_the_leave_is_read_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_learns_that_the_server_shuts_down() {
     let mut server = TestServer::start().await;
-    let web = WebSession::open(&server).await;
-    let (_control, _joined) = web.join(&server, server.token("web")).await;
-    let (stopped, (code, _)) = tokio::join!(server.stop(), web.closed());
+    let web = open(&server).await;
+    let (_control, _joined) = join(&web, &server, server.token("web")).await;
+    let (stopped, (code, _)) = tokio::join!(server.stop(), closed(web));
     stopped.unwrap();
     assert_eq!(code, Some(Code::ShuttingDown));
 }
@@ -263,19 +269,19 @@ async fn a_page_learns_that_the_server_shuts_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lengths_that_a_client_announces_take_no_memory() {
     let server = TestServer::start().await;
-    let mut web = WebSession::open(&server).await;
+    let mut web = open(&server).await;
     // A frame of 1 MiB, of which 10 bytes come: more than the server reads of this stream.
     let frame = [&[0, 0x80, 0x10, 0, 0][..], &[0; 10]].concat();
     web.request.0.write_all(&frame).await.unwrap();
-    let (_control, joined) = web.join(&server, server.token("web")).await;
+    let (_control, joined) = join(&web, &server, server.token("web")).await;
     assert!(joined.peer > 0, "it waits for the rest");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_stands_still_is_lost_although_its_browser_acknowledges() {
     let server = TestServer::start().await;
-    let web = WebSession::open(&server).await;
-    let (_control, _joined) = web.join(&server, server.token("web")).await;
+    let web = open(&server).await;
+    let (_control, _joined) = join(&web, &server, server.token("web")).await;
     let closed = web.connection().closed();
     let waited = tokio::time::Instant::now();
     timeout(Duration::from_secs(50), closed).await.expect("after 30 s");
@@ -285,8 +291,8 @@ async fn a_page_that_stands_still_is_lost_although_its_browser_acknowledges() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_page_is_woken_and_its_silent_streams_stay() {
     let server = TestServer::start().await;
-    let web = WebSession::open(&server).await;
-    let (_control, _joined) = web.join(&server, server.token("web")).await;
+    let web = open(&server).await;
+    let (_control, _joined) = join(&web, &server, server.token("web")).await;
     // The session's stream, which makes the silent streams before it exist.
     let mut events = web.connection().open_uni().await.unwrap();
     events.write_all(&[&UNIDIRECTIONAL[..], &[stream::EVENTS]].concat()).await.unwrap();
@@ -329,9 +335,8 @@ async fn programs_and_browsers_reach_further_addresses_too() {
     for address in also {
         let options = nucleus_client::ConnectOptions::new(address.to_string(), server.token("p"));
         let room = nucleus_client::connect(options.room("lobby")).await.unwrap();
-        let browser = Browser::new(connect(&server, address).await).await;
-        let web = browser.open("/nucleus", &[LOCAL]).await.unwrap();
-        let (_control, joined) = web.join(&server, server.token("web")).await;
+        let web = open_at(&server, address).await;
+        let (_control, joined) = join(&web, &server, server.token("web")).await;
         let is_here =
             |event| matches!(event, RoomEvent::PeerJoined(peer) if peer.id.0 == joined.peer);
         until(&room, |event| is_here(event).then_some(())).await;

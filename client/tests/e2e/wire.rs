@@ -3,8 +3,8 @@
 use nucleus_client::Code;
 use nucleus_client::session::client_config;
 use nucleus_protocol::session::{
-    self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Ping, Refuse,
-    SESSION_HEADER_BYTES, Schema, SessionSettings, TO_OTHERS, stream,
+    self, EventDown, EventUp, Hello, Join, Joined, Leave, Ping, Refuse, Schema, SessionSettings,
+    TO_OTHERS, stream,
 };
 
 use super::support::TestServer;
@@ -125,12 +125,7 @@ pub(crate) fn event_up(payload: &[u8]) -> Vec<u8> {
 
 /// Reads the next message of a stream.
 pub(crate) async fn message(receive: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
-    let mut header = [0; SESSION_HEADER_BYTES];
-    receive.read_exact(&mut header).await.unwrap();
-    let header = MessageHeader::parse(header, 2 << 20).unwrap();
-    let mut body = vec![0; header.len as usize];
-    receive.read_exact(&mut body).await.unwrap();
-    (header.schema, body)
+    nucleus_webclient::read_message(receive).await.unwrap()
 }
 
 /// Opens a connection on which the test sends the protocol's bytes itself.
