@@ -25,6 +25,7 @@ mod room_state;
 mod rooms;
 mod rpc;
 mod servers;
+mod slow_path;
 mod social;
 mod state;
 mod streams;
