@@ -215,6 +215,10 @@ class Demo {
           this.#voice.arrive();
         }
         break;
+      case "quality":
+        this.#rooms.isUnheard = event.quality === "unknown";
+        this.#rooms.showQuality();
+        return;
       case "closed":
         this.#chat.note(`The room is closed. ${explain(event.code, event.text)}`);
         this.#rooms.closed(event.code, event.text);

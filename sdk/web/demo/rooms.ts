@@ -42,6 +42,8 @@ export class Rooms {
   room: Room | undefined;
   /** Whether the session is lost, and the client tries to come back. */
   isInterrupted = false;
+  /** Whether no datagrams of the server arrive. */
+  isUnheard = false;
   /** The room where the tab wants to be; `undefined` after it has left. */
   #target: string | undefined;
   /** Counts the joins, so that an old one does not disturb the newest. */
@@ -118,7 +120,7 @@ export class Rooms {
 
   #arrive(room: Room, name: string): void {
     this.room = room;
-    this.isInterrupted = false;
+    this.isInterrupted = this.isUnheard = false;
     const title = name === "demo" ? "Demo room" : `Room ${isolated(name)}`;
     setText(byId("title"), name === home() ? title : "A call");
     this.showQuality();
@@ -182,8 +184,13 @@ export class Rooms {
     }
     const { roundTrip, quality } = this.room.connection();
     const time = roundTrip === undefined ? "" : `, ${Math.max(1, Math.round(roundTrip))} ms`;
-    const isPoor = quality === "poor";
-    showConnection(isPoor ? "warn" : "good", `${isPoor ? "Poor connection" : "Connected"}${time}`);
+    if (quality === "poor") {
+      showConnection("warn", `Poor connection${time}`);
+    } else if (this.isUnheard) {
+      showConnection("warn", "Connected, but poses and voices do not arrive");
+    } else {
+      showConnection("good", `Connected${time}`);
+    }
   }
 
   /** Keeps the ticket, with which a reload comes back as the same peer. */

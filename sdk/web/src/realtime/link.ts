@@ -57,6 +57,11 @@ const SESSION_PING = 1_000;
  * trip of a network on which people talk.
  */
 const ANSWER_TIME = 2_000;
+/**
+ * The server is silent if it has answered none of the last two clock requests, the older of which is
+ * this old. Every datagram counts as an answer. One lost datagram is no silence.
+ */
+const SILENT_TIME = 4_000;
 /** The choice of a client without a realtime port, for good. */
 const CHOICE = { change: 0, plane: PLANE_SESSION } as const;
 
@@ -96,6 +101,8 @@ export class Link {
   #answerBy: number | undefined;
   /** When the last datagram left, session pings not counted. */
   #lastSent: number;
+  /** Clock requests since the newest datagram of the server, and when the first of them left. */
+  #asked = { count: 0, since: 0 };
   /** When the last datagram left. */
   #lastSentAny: number;
   #lastTraffic = -Infinity;
@@ -136,6 +143,7 @@ export class Link {
       return undefined;
     }
     this.#sendTime = undefined;
+    this.#asked.count = 0;
     const messages: Message[] = [];
     for (const frame of frames) {
       if (frame.kind === "message") {
@@ -267,6 +275,11 @@ export class Link {
     return this.clock.roundTrip;
   }
 
+  /** Returns whether the server does not answer: then nothing is known of the path. */
+  isSilent(now: number): boolean {
+    return this.#asked.count >= 2 && now - this.#asked.since >= SILENT_TIME;
+  }
+
   /**
    * Returns how long ago in ms the server sent the datagram that was handled last, unambiguous for
    * half an hour. `undefined` before the first clock reply, and for a datagram without a send time.
@@ -319,6 +332,10 @@ export class Link {
     if (clock) {
       putClockRequest(out, { clientSent: micros(now) });
       this.#clockRequested = now;
+      if (this.#asked.count === 0) {
+        this.#asked.since = now;
+      }
+      this.#asked.count += 1;
       if (this.clock.isSet) {
         this.#settleSamplesLeft = Math.max(this.#settleSamplesLeft - 1, 0);
         this.#answerBy ??= now + ANSWER_TIME;

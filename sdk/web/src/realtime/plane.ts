@@ -364,7 +364,8 @@ export class RealtimePlane {
       if (this.#link.takeLoss(now)) {
         this.#quality.noteLoss(now);
       }
-      this.#reports.setQuality(this.#quality.evaluate(now, this.#link.roundTrip));
+      const roundTrip = this.#link.isSilent(now) ? undefined : this.#link.roundTrip;
+      this.#reports.setQuality(this.#quality.evaluate(now, roundTrip));
     }
   }
 

@@ -21,14 +21,15 @@ const LOSSY_TIME = 30_000;
 /**
  * How good the connection is. "excellent": nobody notices the network. "good": voice has short
  * gaps, or is late. "poor": a conversation is difficult. "lost": there is no session now.
+ * "unknown": no datagram of the server has come yet, or none comes any more.
  */
-export type ConnectionQuality = "excellent" | "good" | "poor" | "lost";
+export type ConnectionQuality = "excellent" | "good" | "poor" | "lost" | "unknown";
 
 /** What is known of the connection. */
 export interface ConnectionFigures {
-  /** How good the connection is; `undefined` before the first evaluation. */
-  quality: ConnectionQuality | undefined;
-  /** Round-trip time of the realtime plane in ms; `undefined` until it is measured. */
+  /** How good the connection is; "unknown" before the first evaluation. */
+  quality: ConnectionQuality;
+  /** Round-trip time of the realtime plane in ms; `undefined` until it is measured, and in silence. */
   roundTrip: number | undefined;
   /**
    * Share of the packets to the server that were lost in the last interval with enough of them, 0
@@ -46,10 +47,12 @@ export interface PacketCounts {
 /** Derives the quality of one connection. */
 export class QualityMeter {
   readonly figures: ConnectionFigures = {
-    quality: undefined,
+    quality: "unknown",
     roundTrip: undefined,
     lossUp: undefined,
   };
+  /** Until it is told, an application takes the connection for excellent. */
+  #told: ConnectionQuality = "excellent";
   #evaluated: number | undefined;
   #counts: PacketCounts = { sent: 0, lost: 0 };
   /** Until when the connection counts as one with losses. */
@@ -97,8 +100,8 @@ export class QualityMeter {
   }
 
   /**
-   * Evaluates the connection, if it is time. `roundTrip` is in ms. Returns the quality if it is to
-   * be reported.
+   * Evaluates the connection, if it is time. `roundTrip` is in ms; `undefined`: nothing has come of
+   * which it could be measured. Returns the quality if it is to be reported.
    */
   evaluate(now: number, roundTrip: number | undefined): ConnectionQuality | undefined {
     this.#evaluated ??= now;
@@ -108,23 +111,23 @@ export class QualityMeter {
     this.#evaluated = now;
     const { figures } = this;
     figures.roundTrip = roundTrip;
-    const found = qualityOf(roundTrip ?? 0, figures.lossUp ?? 0);
-    if (figures.quality === found) {
+    const found =
+      roundTrip === undefined ? "unknown" : qualityOf(roundTrip, figures.lossUp ?? 0);
+    if (figures.quality === found && this.#told === found) {
       this.#candidate = undefined;
       return undefined;
     }
     this.#agreeing = this.#candidate === found ? this.#agreeing + 1 : 1;
     this.#candidate = found;
     // The first evaluation, and the one after a loss, need no other.
-    const isKnown = figures.quality !== undefined && figures.quality !== "lost";
+    const isKnown = figures.quality !== "unknown" && figures.quality !== "lost";
     return this.#agreeing < AGREEING && isKnown ? undefined : this.#changeTo(found);
   }
 
   #changeTo(quality: ConnectionQuality): ConnectionQuality | undefined {
-    // Until it is known, an application takes the connection for excellent.
-    const before = this.figures.quality ?? "excellent";
+    const before = this.#told;
     this.#candidate = undefined;
-    this.figures.quality = quality;
+    this.figures.quality = this.#told = quality;
     return before === quality ? undefined : quality;
   }
 }

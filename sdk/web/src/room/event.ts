@@ -157,7 +157,10 @@ export type RoomEvent =
    * Times from before cannot be compared with those from now on.
    */
   | { kind: "clockChanged" }
-  /** The connection became better or worse, for an indicator. `Room.connection` has the figures. */
+  /**
+   * The connection became better or worse, for an indicator. `Room.connection` has the figures. Until
+   * the first such event, take the connection for excellent.
+   */
   | { kind: "quality"; quality: ConnectionQuality }
   /** The room is closed. This is the last event. */
   | { kind: "closed"; code: CodeName | undefined; text: string };

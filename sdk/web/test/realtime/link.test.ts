@@ -11,6 +11,7 @@ import { qualityOf } from "../../src/realtime/quality.js";
 import { Writer } from "../../src/wire/codec.js";
 import { putFrame, readClientBody } from "../../src/wire/control.js";
 import { VOICE } from "../../src/wire/frame.js";
+import { KEEP_ALIVE } from "../../src/wire/limits.js";
 import { REPORT_INTERVAL } from "../../src/wire/report.js";
 import { ADA, message, outgoing, Pair } from "./pair.js";
 import { Rng } from "./network.js";
@@ -287,6 +288,61 @@ test("the quality follows the round trip, and a lost session is told at once", (
   pair.grant(true);
   pair.run(5_000);
   assert.deepEqual(pair.plane.takeReport(), { kind: "quality", quality: "excellent" });
+});
+
+test("without datagrams of the server the quality is unknown, and never excellent", () => {
+  const pair = new Pair();
+  pair.server.isSilent = true;
+  pair.run(5_000);
+  assert.equal(pair.plane.connection().quality, "unknown");
+  assert.equal(pair.plane.connection().roundTrip, undefined);
+  assert.deepEqual(pair.plane.takeReport(), { kind: "quality", quality: "unknown" });
+  assert.equal(pair.plane.takeReport(), undefined, "it is told once");
+  pair.server.isSilent = false;
+  pair.run(20_000);
+  assert.deepEqual(pair.plane.takeReport(), { kind: "quality", quality: "excellent" });
+});
+
+/** Sends poses for a time. Returns the qualities that the application was told. */
+function sending(pair: Pair, ms: number, others = false): unknown[] {
+  const told: unknown[] = [];
+  for (const end = pair.now + ms; pair.now < end; pair.advance(20)) {
+    pair.plane.send(outgoing(P));
+    if (others) {
+      pair.deliver(message(pair.now & 0xffff));
+    }
+    pair.exchange();
+    const report = pair.plane.takeReport();
+    told.push(...(report?.kind === "quality" ? [report.quality] : []));
+  }
+  return told;
+}
+
+test("datagrams that stop make the quality unknown, until they come again", () => {
+  const pair = Pair.settled();
+  assert.deepEqual(sending(pair, 10_000), []);
+  pair.server.isSilent = true;
+  assert.deepEqual(sending(pair, 15_000), ["unknown"]);
+  assert.equal(pair.plane.connection().roundTrip, undefined);
+  pair.server.isSilent = false;
+  assert.deepEqual(sending(pair, 15_000), ["excellent"]);
+  assert.equal(pair.plane.connection().roundTrip, 0);
+  // The poses of others show that datagrams come.
+  pair.server.isSilent = true;
+  assert.deepEqual(sending(pair, 15_000, true), []);
+});
+
+test("one lost answer of an idle link is no silence", () => {
+  const pair = Pair.settled();
+  pair.run(40_000);
+  pair.server.isSilent = true;
+  pair.run(KEEP_ALIVE - 1_000);
+  pair.server.isSilent = false;
+  pair.run(40_000);
+  assert.equal(pair.plane.takeReport(), undefined);
+  pair.server.isSilent = true;
+  pair.run(3 * KEEP_ALIVE);
+  assert.deepEqual(pair.plane.takeReport(), { kind: "quality", quality: "unknown" });
 });
 
 test("losses and delay make a connection worse", () => {
