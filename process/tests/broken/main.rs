@@ -24,3 +24,4 @@ mod shim;
 mod signals;
 mod social_memory;
 mod sockets;
+mod web_memory;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::heavy::alone;
-use crate::raw::{RawClients, fill, hello};
+use crate::raw::{Carrier, RawClients, RawConnection, fill, hello};
 use crate::server::{Server, Setup};
 
 /// KiB that one connection pins before it joins, as docs/LIMITS.md states.
@@ -78,7 +78,9 @@ pub(crate) async fn start(dir: &tempfile::TempDir, config: &str) -> (Server, Arc
     let server = setup.start();
     let clients = Arc::new(RawClients::new(&server, 1..=8));
     for n in 0..50 {
-        let (_connection, mut control, _answers) = clients.join(n, &format!("warm-{n}")).await;
+        let carrier = if n % 2 == 0 { Carrier::Quic } else { Carrier::WebTransport };
+        let (_connection, mut control, _answers) =
+            clients.join(n, &format!("warm-{n}"), carrier).await;
         control.write_all(&session::encode(&Leave { code: 0 })).await.unwrap();
     }
     server.until("the first clients are gone", |s| s.metric("nucleus_sessions") == 0);
@@ -103,20 +105,19 @@ type Streams = (SendStream, RecvStream, Vec<SendStream>);
 
 /// Sends all that a client may send without a join. Returns the streams, which must stay open;
 /// `None` if the server closes the connection meanwhile.
-async fn send_without_join(connection: Connection) -> Option<Streams> {
-    let (mut control, answers) = connection.open_bi().await.ok()?;
+async fn send_without_join(connection: &RawConnection) -> Option<Streams> {
     // A join of nearly the largest size, without its last byte.
     let join = session::encode(&Join { token: vec![b'x'; 16_000], ..Join::default() });
-    control.write_all(&[&hello(), &join[..join.len() - 1]].concat()).await.ok()?;
-    let mut streams = Vec::new();
+    let opening = [&hello(), &join[..join.len() - 1]].concat();
+    let (control, answers) = connection.control(&opening).await?;
+    let (mut streams, mut sent) = (Vec::new(), 3 * PIECES);
     for _ in 0..3 {
-        let mut stream = connection.open_uni().await.ok()?;
-        stream.write_all(&[stream::EVENTS]).await.ok()?;
+        let (stream, bytes) = connection.open(stream::EVENTS).await?;
         streams.push(stream);
+        sent += bytes;
     }
     // What is in full datagrams takes little more than its length, what is in pieces far more.
-    let bulk = UNJOINED_WINDOW - 3 * (1 + PIECES);
-    let mut sent = UNJOINED_WINDOW - bulk;
+    let connection = &connection.quic;
     for _ in 0..PIECES {
         for stream in &mut streams {
             stream.write_all(&[0]).await.ok()?;
@@ -143,7 +144,7 @@ async fn send_without_join(connection: Connection) -> Option<Streams> {
 
 /// Measures the memory of an unjoined connection in KiB. `None`: this machine is so busy that the
 /// server has closed the first connections before the last ones have sent everything.
-async fn measure_unjoined() -> Option<u64> {
+pub(crate) async fn measure_unjoined(carrier: Carrier) -> Option<u64> {
     const CONNECTIONS: usize = 200;
     let dir = tempfile::tempdir().unwrap();
     let (server, clients) = start(&dir, LOW_RATES).await;
@@ -153,9 +154,10 @@ async fn measure_unjoined() -> Option<u64> {
         let (clients, turn) = (clients.clone(), turn.clone());
         async move {
             let handshake = turn.acquire().await.unwrap();
-            let connection = clients.connect(n).await.ok()?;
+            let connection = clients.open(n, carrier).await?;
             drop(handshake);
-            send_without_join(connection).await
+            let streams = send_without_join(&connection).await?;
+            Some((connection, streams))
         }
     });
     let pinned: Vec<_> = sending.await.into_iter().flatten().collect();
@@ -167,7 +169,7 @@ async fn measure_unjoined() -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn unjoined_connections_pin_the_documented_memory() {
     let _alone = alone();
-    assert_near("an unjoined connection", UNJOINED_KIB, measure_unjoined).await;
+    assert_near("an unjoined connection", UNJOINED_KIB, || measure_unjoined(Carrier::Quic)).await;
 }
 
 /// How a client writes to its streams.
@@ -205,9 +207,9 @@ async fn keep_full(
 }
 
 /// Keeps all streams of a session full of valid messages.
-async fn keep_all_full(connection: &Connection, control: SendStream, writes: Writes) {
+async fn keep_all_full(connection: &RawConnection, control: SendStream, writes: Writes) {
     let keep = |stream, message| {
-        tokio::spawn(keep_full(stream, connection.clone(), message, writes));
+        tokio::spawn(keep_full(stream, connection.quic.clone(), message, writes));
     };
     keep(control, Ping.encode().repeat(20));
     let event = session::encode(&EventUp {
@@ -218,8 +220,7 @@ async fn keep_all_full(connection: &Connection, control: SendStream, writes: Wri
         payload: vec![7; 16_000],
     });
     for lane in [stream::EVENTS, stream::BULK] {
-        let mut stream = connection.open_uni().await.unwrap();
-        stream.write_all(&[lane]).await.unwrap();
+        let (stream, _) = connection.open(lane).await.unwrap();
         keep(stream, event.clone());
     }
 }
@@ -228,14 +229,19 @@ async fn keep_all_full(connection: &Connection, control: SendStream, writes: Wri
 /// nothing.
 struct Pinned {
     server: Server,
-    sessions: Vec<(Connection, RecvStream)>,
+    sessions: Vec<(RawConnection, RecvStream)>,
     /// Resident memory of the server before the sessions joined.
     before: u64,
     since: Instant,
 }
 
 impl Pinned {
-    async fn start(dir: &tempfile::TempDir, config: &str, count: usize, writes: Writes) -> Self {
+    async fn start(
+        dir: &tempfile::TempDir,
+        config: &str,
+        (count, carrier): (usize, Carrier),
+        writes: Writes,
+    ) -> Self {
         let (server, clients) = start(dir, config).await;
         let before = server.resident_kib();
         let turn = Arc::new(Semaphore::new(HANDSHAKES));
@@ -243,7 +249,7 @@ impl Pinned {
             let (clients, turn) = (clients.clone(), turn.clone());
             async move {
                 let _turn = turn.acquire().await.unwrap();
-                clients.join(n, &format!("pin-{n}")).await
+                clients.join(n, &format!("pin-{n}"), carrier).await
             }
         });
         let joined = joined.await;
@@ -298,9 +304,9 @@ async fn memory_that_grows_for_ever_fails() {
 
 /// Measures the memory of a joined session whose windows are full, in KiB. `None`: this machine is so
 /// busy that the server has read a second message of each lane before the windows were full.
-async fn measure_windows() -> Option<u64> {
+pub(crate) async fn measure_windows(carrier: Carrier) -> Option<u64> {
     let dir = tempfile::tempdir().unwrap();
-    let pinned = Pinned::start(&dir, LOW_RATES, 300, Writes::Fast).await;
+    let pinned = Pinned::start(&dir, LOW_RATES, (300, carrier), Writes::Fast).await;
     let measured = until_it_stays(Duration::from_secs(1), 1, || pinned.kib_each()).await;
     (pinned.since.elapsed() < SECOND_MESSAGE).then_some(measured)
 }
@@ -308,13 +314,16 @@ async fn measure_windows() -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn full_windows_pin_the_documented_memory() {
     let _alone = alone();
-    assert_near("a joined session with full windows", WINDOWS_KIB, measure_windows).await;
+    assert_near("a joined session with full windows", WINDOWS_KIB, || {
+        measure_windows(Carrier::Quic)
+    })
+    .await;
 }
 
 /// Measures the memory of a joined session that sends all it may, in KiB.
-async fn measure_joined() -> Option<u64> {
+pub(crate) async fn measure_joined(carrier: Carrier) -> Option<u64> {
     let dir = tempfile::tempdir().unwrap();
-    let pinned = Pinned::start(&dir, "", 100, Writes::Pieces).await;
+    let pinned = Pinned::start(&dir, "", (100, carrier), Writes::Pieces).await;
     // The logs of the rooms are full after a few seconds. The memory grows further for a while,
     // because the server's allocator leaves gaps.
     let noise = JOINED_KIB / 100;
@@ -324,5 +333,8 @@ async fn measure_joined() -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn joined_sessions_pin_the_documented_memory() {
     let _alone = alone();
-    assert_near("a joined session that sends all it may", JOINED_KIB, measure_joined).await;
+    assert_near("a joined session that sends all it may", JOINED_KIB, || {
+        measure_joined(Carrier::Quic)
+    })
+    .await;
 }

@@ -8,6 +8,7 @@ use nucleus_client::Trust;
 use nucleus_client::session::client_config;
 use nucleus_client::token::pins_in;
 use nucleus_protocol::session::{self, Hello, Join, stream};
+use nucleus_webclient::{Browser, PATH, UNIDIRECTIONAL, WebSession};
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -20,8 +21,44 @@ const STOPPED: Duration = Duration::from_millis(300);
 pub(crate) struct RawClients {
     endpoints: Vec<Endpoint>,
     pub(crate) config: quinn::ClientConfig,
+    /// The configuration of browsers.
+    web: quinn::ClientConfig,
     pub(crate) server: SocketAddr,
     pub(crate) token: String,
+}
+
+/// How a client reaches the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Quic,
+    WebTransport,
+}
+
+/// A connection on which a client may open the streams of a session.
+pub(crate) struct RawConnection {
+    pub(crate) quic: Connection,
+    /// The session of a browser, which ends when this is dropped.
+    web: Option<WebSession>,
+}
+
+impl RawConnection {
+    /// Opens the control stream. `opening` is its first bytes.
+    pub(crate) async fn control(&self, opening: &[u8]) -> Option<(SendStream, RecvStream)> {
+        let (mut control, answers) = self.quic.open_bi().await.ok()?;
+        let prefix: &[u8] =
+            if self.web.is_some() { &nucleus_webclient::BIDIRECTIONAL } else { &[] };
+        control.write_all(&[prefix, opening].concat()).await.ok()?;
+        Some((control, answers))
+    }
+
+    /// Opens a stream of this type. Returns it with the number of bytes that it has sent.
+    pub(crate) async fn open(&self, kind: u8) -> Option<(SendStream, usize)> {
+        let mut stream = self.quic.open_uni().await.ok()?;
+        let prefix: &[u8] = if self.web.is_some() { &UNIDIRECTIONAL } else { &[] };
+        let bytes = [prefix, &[kind]].concat();
+        stream.write_all(&bytes).await.ok()?;
+        Some((stream, bytes.len()))
+    }
 }
 
 impl RawClients {
@@ -36,7 +73,8 @@ impl RawClients {
             endpoint
         };
         let endpoints = networks.map(endpoint).collect();
-        Self { endpoints, config, server: server.session().parse().unwrap(), token }
+        let web = nucleus_webclient::client_config(&server.certificates()).unwrap();
+        Self { endpoints, config, web, server: server.session().parse().unwrap(), token }
     }
 
     /// Returns the endpoint of client `n`. The clients use the networks in turn.
@@ -49,10 +87,25 @@ impl RawClients {
         self.endpoint(n).connect(self.server, "localhost").unwrap().await
     }
 
+    /// Connects client `n`. A browser opens its session too.
+    pub(crate) async fn open(&self, n: usize, carrier: Carrier) -> Option<RawConnection> {
+        if carrier == Carrier::Quic {
+            return Some(RawConnection { quic: self.connect(n).await.ok()?, web: None });
+        }
+        let connecting = self.endpoint(n).connect_with(self.web.clone(), self.server, "localhost");
+        let quic = connecting.unwrap().await.ok()?;
+        let web = Browser::new(quic.clone()).await.ok()?.open(PATH, &[]).await.ok()?;
+        Some(RawConnection { quic, web: Some(web) })
+    }
+
     /// Connects client `n` and joins a room. Returns the connection and its control stream.
-    pub(crate) async fn join(&self, n: usize, room: &str) -> (Connection, SendStream, RecvStream) {
-        let connection = self.connect(n).await.unwrap();
-        let (mut control, mut answers) = connection.open_bi().await.unwrap();
+    pub(crate) async fn join(
+        &self,
+        n: usize,
+        room: &str,
+        carrier: Carrier,
+    ) -> (RawConnection, SendStream, RecvStream) {
+        let connection = self.open(n, carrier).await.unwrap();
         let join = session::encode(&Join {
             token: self.token.clone().into_bytes(),
             room: room.as_bytes().to_vec(),
@@ -60,7 +113,8 @@ impl RawClients {
             largest_body: 1_150,
             ..Join::default()
         });
-        control.write_all(&[hello(), join].concat()).await.unwrap();
+        let opening = [hello(), join].concat();
+        let (control, mut answers) = connection.control(&opening).await.unwrap();
         // `Welcome` and the start of `Joined`.
         answers.read_exact(&mut [0; 200]).await.unwrap();
         (connection, control, answers)

@@ -185,6 +185,16 @@ impl Server {
         line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
     }
 
+    /// Returns the server's certificates, with their keys.
+    pub(crate) fn certificates(&self) -> String {
+        let files = std::fs::read_dir(&self.setup.dir).unwrap().map(|file| file.unwrap().path());
+        let is_certificate = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with("tls-") && name.ends_with(".pem")
+        };
+        files.filter(is_certificate).map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    }
+
     /// Waits until something is so.
     pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
