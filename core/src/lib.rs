@@ -30,10 +30,12 @@
 //! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
 //! of the first and an input of the second. [`certificates`] is a schedule without a machine;
-//! [`ban_records`] and [`origins`] are lists.
+//! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`control`] is the language of the control
+//! plane.
 
 pub mod ban_records;
 pub mod certificates;
+pub mod control;
 mod drive;
 mod edge_limits;
 pub mod fanout;
@@ -49,6 +51,7 @@ pub mod room_rate;
 pub mod session_budgets;
 pub mod social;
 pub mod stream_rates;
+pub mod tenancy;
 pub mod text;
 pub mod unjoined;
 pub mod validity;

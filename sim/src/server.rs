@@ -259,6 +259,8 @@ impl<L: Links> Server<L> {
             RoomOutput::Banned(ban) => clients.banned(room, ban),
             RoomOutput::BansEnded => clients.bans_ended(room),
             RoomOutput::Moderated(act) => clients.moderated(room, *act),
+            // No control plane asks a simulated room.
+            RoomOutput::Content(..) | RoomOutput::Operated(..) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use nucleus_protocol::session::{Code, Moderate, StateRequest, Subscribe};
 
 use super::events::Event;
 use super::join::{JoinRequest, RenewedToken};
+use crate::control::RoomAct;
 use crate::fanout::LinkEvent;
 use crate::ids::{RequestId, SessionId};
 
@@ -72,6 +73,11 @@ pub enum RoomInput {
         /// Whether the user is invited. False: the invitation is withdrawn.
         invited: bool,
     },
+    /// Asks what is in the room. The reply is [`RoomOutput::Content`](super::RoomOutput::Content).
+    Inspect(RequestId),
+    /// Carries out an act of an operator. The reply is
+    /// [`RoomOutput::Operated`](super::RoomOutput::Operated).
+    Operate(RequestId, RoomAct),
     /// Ends the room if nobody is in it: it may not outlive its last participant any longer.
     EndEmpty,
     /// Ends the room and disconnects everybody with this code.

@@ -31,6 +31,7 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 
 use crate::Machine;
+use crate::control::{ControlError, RoomContent};
 use crate::fanout::{LinkEvent, LinkParameters};
 use crate::ids::{PeerId, RequestId, SessionId};
 use admission::Admission;
@@ -72,6 +73,10 @@ pub enum RoomOutput {
         /// room is over.
         result: Result<(), Code>,
     },
+    /// The reply to [`RoomInput::Inspect`].
+    Content(RequestId, Box<RoomContent>),
+    /// The reply to [`RoomInput::Operate`].
+    Operated(RequestId, Result<(), ControlError>),
     /// Asks the shard to open a link for a session, in place of an earlier link of the peer.
     OpenLink {
         /// The session.
@@ -152,6 +157,14 @@ impl Machine for Room {
             RoomInput::Invite { request, user, invited } => {
                 let result = self.handle_invitation(now, &user, invited);
                 self.outputs.push(RoomOutput::InvitationReply { request, result });
+            }
+            RoomInput::Inspect(request) => {
+                let content = Box::new(self.content(now));
+                self.outputs.push(RoomOutput::Content(request, content));
+            }
+            RoomInput::Operate(request, act) => {
+                let result = self.operate(now, &act);
+                self.outputs.push(RoomOutput::Operated(request, result));
             }
             RoomInput::EndEmpty if self.participants.is_empty() => self.lifetime.end(),
             RoomInput::EndEmpty => {}

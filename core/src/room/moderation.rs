@@ -12,6 +12,7 @@ use nucleus_protocol::time::Time;
 use super::config::Ban;
 use super::members::Participants;
 use super::{Room, RoomOutput};
+use crate::control::{ControlError, RoomAct, RoomContent};
 use crate::ids::{PeerId, SessionId};
 use crate::limits;
 use crate::rate::Bucket;
@@ -199,5 +200,50 @@ impl Room {
         self.outputs.push(RoomOutput::Banned(Ban { user: user.clone(), time: ban }));
         let devices: Vec<PeerId> = self.participants.of_user(user).map(|(peer, _)| peer).collect();
         self.remove(now, devices, Code::Kicked);
+    }
+}
+
+/// What the control plane asks: to be shown the room, and acts of an operator. An operator is nobody in
+/// the room and needs no right there; the API has checked the rights of the caller.
+impl Room {
+    /// Shows what is in the room.
+    pub(super) fn content(&self, now: Time) -> RoomContent {
+        let announced = self.participants.iter().filter(|(_, peer)| peer.is_announced());
+        let peers = announced.map(|(peer, participant)| participant.summary(peer)).collect();
+        let bans = self.admission.bans(now);
+        RoomContent { peers, bans, objects: self.state.objects() as u32 }
+    }
+
+    /// Carries out an act of an operator.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchPeer`], or [`ControlError::NoSuchRoom`] if the room is over.
+    pub(super) fn operate(&mut self, now: Time, act: &RoomAct) -> Result<(), ControlError> {
+        if self.lifetime.is_over() {
+            return Err(ControlError::NoSuchRoom);
+        }
+        match *act {
+            RoomAct::Close => self.shut_down(now, Code::RoomEnded),
+            RoomAct::Lock(locked) => self.admission.set_locked(locked),
+            RoomAct::Hide(hidden) => self.listing.set_hidden(hidden),
+            RoomAct::Mute(peer, muted) => {
+                self.announced(peer)?;
+                let (participants, outputs) = (&mut self.participants, &mut self.outputs);
+                self.mutes.set_muted(now, peer, muted, participants, outputs);
+            }
+            RoomAct::Kick(peer, ban) => {
+                self.announced(peer)?;
+                self.kick(now, peer, ban);
+            }
+        }
+        self.listing.changed(now);
+        Ok(())
+    }
+
+    /// Checks that a peer is in the roster.
+    fn announced(&self, peer: PeerId) -> Result<(), ControlError> {
+        let participant = self.participants.get(peer).filter(|peer| peer.is_announced());
+        participant.map(drop).ok_or(ControlError::NoSuchPeer)
     }
 }

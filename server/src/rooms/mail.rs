@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nucleus_core::control::{ControlError, RoomAct, RoomContent};
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
 use nucleus_core::lobby::{Find, Found, ListingChanges, LobbyInput};
 use nucleus_core::room::{JoinRequest, RoomInput};
@@ -22,6 +23,10 @@ pub(super) enum RoomMail {
     Join(RoomJoin, oneshot::Sender<Result<JoinedRoom, Code>>),
     /// Invites a user, or withdraws the invitation.
     Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
+    /// Show what is in the room.
+    Inspect(oneshot::Sender<Box<RoomContent>>),
+    /// Carry out an act of an operator.
+    Operate(RoomAct, oneshot::Sender<Result<(), ControlError>>),
     /// An input for the machine, unchanged.
     Input(RoomInput),
     /// An input for which the sender has reserved deliveries from the room's rate.

@@ -55,8 +55,8 @@ pub(super) struct NewRoom {
 
 /// The live rooms.
 pub struct RoomRegistry {
-    rooms: DashMap<RoomKey, RoomHandle>,
-    shards: Vec<Arc<ShardHandle>>,
+    pub(super) rooms: DashMap<RoomKey, RoomHandle>,
+    pub(super) shards: Vec<Arc<ShardHandle>>,
     pub(super) clock: Clock,
     pub(super) template: RoomTemplate,
     pub(super) tenants: Arc<Tenants>,
@@ -134,7 +134,7 @@ impl RoomRegistry {
         };
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let (shard, key) = (self.emptiest_shard(), Arc::new(key));
-        let identity = RoomIdentity { id, key: key.clone(), instance };
+        let identity = RoomIdentity { id, key: key.clone(), instance, capacity };
         let room = RoomHandle::new(identity, mailbox, shard.clone(), counted, self.clock, &limits);
         if let Some(ended) = self.rooms.insert((*key).clone(), room.clone()) {
             self.tenants.close_room(&key.owner.tenant, &ended.counted);
@@ -153,6 +153,7 @@ impl RoomRegistry {
             tenants: self.tenants.clone(),
             counted: room.counted.clone(),
             rate: room.rate.clone(),
+            figures: room.figures.clone(),
             members: Members::default(),
             turn: RoomTurn::default(),
         };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use nucleus_core::control::{ControlError, RoomContent};
 use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::mail::{JoinedRoom, LobbyMail, NewcomerSeats, Place, RoomJoin, RoomMail};
 use super::outgoing::Outgoing;
+use super::room_figures::RoomFigures;
 use super::shared_rate::SharedRate;
 use super::task::Task;
 use super::tenants::{CountedRoom, EmptyRoomCount, Tenants};
@@ -36,6 +38,7 @@ pub(super) struct RoomShell {
     pub(super) tenants: Arc<Tenants>,
     pub(super) counted: CountedRoom,
     pub(super) rate: Arc<SharedRate>,
+    pub(super) figures: Arc<RoomFigures>,
     pub(super) members: Members,
     pub(super) turn: RoomTurn,
 }
@@ -73,6 +76,8 @@ struct PendingReplies {
     newest: u64,
     joins: HashMap<RequestId, PendingJoin>,
     invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
+    inspected: HashMap<RequestId, oneshot::Sender<Box<RoomContent>>>,
+    operated: HashMap<RequestId, oneshot::Sender<Result<(), ControlError>>>,
 }
 
 /// A join that the room has not answered yet.
@@ -131,6 +136,16 @@ impl Task for RoomShell {
                 self.members.requests.invited.insert(request, reply);
                 RoomInput::Invite { request, user, invited }
             }
+            RoomMail::Inspect(reply) => {
+                let request = self.members.requests.next_id();
+                self.members.requests.inspected.insert(request, reply);
+                RoomInput::Inspect(request)
+            }
+            RoomMail::Operate(act, reply) => {
+                let request = self.members.requests.next_id();
+                self.members.requests.operated.insert(request, reply);
+                RoomInput::Operate(request, act)
+            }
         }
     }
 
@@ -138,6 +153,7 @@ impl Task for RoomShell {
         match output {
             RoomOutput::Seats(taken) => self.turn.seats = taken,
             RoomOutput::Listing(listing) => {
+                self.figures.set(&listing);
                 self.tell_lobby(LobbyInput::Listing(self.id, listing)).await;
             }
             RoomOutput::JoinReply { request, result } => {
@@ -146,6 +162,18 @@ impl Task for RoomShell {
             RoomOutput::InvitationReply { request, result } => {
                 if let Some(reply) = self.members.requests.invited.remove(&request) {
                     // Fails if the inviting task has given up.
+                    let _ = reply.send(result);
+                }
+            }
+            RoomOutput::Content(request, content) => {
+                if let Some(reply) = self.members.requests.inspected.remove(&request) {
+                    // Fails if the control plane has given up.
+                    let _ = reply.send(content);
+                }
+            }
+            RoomOutput::Operated(request, result) => {
+                if let Some(reply) = self.members.requests.operated.remove(&request) {
+                    // Fails if the control plane has given up.
                     let _ = reply.send(result);
                 }
             }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nucleus_core::control::{ControlError, RoomAct, RoomContent};
 use nucleus_core::ids::{RoomId, RoomInstanceId, RoomKey, SessionId};
 use nucleus_core::limits::Limits;
 use nucleus_core::room::RoomInput;
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
+use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
 use super::mail::{JoinedRoom, RoomJoin, RoomMail};
+use super::room_figures::RoomFigures;
 use super::shared_rate::{AdmittedMessage, SharedRate};
 use super::tenants::CountedRoom;
 use crate::shard::{SessionDatagram, ShardHandle};
@@ -20,6 +23,7 @@ pub(super) struct RoomIdentity {
     pub(super) id: RoomId,
     pub(super) key: Arc<RoomKey>,
     pub(super) instance: RoomInstanceId,
+    pub(super) capacity: u16,
 }
 
 /// A handle of a live room instance.
@@ -32,6 +36,7 @@ pub struct RoomHandle {
     pub(super) shard: Arc<ShardHandle>,
     pub(super) counted: CountedRoom,
     pub(super) rate: Arc<SharedRate>,
+    pub(super) figures: Arc<RoomFigures>,
 }
 
 impl RoomHandle {
@@ -43,9 +48,10 @@ impl RoomHandle {
         clock: Clock,
         limits: &Limits,
     ) -> Self {
-        let RoomIdentity { id, key, instance } = identity;
+        let RoomIdentity { id, key, instance, capacity } = identity;
         let rate = Arc::new(SharedRate::new(clock, limits));
-        Self { id, key, instance, mailbox, shard, counted, rate }
+        let figures = Arc::new(RoomFigures::new(capacity, Time::from_micros(clock.now())));
+        Self { id, key, instance, mailbox, shard, counted, rate, figures }
     }
 
     pub(super) async fn join(&self, join: RoomJoin) -> Result<JoinedRoom, Code> {
@@ -60,6 +66,28 @@ impl RoomHandle {
         let mail = RoomMail::Invite { user: user.to_owned(), invited, reply };
         let _ended = self.mailbox.send(mail).await;
         receiver.await.unwrap_or(Err(Code::NoSuchRoom))
+    }
+
+    /// Asks what is in the room.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`] if the room has ended.
+    pub(super) async fn inspect(&self) -> Result<Box<RoomContent>, ControlError> {
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(RoomMail::Inspect(reply)).await;
+        receiver.await.map_err(|_| ControlError::NoSuchRoom)
+    }
+
+    /// Carries out an act of an operator.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`] if the room has ended, or [`ControlError::NoSuchPeer`].
+    pub(super) async fn operate(&self, act: RoomAct) -> Result<(), ControlError> {
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(RoomMail::Operate(act, reply)).await;
+        receiver.await.unwrap_or(Err(ControlError::NoSuchRoom))
     }
 
     /// Waits until the room's rate allows a reliable message of `len` bytes of a user for at most so

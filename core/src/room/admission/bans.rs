@@ -54,6 +54,12 @@ impl Bans {
         self.bans.push(CurrentBan { user: user.to_owned(), until: now + time });
     }
 
+    /// Returns the bans that have not ended, each with the time that is left, oldest first.
+    pub(super) fn current(&self, now: Time) -> Vec<(String, Duration)> {
+        let current = self.bans.iter().filter(|ban| now < ban.until);
+        current.map(|ban| (ban.user.clone(), ban.until.since(now))).collect()
+    }
+
     /// Ends all bans. Returns whether there were any.
     pub(super) fn end_all(&mut self) -> bool {
         !std::mem::take(&mut self.bans).is_empty()

@@ -171,6 +171,11 @@ impl Admission {
         self.bans.ban(now, user, time);
     }
 
+    /// Returns the users who are kept out, each with the time that is left, oldest ban first.
+    pub(super) fn bans(&self, now: Time) -> Vec<(String, Duration)> {
+        self.bans.current(now)
+    }
+
     /// Ends all bans. Returns whether there were any.
     pub(super) fn end_bans(&mut self) -> bool {
         self.bans.end_all()

@@ -36,15 +36,8 @@ impl Mutes {
     ) {
         match request.act {
             act::MUTE | act::UNMUTE => {
-                let muted = request.act == act::MUTE;
-                let target = participants.get(PeerId(request.peer));
-                let Some(user) = target.map(|target| target.user.clone()) else { return };
-                self.set(&user, muted);
-                let devices: Vec<PeerId> =
-                    participants.of_user(&user).map(|(peer, _)| peer).collect();
-                for device in devices {
-                    participants.set_muted(now, device, muted, outputs);
-                }
+                let (peer, muted) = (PeerId(request.peer), request.act == act::MUTE);
+                self.set_muted(now, peer, muted, participants, outputs);
             }
             act::MUTE_ALL => self.mute_all(now, participants, outputs),
             act::UNMUTE_ALL => self.unmute_all(now, participants, outputs),
@@ -52,6 +45,24 @@ impl Mutes {
                 let muted = other == act::MUTE_SELF;
                 participants.set_flags(now, by, outputs, |p| p.self_muted = muted);
             }
+        }
+    }
+
+    /// Mutes a peer and all devices of its user, or ends that.
+    pub(crate) fn set_muted(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        muted: bool,
+        participants: &mut Participants,
+        outputs: &mut Outputs,
+    ) {
+        let target = participants.get(peer);
+        let Some(user) = target.map(|target| target.user.clone()) else { return };
+        self.set(&user, muted);
+        let devices: Vec<PeerId> = participants.of_user(&user).map(|(peer, _)| peer).collect();
+        for device in devices {
+            participants.set_muted(now, device, muted, outputs);
         }
     }
 

@@ -10,6 +10,7 @@ use nucleus_protocol::time::Time;
 use super::recipients::Recipients;
 use super::role::Role;
 use super::taken_events::{AckDue, TakenEvents};
+use crate::control::PeerSummary;
 use crate::ids::{PeerId, SessionId};
 
 /// A message of the bulk lane of which not all pieces have arrived.
@@ -203,6 +204,22 @@ impl Participant {
     /// Returns whether the peer's voice is dropped.
     pub(super) fn is_muted(&self) -> bool {
         self.muted || self.self_muted
+    }
+
+    /// Returns the participant as the control plane shows it.
+    pub(crate) fn summary(&self, peer: PeerId) -> PeerSummary {
+        PeerSummary {
+            peer,
+            user: self.user.clone(),
+            name: self.name.clone(),
+            role: self.role.name.clone(),
+            moderator: self.role.rights.moderate,
+            away: self.away,
+            muted: self.muted,
+            self_muted: self.self_muted,
+            lost: self.lost,
+            sessions: self.session,
+        }
     }
 
     /// Returns the participant as the roster describes it.

@@ -89,6 +89,11 @@ impl SharedState {
         self.version
     }
 
+    /// Returns the number of objects.
+    fn objects(&self) -> usize {
+        self.store.objects()
+    }
+
     /// Creates the state of a new room, with initial fields of the room.
     fn new(limits: Limits, fields: &[(Vec<u8>, Value)]) -> Self {
         let mut state = Self { limits, ..Self::default() };

@@ -105,6 +105,11 @@ impl StateReplication {
         PeerId(self.state.host(participants))
     }
 
+    /// Returns the number of objects.
+    pub(crate) fn objects(&self) -> usize {
+        self.state.objects()
+    }
+
     /// Returns the version of the state.
     pub(crate) fn version(&self) -> u64 {
         self.state.version()

@@ -1,0 +1,294 @@
+//! What the control plane asks of rooms and shards, and what they answer.
+//!
+//! These types are the whole of the handle between the planes: requests wait in a bounded mailbox, and
+//! a room answers when its turn comes. No room and no shard ever waits for the control plane.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::ids::{PeerId, RoomInstanceId, RoomKey};
+
+/// A request of the control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlRequest {
+    /// Which rooms there are. The answer is [`ControlReply::Rooms`].
+    Rooms(RoomSearch),
+    /// What is going on in one room. The answer is [`ControlReply::Room`].
+    Room(RoomInstanceId),
+    /// Do something to a room. The answer is [`ControlReply::Done`].
+    Act(RoomInstanceId, RoomAct),
+    /// How the server is. The answer is [`ControlReply::Server`].
+    Server,
+    /// Accept no more sessions, and end those that there are, as at a stop. The process ends then. The
+    /// answer is [`ControlReply::Done`].
+    Drain,
+}
+
+/// The answer to a [`ControlRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlReply {
+    /// The rooms that match, at most [`RoomSearch::limit`], and the number of all that match.
+    Rooms(Vec<RoomSummary>, usize),
+    /// A room with its peers.
+    Room(Box<RoomDetail>),
+    /// The act was carried out.
+    Done,
+    /// The figures of the server.
+    Server(Box<ServerStatus>),
+}
+
+/// Why a request was not carried out. Each text is a whole sentence for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ControlError {
+    /// There is no such live room.
+    #[error("there is no such room, or it has ended")]
+    NoSuchRoom,
+    /// There is no such peer in the room.
+    #[error("there is no such peer in the room")]
+    NoSuchPeer,
+    /// The server has too much to do to answer in time.
+    #[error("the server has too much to do: try again")]
+    Busy,
+}
+
+/// Which rooms are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomSearch {
+    /// The tenant's name; `None`: of all tenants.
+    pub tenant: Option<String>,
+    /// A part of the room's name, in any case; empty: all rooms.
+    pub text: String,
+    /// The order.
+    pub order: RoomOrder,
+    /// The room after which the list begins, in this order; `None`: at the first.
+    pub after: Option<RoomInstanceId>,
+    /// Most rooms in the answer.
+    pub limit: usize,
+}
+
+/// An order of rooms. Rooms that are equal in it are in the order of tenant, product and name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomOrder {
+    /// By tenant, product and name.
+    #[default]
+    Name,
+    /// The fullest first.
+    Peers,
+    /// The oldest first.
+    Age,
+}
+
+/// A live room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// The room instance.
+    pub instance: RoomInstanceId,
+    /// Tenant, product and name.
+    pub key: Arc<RoomKey>,
+    /// Number of participants, those included who may still resume.
+    pub peers: u32,
+    /// Largest number of participants.
+    pub capacity: u32,
+    /// Whether a moderator or an operator has locked it.
+    pub locked: bool,
+    /// Whether lobbies leave it out.
+    pub hidden: bool,
+    /// Whether it stays when it is empty.
+    pub kept: bool,
+    /// How long it exists.
+    pub age: Duration,
+    /// The shard that relays its realtime messages.
+    pub shard: u16,
+}
+
+/// A live room with its peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomDetail {
+    /// What the list shows of it.
+    pub room: RoomSummary,
+    /// What is in it.
+    pub content: RoomContent,
+}
+
+/// What is in a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomContent {
+    /// The peers, by their numbers.
+    pub peers: Vec<PeerSummary>,
+    /// Users who may not come back, each with the time until they may.
+    pub bans: Vec<(String, Duration)>,
+    /// Number of objects in the shared state.
+    pub objects: u32,
+}
+
+/// A participant of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSummary {
+    /// The number in the room.
+    pub peer: PeerId,
+    /// The user id.
+    pub user: String,
+    /// The display name.
+    pub name: String,
+    /// The name of the role.
+    pub role: String,
+    /// Whether the peer may moderate.
+    pub moderator: bool,
+    /// Whether the client says or shows that nobody is there.
+    pub away: bool,
+    /// Whether a moderator or an operator has muted the peer.
+    pub muted: bool,
+    /// Whether the peer has muted itself.
+    pub self_muted: bool,
+    /// Whether the session is lost. The peer may still resume.
+    pub lost: bool,
+    /// Number of sessions that the peer has had, from 1: each further one is a resume.
+    pub sessions: u32,
+}
+
+/// What an operator does to a room. An operator needs no rights in the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomAct {
+    /// Ends the room for everybody.
+    Close,
+    /// Lets nobody else in (true), or again (false).
+    Lock(bool),
+    /// Leaves it out of lobbies (true), or shows it again (false).
+    Hide(bool),
+    /// Drops a peer's voice (true), or lets it pass again (false).
+    Mute(PeerId, bool),
+    /// Removes a peer. With a time, its user may not come back so long: at most
+    /// [`nucleus_protocol::limits::MAX_BAN`].
+    Kick(PeerId, Duration),
+}
+
+/// How the server is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerStatus {
+    /// The server's id.
+    pub server_id: String,
+    /// How long the server runs.
+    pub uptime: Duration,
+    /// Whether it accepts sessions.
+    pub accepts: bool,
+    /// Participants of rooms, those included who may still resume, and sessions outside rooms.
+    pub sessions: u64,
+    /// Most of them at a time.
+    pub max_sessions: u64,
+    /// Number of live rooms.
+    pub rooms: u64,
+    /// Each shard, by its number.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// How a shard is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// Live links.
+    pub links: u64,
+    /// Links whose client is on the fallback, QUIC datagrams.
+    pub on_fallback: u64,
+    /// The current tick.
+    pub tick: Duration,
+    /// Datagrams that the kernel has dropped since the start.
+    pub kernel_drops: u64,
+}
+
+/// Returns the rooms of a page of a search, and the number of all that match.
+///
+/// If the room of [`RoomSearch::after`] has ended meanwhile, the page is empty: nobody can tell where
+/// it was.
+pub fn search_rooms(mut rooms: Vec<RoomSummary>, search: &RoomSearch) -> (Vec<RoomSummary>, usize) {
+    let text = search.text.to_lowercase();
+    rooms.retain(|room| {
+        search.tenant.as_ref().is_none_or(|tenant| room.key.owner.tenant == *tenant)
+            && (text.is_empty() || room.key.name.to_lowercase().contains(&text))
+    });
+    rooms.sort_unstable_by(|a, b| {
+        let by_order = match search.order {
+            RoomOrder::Name => std::cmp::Ordering::Equal,
+            RoomOrder::Peers => Reverse(a.peers).cmp(&Reverse(b.peers)),
+            RoomOrder::Age => Reverse(a.age).cmp(&Reverse(b.age)),
+        };
+        by_order.then_with(|| a.key.cmp(&b.key))
+    });
+    let total = rooms.len();
+    let start = match search.after {
+        None => 0,
+        Some(after) => {
+            rooms.iter().position(|room| room.instance == after).map_or(total, |at| at + 1)
+        }
+    };
+    (rooms.into_iter().skip(start).take(search.limit).collect(), total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Product, ProductKey};
+
+    fn room(number: u8, tenant: &str, name: &str, peers: u32) -> RoomSummary {
+        let owner = ProductKey { tenant: tenant.to_owned(), product: Product::Atom };
+        RoomSummary {
+            instance: RoomInstanceId([number; 8]),
+            key: Arc::new(owner.room(name)),
+            peers,
+            capacity: 50,
+            locked: false,
+            hidden: false,
+            kept: false,
+            age: Duration::from_secs(u64::from(number)),
+            shard: 0,
+        }
+    }
+
+    fn rooms() -> Vec<RoomSummary> {
+        vec![
+            room(1, "b", "Lobby", 3),
+            room(2, "a", "Class 2", 9),
+            room(3, "a", "Class 1", 3),
+            room(4, "a", "lobby", 1),
+        ]
+    }
+
+    fn found(search: &RoomSearch) -> (Vec<u8>, usize) {
+        let (rooms, total) = search_rooms(rooms(), search);
+        (rooms.iter().map(|room| room.instance.0[0]).collect(), total)
+    }
+
+    #[test]
+    fn rooms_are_found_by_tenant_and_a_part_of_their_names() {
+        let all = RoomSearch { limit: 10, ..RoomSearch::default() };
+        assert_eq!(found(&all), (vec![3, 2, 4, 1], 4));
+        let of_a = RoomSearch { tenant: Some("a".to_owned()), ..all.clone() };
+        assert_eq!(found(&of_a), (vec![3, 2, 4], 3));
+        let lobbies = RoomSearch { text: "LOBB".to_owned(), ..all };
+        assert_eq!(found(&lobbies), (vec![4, 1], 2));
+    }
+
+    #[test]
+    fn each_order_has_pages() {
+        for (order, expected) in [
+            (RoomOrder::Name, [3, 2, 4, 1]),
+            (RoomOrder::Peers, [2, 3, 1, 4]),
+            (RoomOrder::Age, [4, 3, 2, 1]),
+        ] {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let search = RoomSearch { order, after, limit: 3, ..RoomSearch::default() };
+                let (page, total) = found(&search);
+                assert_eq!(total, 4);
+                let Some(last) = page.last() else { break };
+                after = Some(RoomInstanceId([*last; 8]));
+                seen.extend(page);
+            }
+            assert_eq!(seen, expected, "{order:?}");
+        }
+        let ended = Some(RoomInstanceId([9; 8]));
+        let gone = RoomSearch { after: ended, limit: 3, ..RoomSearch::default() };
+        assert_eq!(found(&gone), (vec![], 4));
+    }
+}

@@ -1,0 +1,69 @@
+//! What the control plane asks of rooms: which there are, what is in one, and acts upon it.
+
+use std::sync::Arc;
+
+use nucleus_core::control::{
+    ControlError, RoomAct, RoomDetail, RoomSearch, RoomSummary, search_rooms,
+};
+use nucleus_core::ids::RoomInstanceId;
+use nucleus_protocol::time::Time;
+
+use super::registry::RoomRegistry;
+use super::room_handle::RoomHandle;
+
+impl RoomRegistry {
+    /// Returns the rooms that match a search, and the number of all that match.
+    pub fn search(&self, search: &RoomSearch) -> (Vec<RoomSummary>, usize) {
+        let own = |tenant: &str| search.tenant.as_ref().is_none_or(|own| own == tenant);
+        let rooms = self.rooms.iter();
+        let rooms = rooms.filter(|room| own(&room.key.owner.tenant));
+        let rooms = rooms.map(|room| self.summary(&room)).collect();
+        search_rooms(rooms, search)
+    }
+
+    /// Returns what is in a room.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`].
+    pub async fn inspect(&self, instance: RoomInstanceId) -> Result<RoomDetail, ControlError> {
+        let room = self.instance(instance).ok_or(ControlError::NoSuchRoom)?;
+        let content = *room.inspect().await?;
+        Ok(RoomDetail { room: self.summary(&room), content })
+    }
+
+    /// Carries out an act of an operator upon a room.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`] or [`ControlError::NoSuchPeer`].
+    pub async fn operate(
+        &self,
+        instance: RoomInstanceId,
+        act: RoomAct,
+    ) -> Result<(), ControlError> {
+        let room = self.instance(instance).ok_or(ControlError::NoSuchRoom)?;
+        room.operate(act).await
+    }
+
+    /// Returns the live room with this id.
+    fn instance(&self, instance: RoomInstanceId) -> Option<RoomHandle> {
+        self.rooms.iter().find(|room| room.instance == instance).map(|room| room.clone())
+    }
+
+    fn summary(&self, room: &RoomHandle) -> RoomSummary {
+        let now = Time::from_micros(self.clock.now());
+        let shard = self.shards.iter().position(|shard| Arc::ptr_eq(shard, &room.shard));
+        RoomSummary {
+            instance: room.instance,
+            key: room.key.clone(),
+            peers: room.figures.peers(),
+            capacity: room.figures.capacity.into(),
+            locked: room.figures.is_locked(),
+            hidden: room.figures.is_hidden(),
+            kept: room.counted.kept,
+            age: now.since(room.figures.opened),
+            shard: shard.unwrap_or(0) as u16,
+        }
+    }
+}
