@@ -120,5 +120,7 @@ pub const HTTP_CONNECTIONS: usize = 64;
 pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Longest time for the head of an HTTP request.
 pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(5);
+/// Longest time for the body of an HTTP request.
+pub const HTTP_BODY_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of the head of an HTTP request. Also the most bytes that one connection buffers.
 pub const HTTP_HEAD_BYTES: usize = 16 << 10;

@@ -1,0 +1,177 @@
+//! Who makes a request: the API key, its tenant and what it allows.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use super::request::RequestInfo;
+use super::state::ApiState;
+use crate::api_key;
+use crate::store::{Actor, api_keys};
+
+/// Longest time that a request waits until the use of its key is noted.
+const NOTE_TIME: Duration = Duration::from_millis(200);
+
+/// What an API key allows.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Read everything but secrets.
+    Read,
+    /// Act on rooms and peers: close, lock, hide, mute, kick, ban; drain the server.
+    Operate,
+    /// Sign join tokens.
+    Tokens,
+    /// Change tenants, keys, issuers and webhooks.
+    Manage,
+}
+
+impl Scope {
+    /// All scopes.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Tokens, Self::Manage];
+
+    /// Returns the name that keys and the API use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Tokens => "tokens",
+            Self::Manage => "manage",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|scope| scope.name() == text).ok_or(())
+    }
+}
+
+/// The tenant to which a key is limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CallerTenant {
+    pub(super) id: String,
+    pub(super) name: String,
+}
+
+/// Who makes a request. A route takes it as an argument, so no route can forget to ask for a key.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) actor: Actor,
+    /// `None`: the whole server.
+    pub(super) tenant: Option<CallerTenant>,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// Checks that the key has a scope.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send.
+    pub(super) fn needs(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scopes.contains(&scope) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("the API key lacks the scope `{scope}`")))
+    }
+
+    /// Checks that the key is for the whole server and has a scope.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send.
+    pub(super) fn needs_server(&self, scope: Scope) -> Result<(), Problem> {
+        self.needs(scope)?;
+        if self.tenant.is_none() {
+            return Ok(());
+        }
+        Err(Problem::forbidden(
+            "only an API key of the whole server, without a tenant, allows this",
+        ))
+    }
+
+    /// Returns the id of the tenant to which the answer is limited; `None`: none.
+    pub(super) fn tenant_id(&self) -> Option<&str> {
+        self.tenant.as_ref().map(|tenant| tenant.id.as_str())
+    }
+
+    /// Whether the caller may know of a tenant.
+    pub(super) fn sees(&self, tenant: &str) -> bool {
+        self.tenant.as_ref().is_none_or(|own| own.id == tenant)
+    }
+
+    /// Whether the caller may know of what belongs to the tenant of this name.
+    pub(super) fn sees_named(&self, tenant: &str) -> bool {
+        self.tenant.as_ref().is_none_or(|own| own.name == tenant)
+    }
+
+    /// Whether the caller may hand out a scope: nobody gives more than they have.
+    pub(super) fn may_grant(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+}
+
+impl FromRequestParts<ApiState> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let info = parts.extensions.get::<RequestInfo>().cloned();
+        let RequestInfo { id: request_id, ip } =
+            info.unwrap_or(RequestInfo { id: String::new(), ip: String::new() });
+        let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = header.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+        let key = key.ok_or_else(Problem::unauthorized)?;
+        let local = state.settings().local_key.as_bytes();
+        if verify_slices_are_equal(key.as_bytes(), local).is_ok() {
+            let actor = Actor { name: "local".to_owned(), ip, request_id };
+            return Ok(Self { actor, tenant: None, scopes: Scope::ALL.to_vec() });
+        }
+        let (id, secret) = api_key::parse(key).ok_or_else(Problem::unauthorized)?;
+        let snapshot = state.snapshot();
+        if snapshot.revision < 0 {
+            return Err(Problem::unavailable(
+                "the database does not answer, so no API key is known",
+            ));
+        }
+        let (row, hash) = snapshot.api_keys.get(id).ok_or_else(Problem::unauthorized)?;
+        let now = state.now();
+        if !api_key::matches(secret, hash) || row.expires_at.is_some_and(|end| now >= end) {
+            return Err(Problem::unauthorized());
+        }
+        let tenant = match &row.tenant {
+            None => None,
+            Some(tenant) => {
+                let tenant = snapshot.tenants.get(tenant).ok_or_else(Problem::unauthorized)?;
+                Some(CallerTenant { id: tenant.id.clone(), name: tenant.name.clone() })
+            }
+        };
+        // A key works also while the database does not answer.
+        let noted = timeout(NOTE_TIME, api_keys::note_use(state.database(), row, now)).await;
+        if !matches!(noted, Ok(Ok(()))) {
+            tracing::debug!("the use of an API key cannot be noted");
+        }
+        let actor = Actor { name: format!("key:{id}"), ip, request_id };
+        let scopes = row.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
+        Ok(Self { actor, tenant, scopes })
+    }
+}

@@ -1,0 +1,140 @@
+//! Reads bodies and query parameters. Unknown names and wrong types are errors that say so.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use nucleus_core::{limits, text};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::Problem;
+use crate::id;
+use crate::store::PageRequest;
+
+/// Rows of a page unless the request says how many.
+const DEFAULT_PAGE: u32 = 50;
+/// Most rows of a page.
+pub(super) const MAX_PAGE: u32 = 200;
+
+/// A body in JSON.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::unsupported_type());
+        }
+        let late = || Problem::bad_request("the body did not arrive in time");
+        let reading = timeout(limits::HTTP_BODY_TIME, Bytes::from_request(request, state));
+        let bytes = reading.await.map_err(|_| late())?.map_err(|rejection| {
+            match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+                _ => Problem::bad_request("the body did not arrive"),
+            }
+        })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Problem::invalid(error.to_string()),
+            _ => Problem::bad_request(format!("the body is not JSON: {error}")),
+        })
+    }
+}
+
+/// The id in an address.
+pub(super) struct Id(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(id) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::bad_request("the address is not UTF-8"))?;
+        Ok(Self(id))
+    }
+}
+
+/// Query parameters.
+pub(super) struct UrlQuery<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for UrlQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = Query::try_from_uri(&parts.uri);
+        let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+        Ok(Self(query))
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows of the page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+}
+
+impl PageQuery {
+    /// Checks the values.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send.
+    pub(super) fn check(self) -> Result<PageRequest, Problem> {
+        if self.cursor.as_ref().is_some_and(|cursor| !id::is_id(cursor)) {
+            return Err(Problem::bad_request("`cursor` must be `next` of the page before"));
+        }
+        Ok(PageRequest { after: self.cursor, limit: page_limit(self.limit)? })
+    }
+}
+
+/// Checks the number of rows that a request asks for.
+pub(super) fn page_limit(limit: Option<u32>) -> Result<u32, Problem> {
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::bad_request(format!("`limit` must be 1 to {MAX_PAGE}")));
+    }
+    Ok(limit)
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ListPage<T: ToSchema> {
+    /// The rows.
+    items: Vec<T>,
+    /// What to send as `cursor` for the next page; absent: there is none.
+    next: Option<String>,
+}
+
+impl<T: ToSchema> ListPage<T> {
+    /// Makes the page of a request from its rows. `id` returns the id of a row.
+    pub(super) fn new(items: Vec<T>, limit: u32, id: impl Fn(&T) -> &str) -> Self {
+        let is_full = items.len() >= limit as usize;
+        let next = items.last().filter(|_| is_full).map(|last| id(last).to_owned());
+        Self { items, next }
+    }
+}
+
+/// Checks a text of a body, and returns it in its normal form.
+///
+/// # Errors
+///
+/// The answer to send: it names the field.
+pub(super) fn plain(field: &str, text: &str, max: usize) -> Result<String, Problem> {
+    text::plain(text.as_bytes(), 1, max).map_err(|why| Problem::invalid(format!("`{field}` {why}")))
+}

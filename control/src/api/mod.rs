@@ -1,0 +1,77 @@
+//! The API under `/api/v1`: what it offers, and its document (OpenAPI 3.1).
+//!
+//! A request passes through these steps: its id and its rate (`request`), the API key (`caller`), the
+//! body (`extract`), and the route. Errors are problem details (`problem`).
+
+mod api_keys;
+mod audit;
+mod caller;
+mod extract;
+mod idempotency;
+mod problem;
+mod rates;
+mod request;
+mod responses;
+mod room_id;
+mod rooms;
+mod server;
+mod state;
+mod tenants;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use caller::Scope;
+pub use problem::Problem;
+pub use state::{ApiSettings, ApiState};
+
+/// Most bytes of a request's body. The largest one makes a tenant.
+const MAX_BODY: usize = 64 << 10;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Nucleus",
+        description = "Tenants, API keys, rooms and the audit of a Nucleus server. Every request sends \
+            `Authorization: Bearer nuk_...`. A key of a tenant sees this tenant alone. Errors are problem \
+            details (RFC 9457)."
+    ),
+    servers((url = "/api/v1")),
+    components(schemas(Problem))
+)]
+struct Document;
+
+/// Returns the routes with their document.
+fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(server::routes())
+        .merge(rooms::routes())
+        .merge(tenants::routes())
+        .merge(api_keys::routes())
+        .merge(audit::routes())
+}
+
+/// Returns the document of the API, as JSON.
+pub fn document() -> String {
+    let (_, mut document) = routes().split_for_parts();
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    document.components.get_or_insert_default().add_security_scheme("key", bearer);
+    // A derived document can always be written.
+    document.to_pretty_json().unwrap_or_default()
+}
+
+/// Returns the API below `/api/v1` and `/Api/v1`.
+pub fn router(state: ApiState) -> Router {
+    let (routes, _) = routes().split_for_parts();
+    let routes = routes
+        .fallback(async || Problem::not_found("the API has no such address"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(state.clone(), request::prepare))
+        .with_state(state);
+    Router::new().nest("/api/v1", routes.clone()).nest("/Api/v1", routes)
+}

@@ -1,0 +1,58 @@
+//! What happens to every request before its route: it gets an id, and it is counted against the rate of
+//! its address.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use nucleus_core::text;
+use nucleus_protocol::time::Time;
+
+use super::problem::Problem;
+use super::state::ApiState;
+use crate::id;
+
+/// The header of a request's id. A client or a proxy may set it; the answer repeats it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that a client may set.
+const MAX_REQUEST_ID: usize = 64;
+/// The id and the address of a request, for its route.
+#[derive(Clone, Debug)]
+pub(super) struct RequestInfo {
+    pub(super) id: String,
+    pub(super) ip: String,
+}
+
+/// Gives a request its id, counts it, and repeats the id in the answer.
+pub(super) async fn prepare(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    // IPv4 in IPv6 is the same address.
+    let ip = address.map(|ip| ip.to_canonical());
+    let now = state.now();
+    let chosen = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let chosen = chosen.and_then(|id| text::plain(id.as_bytes(), 1, MAX_REQUEST_ID).ok());
+    let id = match chosen.map_or_else(|| id::new(now), Ok) {
+        Ok(id) => id,
+        Err(error) => return Problem::unavailable(error.to_string()).into_response(),
+    };
+    let within =
+        ip.is_none_or(|ip| state.rates().take(ip, Time::from_micros(now.micros().unsigned_abs())));
+    let shown = HeaderValue::try_from(&id).ok();
+    let mut response = if within {
+        let ip = ip.map(|ip| ip.to_string()).unwrap_or_default();
+        request.extensions_mut().insert(RequestInfo { id, ip });
+        next.run(request).await
+    } else {
+        Problem::too_many("an address may make 100 requests a second").into_response()
+    };
+    if let Some(id) = shown {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}

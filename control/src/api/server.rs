@@ -1,0 +1,106 @@
+//! `server` and `drain`: the server as a whole.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use nucleus_core::control::{ControlReply, ControlRequest, ServerStatus};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller::{Caller, Scope};
+use super::problem::Problem;
+use super::responses::Common;
+use super::state::ApiState;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(get)).routes(routes!(drain))
+}
+
+/// The server and its shards.
+#[derive(Debug, Serialize, ToSchema)]
+struct ServerInfo {
+    /// The server's id.
+    id: String,
+    /// The version of Nucleus.
+    version: &'static str,
+    /// How long it runs, in seconds.
+    uptime_seconds: u64,
+    /// Whether it accepts sessions.
+    accepts: bool,
+    /// Sessions at this moment, those included that may still resume.
+    sessions: u64,
+    /// Most sessions at a time.
+    max_sessions: u64,
+    /// Live rooms.
+    rooms: u64,
+    /// The products that tenants may have.
+    products: Vec<String>,
+    /// The shards, by their numbers.
+    shards: Vec<Shard>,
+}
+
+/// A shard: a thread that relays realtime messages.
+#[derive(Debug, Serialize, ToSchema)]
+struct Shard {
+    /// Live links.
+    links: u64,
+    /// Links whose client is on the fallback.
+    on_fallback: u64,
+    /// How long it gathers messages at present, in microseconds.
+    tick_microseconds: u64,
+    /// Datagrams that the kernel has dropped since the start.
+    kernel_drops: u64,
+}
+
+/// How the server is.
+#[utoipa::path(
+    get,
+    path = "/server",
+    operation_id = "get_server",
+    tag = "server",
+    security(("key" = ["read"])),
+    responses((status = 200, description = "The server", body = ServerInfo), Common)
+)]
+async fn get(State(state): State<ApiState>, caller: Caller) -> Result<Json<ServerInfo>, Problem> {
+    caller.needs_server(Scope::Read)?;
+    let ControlReply::Server(status) = state.planes().ask(ControlRequest::Server).await? else {
+        return Err(Problem::unavailable("the server gave another answer"));
+    };
+    let ServerStatus { server_id, uptime, accepts, sessions, max_sessions, rooms, shards } =
+        *status;
+    let shard = |shard: &nucleus_core::control::ShardStatus| Shard {
+        links: shard.links,
+        on_fallback: shard.on_fallback,
+        tick_microseconds: u64::try_from(shard.tick.as_micros()).unwrap_or(u64::MAX),
+        kernel_drops: shard.kernel_drops,
+    };
+    Ok(Json(ServerInfo {
+        id: server_id,
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: uptime.as_secs(),
+        accepts,
+        sessions,
+        max_sessions,
+        rooms,
+        products: state.settings().products.clone(),
+        shards: shards.iter().map(shard).collect(),
+    }))
+}
+
+/// Stops the server: it accepts no more sessions, tells those that there are, and the process ends.
+#[utoipa::path(
+    post,
+    path = "/drain",
+    operation_id = "drain",
+    tag = "server",
+    security(("key" = ["operate"])),
+    responses((status = 202, description = "The server stops"), Common)
+)]
+async fn drain(State(state): State<ApiState>, caller: Caller) -> Result<StatusCode, Problem> {
+    caller.needs_server(Scope::Operate)?;
+    state.note(&caller.actor, None, "server.drain", "", "").await;
+    state.planes().ask(ControlRequest::Drain).await?;
+    Ok(StatusCode::ACCEPTED)
+}

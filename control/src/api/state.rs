@@ -1,0 +1,107 @@
+//! What the routes of the API share.
+
+use std::sync::Arc;
+
+use crate::database::Database;
+use crate::planes::PlanesHandle;
+use crate::snapshot::{Snapshot, SnapshotKeeper};
+use crate::store::{Actor, AuditedChange, audit};
+use crate::timestamp::Timestamp;
+
+use super::problem::Problem;
+use super::rates::RequestRates;
+
+/// What an API is made of.
+pub struct ApiSettings {
+    /// The database.
+    pub database: Database,
+    /// The newest snapshot of it.
+    pub snapshot: Arc<SnapshotKeeper>,
+    /// The session and realtime planes.
+    pub planes: PlanesHandle,
+    /// Returns the time of day.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// The secret of commands on the same machine, which may do everything.
+    pub local_key: String,
+    /// The products of this server.
+    pub products: Vec<String>,
+}
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct ApiState(Arc<ApiShared>);
+
+struct ApiShared {
+    settings: ApiSettings,
+    rates: RequestRates,
+}
+
+impl ApiState {
+    /// Makes the state of an API.
+    pub fn new(settings: ApiSettings) -> Self {
+        Self(Arc::new(ApiShared { settings, rates: RequestRates::default() }))
+    }
+
+    pub(super) fn settings(&self) -> &ApiSettings {
+        &self.0.settings
+    }
+
+    pub(super) fn rates(&self) -> &RequestRates {
+        &self.0.rates
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.0.settings.database
+    }
+
+    pub(super) fn planes(&self) -> &PlanesHandle {
+        &self.0.settings.planes
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.settings.snapshot.newest()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.0.settings.now)()
+    }
+
+    /// Begins a change by a caller.
+    pub(super) async fn begin<'a>(&self, actor: &'a Actor) -> Result<AuditedChange<'a>, Problem> {
+        Ok(AuditedChange::begin(self.database(), actor, self.now()).await?)
+    }
+
+    /// Notes in the audit what a caller has done to the planes. The act has been carried out, so the
+    /// log takes the entry if the database does not.
+    pub(super) async fn note(
+        &self,
+        actor: &Actor,
+        tenant_name: Option<&str>,
+        action: &'static str,
+        target: &str,
+        detail: &str,
+    ) {
+        let snapshot = self.snapshot();
+        let tenant = tenant_name.and_then(|name| snapshot.tenant_named(name));
+        let tenant = tenant.map(|tenant| tenant.id.as_str());
+        let noted = async {
+            let mut change = AuditedChange::begin(self.database(), actor, self.now()).await?;
+            audit::note(&mut change, tenant, action, target, detail).await?;
+            change.commit().await
+        };
+        if let Err(error) = noted.await {
+            let actor = &actor.name;
+            tracing::warn!(target: "audit", %error, actor, action, target, detail, "not in the database");
+        }
+    }
+
+    /// Makes a change lasting, and lets the next request see it. The change holds even if it cannot be
+    /// read back: the snapshot then follows within a second.
+    pub(super) async fn commit(&self, change: AuditedChange<'_>) -> Result<(), Problem> {
+        change.commit().await?;
+        if let Err(error) = self.0.settings.snapshot.refresh().await {
+            tracing::warn!(%error, "a change of tenants or keys cannot be read back yet");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Why the database did not do what it was asked.
+
+use sqlx::migrate::MigrateError;
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// A row with the same key exists.
+    #[error("there is a row with this key already")]
+    Exists,
+    /// A newer server has changed the tables.
+    #[error(
+        "the database has schema {found}, and this server knows schemas up to {known}: start a newer \
+         server, or restore a backup of this version"
+    )]
+    Newer {
+        /// The number of the database's schema.
+        found: i64,
+        /// The number of the newest schema that this server knows.
+        known: i64,
+    },
+    /// A server with other tables of the same number has made the tables.
+    #[error("the database has another schema {0} than this server")]
+    OtherSchema(i64),
+    /// The database cannot be reached, is locked or full, or refuses a statement.
+    #[error("the database does not answer: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// A row has not the columns that its reader needs.
+    #[error("a row of the database cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(refused) if refused.is_unique_violation() => Self::Exists,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => {
+                Self::Unreadable(error.to_string())
+            }
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+impl DatabaseError {
+    /// Whether the server must not start: waiting mends nothing.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::OtherSchema(_))
+            || matches!(self, Self::Unavailable(sqlx::Error::Database(refused))
+                if refused.code().is_some_and(|code| code == "26"))
+    }
+
+    /// The error of a migration, by a server that knows schemas up to `known`.
+    pub(super) fn of_migration(error: MigrateError, known: i64) -> Self {
+        match error {
+            MigrateError::VersionMissing(found) if found > known => Self::Newer { found, known },
+            MigrateError::VersionMissing(other) | MigrateError::VersionMismatch(other) => {
+                Self::OtherSchema(other)
+            }
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            other => Self::Unreadable(other.to_string()),
+        }
+    }
+}

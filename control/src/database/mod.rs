@@ -1,0 +1,209 @@
+//! The database of tenants, keys, bans and the audit: SQLite in the data directory, or PostgreSQL.
+//!
+//! Both take the same text of every statement: `$1` for a value, TEXT, BIGINT and BOOLEAN for a
+//! column, times as microseconds since 1970, JSON as TEXT. Nothing on the session or realtime plane
+//! asks the database.
+
+mod address;
+mod error;
+mod migrations;
+mod row;
+mod value;
+
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool};
+use std::time::Duration;
+
+pub use address::{AddressError, DatabaseAddress};
+pub use error::DatabaseError;
+pub use row::Row;
+pub use value::Value;
+
+/// Most connections to a PostgreSQL server, and most connections that read SQLite. The API is the only
+/// user, and its statements take a millisecond or two.
+const CONNECTIONS: u32 = 4;
+/// Longest wait for a connection, and for another process's lock on SQLite. A request to the API must
+/// fail in time for a person to see it.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// The database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database(Pools);
+
+#[derive(Clone, Debug)]
+enum Pools {
+    /// SQLite has one writer. Its transactions begin as writes: a transaction that reads first and
+    /// then writes would fail, however long it waited.
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// Opens the database. It is reached at its first use, so that a server starts without it, too.
+    /// Must be called in a tokio runtime, which then runs the connections.
+    pub fn open(address: &DatabaseAddress) -> Self {
+        match address {
+            DatabaseAddress::Sqlite(path) => {
+                // A file that cannot be made cannot be opened either, which the first use reports.
+                let _made = address::make_private(path);
+                let options = SqliteConnectOptions::new()
+                    .filename(path)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    // A revoked key must stay revoked after a power failure.
+                    .synchronous(SqliteSynchronous::Full)
+                    .foreign_keys(true)
+                    .busy_timeout(WAIT);
+                let pool = |most| PoolOptions::<Sqlite>::new().max_connections(most);
+                let writer = pool(1).acquire_timeout(WAIT).connect_lazy_with(options.clone());
+                let readers = pool(CONNECTIONS).acquire_timeout(WAIT).connect_lazy_with(options);
+                Self(Pools::Sqlite { writer, readers })
+            }
+            DatabaseAddress::Postgres(options) => {
+                let pool = PoolOptions::<Postgres>::new().max_connections(CONNECTIONS);
+                let pool = pool.acquire_timeout(WAIT).connect_lazy_with((**options).clone());
+                Self(Pools::Postgres(pool))
+            }
+        }
+    }
+
+    /// Brings the tables up to date. Must be called before anything else is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Newer`] or [`DatabaseError::OtherSchema`] if the tables are not those of this
+    /// server. Otherwise the database cannot be reached.
+    pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        match &self.0 {
+            Pools::Sqlite { writer, .. } => migrations::run(&mut *writer.acquire().await?).await,
+            Pools::Postgres(pool) => {
+                // A lock of the migrations ends with its connection, also after an error.
+                let mut connection = pool.acquire().await?.detach();
+                let migrated = migrations::run(&mut connection).await;
+                connection.close().await?;
+                migrated
+            }
+        }
+    }
+
+    /// Returns the rows of a statement that changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached, or refuses the statement.
+    pub async fn rows(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        match &self.0 {
+            Pools::Sqlite { readers, .. } => {
+                let rows = sqlx::query_with(sql, value::sqlite(values)?).fetch_all(readers).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Pools::Postgres(pool) => {
+                let rows = sqlx::query_with(sql, value::postgres(values)?).fetch_all(pool).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Begins a transaction. Waits while another one writes to SQLite.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached, or stays locked.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DatabaseError> {
+        Ok(DatabaseTransaction(match &self.0 {
+            Pools::Sqlite { writer, .. } => {
+                OpenTransaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Pools::Postgres(pool) => OpenTransaction::Postgres(pool.begin().await?),
+        }))
+    }
+
+    /// Closes all connections. Waits for running statements.
+    pub async fn close(&self) {
+        match &self.0 {
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Changes that are made together. Dropping it undoes them.
+#[derive(Debug)]
+pub struct DatabaseTransaction(OpenTransaction);
+
+#[derive(Debug)]
+enum OpenTransaction {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+impl DatabaseTransaction {
+    /// Carries out a statement. Returns the number of rows that it has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Exists`] if a row with the same key exists. Otherwise the database cannot be
+    /// reached, or refuses the statement.
+    pub async fn run(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<u64, DatabaseError> {
+        Ok(match &mut self.0 {
+            OpenTransaction::Sqlite(open) => sqlx::query_with(sql, value::sqlite(values)?)
+                .execute(&mut **open)
+                .await?
+                .rows_affected(),
+            OpenTransaction::Postgres(open) => sqlx::query_with(sql, value::postgres(values)?)
+                .execute(&mut **open)
+                .await?
+                .rows_affected(),
+        })
+    }
+
+    /// Returns the rows of a statement.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Self::run).
+    pub async fn rows(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        Ok(match &mut self.0 {
+            OpenTransaction::Sqlite(open) => {
+                let rows = sqlx::query_with(sql, value::sqlite(values)?).fetch_all(&mut **open);
+                rows.await?.into_iter().map(Row::Sqlite).collect()
+            }
+            OpenTransaction::Postgres(open) => {
+                let rows = sqlx::query_with(sql, value::postgres(values)?).fetch_all(&mut **open);
+                rows.await?.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// Makes the changes lasting.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached, or its disk is full: nothing is changed then, unless the
+    /// connection broke after PostgreSQL had taken the changes.
+    pub async fn commit(self) -> Result<(), DatabaseError> {
+        match self.0 {
+            OpenTransaction::Sqlite(open) => open.commit().await?,
+            OpenTransaction::Postgres(open) => open.commit().await?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Which connections there are. One more than the limit closes the one that has been silent the
+//! longest: a client that sends no request must keep out nobody who does.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::AbortHandle;
+
+/// Most connections at a time: a dashboard's viewers, scrapers, and the web servers of the tenants.
+/// Each buffers at most a head of a request (16 KiB) and what its route makes.
+pub(crate) const MAX_CONNECTIONS: usize = 512;
+
+/// All connections.
+#[derive(Default)]
+pub(super) struct Connections {
+    /// Counts what happens, as a clock that orders the connections.
+    turns: AtomicU64,
+    open: Mutex<HashMap<u64, OpenConnection>>,
+}
+
+struct OpenConnection {
+    usage: Arc<Usage>,
+    task: Option<AbortHandle>,
+}
+
+/// How much a connection is used.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    /// Requests that are being answered.
+    busy: AtomicU64,
+    /// The turn of the newest request's end; 0: there was none yet, which counts as the begin.
+    used: AtomicU64,
+}
+
+/// A connection in the list, until it is dropped.
+pub(super) struct Entry {
+    connections: Arc<Connections>,
+    number: u64,
+    pub(super) usage: Arc<Usage>,
+}
+
+impl Connections {
+    /// Adds a connection. Closes the one that has been silent the longest if there are too many.
+    /// `None`: all of them are being answered, so the new one must go.
+    pub(super) fn add(self: &Arc<Self>) -> Option<Entry> {
+        let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
+        let usage = Arc::new(Usage { busy: AtomicU64::new(0), used: AtomicU64::new(number) });
+        let mut open = self.open();
+        if open.len() >= MAX_CONNECTIONS {
+            let silent =
+                open.iter().filter(|(_, open)| open.usage.busy.load(Ordering::Relaxed) == 0);
+            let oldest = silent.min_by_key(|(_, open)| open.usage.used.load(Ordering::Relaxed));
+            let oldest = *oldest?.0;
+            if let Some(task) = open.remove(&oldest).and_then(|open| open.task) {
+                task.abort();
+            }
+        }
+        open.insert(number, OpenConnection { usage: usage.clone(), task: None });
+        Some(Entry { connections: self.clone(), number, usage })
+    }
+
+    /// Notes the task of a connection, so that it can be closed.
+    pub(super) fn set_task(&self, number: u64, task: AbortHandle) {
+        if let Some(open) = self.open().get_mut(&number) {
+            open.task = Some(task);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, OpenConnection>> {
+        // No code panics while it holds the lock, so a poisoned lock is still consistent.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// The number of the connection.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Counts a request until the result is dropped.
+    pub(super) fn request(&self) -> Busy {
+        self.usage.busy.fetch_add(1, Ordering::Relaxed);
+        Busy { connections: self.connections.clone(), usage: self.usage.clone() }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.connections.open().remove(&self.number);
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct Busy {
+    connections: Arc<Connections>,
+    usage: Arc<Usage>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let turn = self.connections.turns.fetch_add(1, Ordering::Relaxed) + 1;
+        self.usage.used.store(turn, Ordering::Relaxed);
+        self.usage.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_was_silent_the_longest_goes_first() {
+        let connections = Arc::new(Connections::default());
+        let mut entries: Vec<_> =
+            (0..MAX_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
+        let has = |entry: &Entry| connections.open().contains_key(&entry.number);
+        // The first is being answered, and the second was answered just now.
+        let busy = entries[0].request();
+        drop(entries[1].request());
+        let newest = connections.add().unwrap();
+        assert!(has(&entries[0]) && has(&entries[1]) && has(&newest));
+        assert!(!has(&entries[2]), "it has never sent a request");
+        drop(busy);
+        let more: Vec<_> = (3..MAX_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
+        assert!(!has(&entries[3]) && !has(&entries[MAX_CONNECTIONS - 1]));
+        assert!(has(&entries[0]) && has(&entries[1]), "those that sent requests are left");
+        assert_eq!(connections.open().len(), MAX_CONNECTIONS);
+        entries.clear();
+        drop((more, newest));
+        assert!(connections.open().is_empty());
+    }
+
+    #[test]
+    fn nobody_is_closed_while_it_is_answered() {
+        let connections = Arc::new(Connections::default());
+        let entries: Vec<_> = (0..MAX_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
+        let busy: Vec<_> = entries.iter().map(Entry::request).collect();
+        assert!(connections.add().is_none());
+        drop(busy);
+        assert!(connections.add().is_some());
+    }
+}

@@ -1,0 +1,107 @@
+//! The HTTP server of the control plane: one thread with a runtime of its own.
+//!
+//! Its use of resources is bounded: connections (`connections`), heads and their time (`serve`), and
+//! bodies (the routes).
+
+mod connections;
+mod serve;
+
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use axum::Router;
+use tokio::sync::oneshot;
+
+use connections::Connections;
+
+/// What runs on the thread beside the connections.
+pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An address that the server listens on.
+pub struct Listener {
+    /// The bound socket.
+    pub socket: TcpListener,
+    /// The certificate; `None`: plain HTTP.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// What is served there.
+    pub router: Router,
+}
+
+/// What a server does.
+#[derive(Default)]
+pub struct Serving {
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+    /// What runs beside the connections until the server ends.
+    pub background: Vec<Background>,
+}
+
+/// A running HTTP server. Dropping it closes all connections and ends the thread.
+#[derive(Debug)]
+pub struct HttpServer {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Starts the thread, where `setup` makes what is served. Returns when it has.
+    ///
+    /// # Errors
+    ///
+    /// That of `setup`, or the system refuses the thread.
+    pub async fn start<E>(
+        setup: impl Future<Output = Result<Serving, E>> + Send + 'static,
+    ) -> Result<Self, E>
+    where
+        E: From<io::Error> + Send + 'static,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let run = async move {
+            match setup.await {
+                Ok(serving) => {
+                    // Fails if the server is stopped while it starts.
+                    let _gone = tell.send(Ok(()));
+                    serve_until(serving, stopped).await;
+                }
+                Err(error) => drop(tell.send(Err(error))),
+            }
+        };
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            runtime.block_on(run);
+            // A statement that runs on the database's thread holds nobody up.
+            runtime.shutdown_background();
+        })?;
+        let server = Self { stop: Some(stop), thread: Some(thread) };
+        let gone = |_| E::from(io::Error::other("the thread of the control plane has ended"));
+        told.await.map_err(gone)??;
+        Ok(server)
+    }
+}
+
+/// Serves until the handle is dropped. The end of the runtime then closes all connections.
+async fn serve_until(serving: Serving, stopped: oneshot::Receiver<()>) {
+    let connections = Arc::new(Connections::default());
+    for listener in serving.listeners {
+        tokio::spawn(serve::accept(listener, connections.clone()));
+    }
+    for task in serving.background {
+        tokio::spawn(task);
+    }
+    let _dropped = stopped.await;
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the control plane has panicked");
+        }
+    }
+}

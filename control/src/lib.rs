@@ -1,0 +1,19 @@
+//! The control plane: the database of tenants and keys, and the API over HTTP.
+//!
+//! It runs on threads of its own. The session and realtime planes never wait for it.
+
+pub mod api;
+mod api_key;
+pub mod database;
+pub mod fetch;
+pub mod http;
+mod id;
+mod planes;
+mod snapshot;
+pub mod store;
+mod timestamp;
+
+pub use id::NoRandomness;
+pub use planes::{PlanesHandle, PlanesMail};
+pub use snapshot::{Snapshot, SnapshotKeeper, SnapshotSettings};
+pub use timestamp::Timestamp;

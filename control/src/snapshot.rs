@@ -1,0 +1,209 @@
+//! What the database says of tenants and keys, in memory: all that a join or a request needs.
+//!
+//! A task reads it again within a second after any change, also those of other servers on the same
+//! database. While the database does not answer, the newest snapshot stays in force. A server that
+//! starts meanwhile begins with a copy in a file (`copy`).
+
+mod copy;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use nucleus_core::ids::Product;
+use nucleus_core::tenancy::{TenantPolicies, TenantPolicy};
+use serde::{Deserialize, Serialize};
+
+use crate::database::{Database, DatabaseError};
+use crate::store::{self, ApiKey, StoreError, Tenant, api_keys, tenants};
+use crate::timestamp::Timestamp;
+
+/// How often the database is asked for changes of other servers.
+const POLL: Duration = Duration::from_secs(1);
+/// Longest time between two writes of the copy while nothing changes: its age is that of the newest
+/// answer of the database.
+const COPY_EVERY: u64 = 60;
+
+/// What the database said at some time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The number of the newest change in it. -1: nothing has been read yet.
+    pub revision: i64,
+    /// The tenants by their ids.
+    pub tenants: HashMap<String, Tenant>,
+    /// The API keys by their ids, each with the hash of its secret.
+    pub api_keys: HashMap<String, (ApiKey, String)>,
+}
+
+impl Snapshot {
+    /// Reads all tenants and keys.
+    async fn read(database: &Database) -> Result<Self, StoreError> {
+        // Read first: a change in between makes the snapshot look too old, and it is read again.
+        let revision = store::revision(database).await?;
+        let tenants = tenants::all(database).await?;
+        let api_keys = api_keys::all(database).await?;
+        Ok(Self {
+            revision,
+            tenants: tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect(),
+            api_keys: api_keys.into_iter().map(|key| (key.0.id.clone(), key)).collect(),
+        })
+    }
+
+    /// Returns the tenant of this name.
+    pub fn tenant_named(&self, name: &str) -> Option<&Tenant> {
+        self.tenants.values().find(|tenant| tenant.name == name)
+    }
+
+    /// Returns what joins need. With `listed_only`, tenants that are not in the database are refused.
+    fn policies(&self, listed_only: bool) -> TenantPolicies {
+        let named = |tenant: &Tenant| (tenant.name.clone(), policy(tenant));
+        TenantPolicies::new(self.tenants.values().map(named).collect(), listed_only)
+    }
+}
+
+/// Translates a tenant for joins. A product that this server does not have admits to nothing.
+fn policy(tenant: &Tenant) -> TenantPolicy {
+    let known = |name: &String| Product::ALL.into_iter().find(|product| product.name() == name);
+    let products: Vec<_> = tenant.products.iter().filter_map(known).collect();
+    TenantPolicy {
+        // An empty list means all products, so a list without a known one must not become empty.
+        active: tenant.active && products.is_empty() == tenant.products.is_empty(),
+        products,
+        starts_at: tenant.starts_at.map(Timestamp::seconds),
+        ends_at: tenant.ends_at.map(Timestamp::seconds),
+        max_sessions: tenant.max_sessions,
+        max_rooms: tenant.max_rooms,
+        max_kept_rooms: tenant.max_kept_rooms,
+    }
+}
+
+/// What a [`SnapshotKeeper`] is made of.
+#[derive(Debug)]
+pub struct SnapshotSettings {
+    /// The database.
+    pub database: Database,
+    /// Where joins read their part of the snapshot.
+    pub policies: Arc<ArcSwap<TenantPolicies>>,
+    /// Whether tenants that are not in the database are refused.
+    pub listed_only: bool,
+    /// The file of the copy.
+    pub copy: PathBuf,
+}
+
+/// Keeps the newest snapshot.
+#[derive(Debug)]
+pub struct SnapshotKeeper {
+    settings: SnapshotSettings,
+    newest: ArcSwap<Snapshot>,
+    /// Whether the tables are those of this server.
+    is_migrated: AtomicBool,
+}
+
+impl SnapshotKeeper {
+    /// Makes a keeper that has read nothing yet.
+    pub fn new(settings: SnapshotSettings) -> Arc<Self> {
+        let nothing = Snapshot { revision: -1, ..Snapshot::default() };
+        let newest = ArcSwap::from_pointee(nothing);
+        Arc::new(Self { settings, newest, is_migrated: AtomicBool::new(false) })
+    }
+
+    /// Reads the first snapshot at `now`: from the database, or from the copy if the database does not
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// The tables are not those of this server, so that waiting mends nothing.
+    pub async fn start(&self, now: Timestamp) -> Result<(), DatabaseError> {
+        let error = match self.read(now).await {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Database(error)) if error.is_final() => return Err(error),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "the server starts without its database");
+        match copy::read(&self.settings.copy, now) {
+            Ok(snapshot) => self.publish(snapshot),
+            Err(error) => tracing::warn!("tenants and keys are unknown: {error}"),
+        }
+        Ok(())
+    }
+
+    /// Returns the newest snapshot.
+    pub fn newest(&self) -> Arc<Snapshot> {
+        self.newest.load_full()
+    }
+
+    /// Reads the database again. Called after every change of this server, so that its next request
+    /// sees the change.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached. The task tries again within a second.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.read(Timestamp::now()).await
+    }
+
+    /// Follows the changes of other servers. Never returns.
+    pub async fn run(&self) {
+        let mut failing = false;
+        let mut copied = 0;
+        loop {
+            tokio::time::sleep(POLL).await;
+            let now = Timestamp::now();
+            let result = self.follow(now, &mut copied).await;
+            match result {
+                Err(error) if !failing => {
+                    tracing::warn!(%error, "tenants and keys cannot be read again; those known stay in force");
+                    failing = true;
+                }
+                Ok(()) if failing => {
+                    tracing::info!("tenants and keys are read again");
+                    failing = false;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn follow(&self, now: Timestamp, copied: &mut u64) -> Result<(), StoreError> {
+        let is_migrated = self.is_migrated.load(Ordering::Relaxed);
+        if !is_migrated
+            || store::revision(&self.settings.database).await? != self.newest.load().revision
+        {
+            self.read(now).await?;
+            *copied = now.seconds();
+        } else if now.seconds().saturating_sub(*copied) >= COPY_EVERY {
+            *copied = now.seconds();
+            self.write_copy(now).await;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, now: Timestamp) -> Result<(), StoreError> {
+        if !self.is_migrated.load(Ordering::Relaxed) {
+            self.settings.database.migrate().await?;
+            self.is_migrated.store(true, Ordering::Relaxed);
+        }
+        let snapshot = Snapshot::read(&self.settings.database).await?;
+        self.publish(snapshot);
+        self.write_copy(now).await;
+        Ok(())
+    }
+
+    fn publish(&self, snapshot: Snapshot) {
+        let policies = snapshot.policies(self.settings.listed_only);
+        self.settings.policies.store(Arc::new(policies));
+        self.newest.store(Arc::new(snapshot));
+    }
+
+    /// Writes the copy. A copy that cannot be written is missed only at a start without the database.
+    async fn write_copy(&self, now: Timestamp) {
+        let (path, snapshot) = (self.settings.copy.clone(), self.newest());
+        let writing = tokio::task::spawn_blocking(move || copy::write(&path, &snapshot, now));
+        if let Ok(Err(error)) = writing.await {
+            tracing::warn!("cannot write {}: {error}", self.settings.copy.display());
+        }
+    }
+}

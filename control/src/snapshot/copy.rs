@@ -1,0 +1,96 @@
+//! A copy of the newest snapshot in a file, for a start while the database does not answer. It is void
+//! after a day: a key that was revoked meanwhile must not work for ever.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Snapshot;
+use crate::timestamp::Timestamp;
+
+/// Age at which a copy is void, in microseconds.
+const VOID_AFTER: i64 = 86_400_000_000;
+/// Largest copy, in bytes: a hundred thousand keys.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// The content of the file.
+#[derive(Serialize, Deserialize)]
+struct Copy<S> {
+    /// When the database last gave this answer.
+    at: Timestamp,
+    snapshot: S,
+}
+
+/// Why a copy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    /// There is none, or it cannot be read.
+    #[error("there is no copy of them that can be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It is damaged.
+    #[error("their copy is damaged: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// It is too old.
+    #[error("their copy is of {0}, more than a day ago")]
+    Void(Timestamp),
+}
+
+/// Reads a copy at `now`.
+///
+/// # Errors
+///
+/// [`CopyError`]
+pub(super) fn read(path: &Path, now: Timestamp) -> Result<Snapshot, CopyError> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_BYTES).read_to_string(&mut text)?;
+    let Copy { at, snapshot } = serde_json::from_str::<Copy<Snapshot>>(&text)?;
+    // A copy from the future was made while the clock was wrong, and nobody knows its age.
+    let age = now.micros() - at.micros();
+    if (0..VOID_AFTER).contains(&age) { Ok(snapshot) } else { Err(CopyError::Void(at)) }
+}
+
+/// Writes a copy, which only the owner of the file can read. It replaces the old one at once or not at
+/// all.
+///
+/// # Errors
+///
+/// The system's.
+pub(super) fn write(path: &Path, snapshot: &Snapshot, now: Timestamp) -> io::Result<()> {
+    let text = serde_json::to_vec(&Copy { at: now, snapshot })?;
+    let unfinished = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&unfinished)?;
+    file.write_all(&text)?;
+    file.sync_data()?;
+    std::fs::rename(unfinished, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    #[test]
+    fn a_copy_is_good_for_a_day_and_no_other_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("copy.json");
+        let made = Timestamp::from_seconds(2_000_000_000);
+        let after = |seconds| read(&path, Timestamp::from_seconds(2_000_000_000 + seconds));
+        assert!(matches!(after(0), Err(CopyError::Unreadable(_))));
+        write(&path, &Snapshot { revision: 7, ..Snapshot::default() }, made).unwrap();
+        assert_eq!(after(DAY - 1).unwrap().revision, 7);
+        assert!(matches!(after(DAY), Err(CopyError::Void(_))));
+        let before = read(&path, Timestamp::from_seconds(1_999_999_999));
+        assert!(matches!(before, Err(CopyError::Void(_))));
+        for damage in ["", "{", "[]", "{\"at\": 5, \"snapshot\": {}}"] {
+            std::fs::write(&path, damage).unwrap();
+            assert!(matches!(after(1), Err(CopyError::Damaged(_))), "{damage}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the database holds: tenants, API keys, issuers of join tokens, and the audit.
+//!
+//! Every change is one transaction: the rows, the entry of the audit, and the number of the newest
+//! change, by which other servers of the same database learn of it.
+
+pub mod answers;
+pub mod api_keys;
+pub mod audit;
+pub mod tenants;
+
+pub use answers::KeptAnswer;
+pub use api_keys::{ApiKey, NewApiKey};
+pub use audit::{Actor, AuditEntry};
+pub use tenants::{Tenant, TenantSettings};
+
+use crate::database::{Database, DatabaseError, DatabaseTransaction, Row};
+use crate::id::{self, NoRandomness};
+use crate::timestamp::Timestamp;
+
+/// Why a request to the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row does not exist.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// Another row has the same name.
+    #[error("there is a {0} of this name already")]
+    Exists(&'static str),
+    /// The database failed.
+    #[error(transparent)]
+    Database(DatabaseError),
+    /// The system has no random bytes for an id.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Names what a row is, for an error that says that one like it exists.
+fn exists(kind: &'static str) -> impl Fn(DatabaseError) -> StoreError {
+    move |error| match error {
+        DatabaseError::Exists => StoreError::Exists(kind),
+        other => StoreError::Database(other),
+    }
+}
+
+/// A part of a list, in the order of the ids.
+#[derive(Clone, Debug, Default)]
+pub struct PageRequest {
+    /// The id after which the part begins; `None`: at the first.
+    pub after: Option<String>,
+    /// Most rows, 1 to 200.
+    pub limit: u32,
+}
+
+/// A change that is being made by somebody at some time. Dropping it undoes it.
+#[derive(Debug)]
+pub struct AuditedChange<'a> {
+    transaction: DatabaseTransaction,
+    actor: &'a Actor,
+    now: Timestamp,
+}
+
+impl<'a> AuditedChange<'a> {
+    /// Begins a change by `actor` at `now`.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached, or stays locked.
+    pub async fn begin(
+        database: &Database,
+        actor: &'a Actor,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { transaction: database.begin().await?, actor, now })
+    }
+
+    fn new_id(&self) -> Result<String, StoreError> {
+        Ok(id::new(self.now)?)
+    }
+
+    /// Makes the change lasting.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached, or its disk is full.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let next = "INSERT INTO meta (name, value) VALUES ('revision', 1) \
+                    ON CONFLICT (name) DO UPDATE SET value = meta.value + 1";
+        self.transaction.run(next, vec![]).await?;
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+/// Returns the number of the newest change.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn revision(database: &Database) -> Result<i64, StoreError> {
+    let rows = database.rows("SELECT value FROM meta WHERE name = 'revision'", vec![]).await?;
+    Ok(rows.first().map(|row| row.get("value")).transpose()?.unwrap_or(0))
+}
+
+/// Reads a JSON list of a column.
+fn json_list(row: &Row, column: &str) -> Result<Vec<String>, DatabaseError> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text)
+        .map_err(|error| DatabaseError::Unreadable(format!("{column}: {error}")))
+}
+
+/// Writes a JSON list for a column.
+fn to_json(list: &[impl AsRef<str>]) -> String {
+    let list: Vec<_> = list.iter().map(AsRef::as_ref).collect();
+    serde_json::Value::from(list).to_string()
+}
+
+/// Reads a time of a column that may be missing.
+fn time(row: &Row, column: &str) -> Result<Option<Timestamp>, DatabaseError> {
+    Ok(row.get::<Option<i64>>(column)?.map(Timestamp::from_micros))
+}

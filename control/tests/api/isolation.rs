@@ -1,0 +1,117 @@
+//! No tenant sees or touches what belongs to another one: generated over every route of the document.
+
+use axum::http::StatusCode;
+use nucleus_core::ids::RoomInstanceId;
+use serde_json::{Value, json};
+
+use crate::world::{LOCAL, World};
+
+const SCOPES: [&str; 4] = ["read", "operate", "tokens", "manage"];
+/// Requests of one run. CI's figure of 10,000 calls is the product of runs and this.
+const CALLS: u64 = 10_000;
+
+/// A small generator of random numbers: xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % most as u64) as usize
+    }
+
+    fn of<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// The methods and paths of the document.
+fn routes() -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(&nucleus_control::api::document()).unwrap();
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        routes
+            .extend(methods.as_object().unwrap().keys().map(|m| (m.to_uppercase(), path.clone())));
+    }
+    routes
+}
+
+#[tokio::test]
+async fn without_a_key_no_route_answers() {
+    let world = World::new().await;
+    for (method, path) in routes() {
+        let path = path.replace("{id}", "0101010101010101");
+        let answer = world.ask(&method, &path, "nobody", json!({"on": true})).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_key_reaches_nothing_of_another_tenant() {
+    let seed = std::env::var("NUCLEUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let mut random = Random(seed);
+    let world = World::new().await;
+    let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
+    let betas_key = world.key(Some(&beta), &["read"]).await;
+    let betas_key = betas_key.split('_').nth(1).unwrap().to_owned();
+    let mut keys = vec![world.key(Some(&acme), &SCOPES).await];
+    for scope in SCOPES {
+        keys.push(world.key(Some(&acme), &[scope]).await);
+    }
+    let foreign = [
+        beta.clone(),
+        betas_key.clone(),
+        "0202020202020202".to_owned(),
+        "0202020202020202-7".to_owned(),
+    ];
+    let own = [acme.clone(), "0101010101010101".to_owned(), "0101010101010101-7".to_owned()];
+    let ids: Vec<&String> = foreign.iter().chain(&own).collect();
+    let queries = ["", "?tenant=beta", "?search=beta", "?limit=200", "?order=peers&tenant=beta"];
+    let bodies = [
+        Value::Null,
+        json!({"on": true}),
+        json!({"ban_seconds": 5}),
+        json!({"name": "beta"}),
+        json!({"name": "mine", "scopes": ["read"], "tenant": beta}),
+        json!({"name": "mine", "scopes": SCOPES}),
+    ];
+    let routes = routes();
+    let before = world.get("/tenants", LOCAL).await.text;
+    for call in 0..CALLS {
+        // The rate of requests is another test's.
+        *world.now.lock().unwrap() += 1;
+        let (method, path) = random.of(&routes).clone();
+        let id = *random.of(&ids);
+        let path = path.replace("{id}", id);
+        let path = match method.as_str() {
+            "GET" => format!("{path}{}", random.of(&queries)),
+            _ => path,
+        };
+        let (key, body) = (random.of(&keys).clone(), random.of(&bodies).clone());
+        // Its own keys may be revoked by its manager, and would then answer nothing any more.
+        if method == "DELETE" && path.starts_with("/keys") && id != &betas_key {
+            continue;
+        }
+        let answer = world.ask(&method, &path, &key, body.clone()).await;
+        let name = format!("seed {seed}, call {call}: {method} {path} {body}: {answer:?}");
+        assert!(!answer.status.is_server_error(), "{name}");
+        // The answer may repeat the id that was asked for, and nothing else of the other tenant.
+        for secret in ["beta lobby", "beta-user", "0202020202020202\"", betas_key.as_str()] {
+            assert!(!answer.text.contains(secret), "{name}");
+        }
+        if foreign.contains(id) && path.contains(id.as_str()) {
+            assert!(answer.status.is_client_error(), "{name}");
+        }
+    }
+    let acts = world.acts.lock().unwrap();
+    assert!(!acts.is_empty(), "its own rooms obey");
+    assert!(acts.iter().all(|(room, _)| *room == RoomInstanceId([1; 8])), "seed {seed}");
+    drop(acts);
+    assert_eq!(world.get("/tenants", LOCAL).await.text, before, "no tenant has changed");
+    let keys = world.get(&format!("/keys?limit=200"), LOCAL).await.json();
+    let beta_keys = keys["items"].as_array().unwrap().iter().filter(|key| key["tenant"] == *beta);
+    assert!(
+        beta_keys.clone().count() == 1 && beta_keys.clone().all(|key| key["revoked_at"].is_null())
+    );
+}

@@ -1,0 +1,62 @@
+//! Rooms and peers over the API.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use nucleus_core::control::RoomAct;
+use nucleus_core::ids::{PeerId, RoomInstanceId};
+use serde_json::{Value, json};
+
+use crate::world::{LOCAL, World};
+
+const ACME: &str = "/rooms/0101010101010101";
+const PEER: &str = "/peers/0101010101010101-7";
+
+#[tokio::test]
+async fn rooms_and_their_peers_are_shown() {
+    let world = World::new().await;
+    let all = world.get("/rooms", LOCAL).await.json();
+    assert_eq!((&all["total"], all["items"].as_array().unwrap().len()), (&json!(2), 2));
+    let found = world.get("/rooms?search=beta&order=peers", LOCAL).await.json();
+    assert_eq!(found["items"][0]["name"], "beta lobby");
+    let room = world.get(ACME, LOCAL).await.json();
+    assert_eq!((&room["name"], &room["objects"]), (&json!("acme lobby"), &json!(3)));
+    assert_eq!(room["members"][0]["id"], "0101010101010101-7");
+    assert_eq!(room["members"][0]["resumes"], 1);
+    for absent in ["/rooms/0303030303030303", "/rooms/x", "/rooms/0101010101010101-7"] {
+        assert_eq!(world.get(absent, LOCAL).await.status, StatusCode::NOT_FOUND, "{absent}");
+    }
+}
+
+#[tokio::test]
+async fn acts_reach_the_planes_and_the_audit() {
+    let world = World::new().await;
+    for (path, body) in [
+        (format!("{ACME}/lock"), json!({"on": true})),
+        (format!("{ACME}/hide"), json!({"on": false})),
+        (format!("{PEER}/mute"), json!({"on": true})),
+        (format!("{PEER}/kick"), json!({"ban_seconds": 60})),
+        (format!("{ACME}/close"), Value::Null),
+    ] {
+        let answer = world.ask("POST", &path, LOCAL, body).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{path}: {answer:?}");
+    }
+    let room = RoomInstanceId([1; 8]);
+    let expected = [
+        RoomAct::Lock(true),
+        RoomAct::Hide(false),
+        RoomAct::Mute(PeerId(7), true),
+        RoomAct::Kick(PeerId(7), Duration::from_secs(60)),
+        RoomAct::Close,
+    ];
+    assert_eq!(*world.acts.lock().unwrap(), expected.map(|act| (room, act)));
+    let audit = world.get("/audit", LOCAL).await.json();
+    let acts: Vec<_> = audit["items"].as_array().unwrap().iter().map(|e| &e["action"]).collect();
+    assert_eq!(acts.len(), 5, "{audit}");
+    assert!(audit.to_string().contains("acme lobby: acme-user"), "{audit}");
+    let long =
+        world.ask("POST", &format!("{PEER}/kick"), LOCAL, json!({"ban_seconds": 86_401})).await;
+    assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY, "{long:?}");
+    let nobody = world.ask("POST", "/peers/0101010101010101-8/kick", LOCAL, json!({})).await;
+    assert_eq!(nobody.status, StatusCode::NOT_FOUND, "{nobody:?}");
+}

@@ -1,0 +1,188 @@
+//! An API for tests, with two tenants and their rooms.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use nucleus_control::api::{ApiSettings, ApiState, router};
+use nucleus_control::database::{Database, DatabaseAddress};
+use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
+use nucleus_core::control::{
+    ControlError, ControlReply, ControlRequest, PeerSummary, RoomAct, RoomContent, RoomDetail,
+    RoomSummary, ServerStatus,
+};
+use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+pub(crate) const LOCAL: &str = "local-key-of-the-tests";
+
+/// What the planes were told to do.
+pub(crate) type Acts = Arc<Mutex<Vec<(RoomInstanceId, RoomAct)>>>;
+
+pub(crate) struct World {
+    router: axum::Router,
+    pub(crate) acts: Acts,
+    /// The time of day that the API sees, in seconds since 1970.
+    pub(crate) now: Arc<Mutex<u64>>,
+    _dir: tempfile::TempDir,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) kind: String,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) async fn of(response: Response) -> Self {
+        let status = response.status();
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let kind = kind.map(|kind| kind.to_str().unwrap().to_owned()).unwrap_or_default();
+        let bytes = to_bytes(response.into_body(), 4 << 20).await.unwrap();
+        Self { status, kind, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let address = DatabaseAddress::Sqlite(dir.path().join("nucleus.db"));
+        let database = Database::open(&address);
+        let snapshot = SnapshotKeeper::new(SnapshotSettings {
+            database: database.clone(),
+            policies: Arc::default(),
+            listed_only: false,
+            copy: dir.path().join("copy.json"),
+        });
+        snapshot.start(Timestamp::now()).await.unwrap();
+        let (planes, mail) = PlanesHandle::new();
+        let acts = Acts::default();
+        tokio::spawn(play(mail, acts.clone()));
+        let now = Arc::new(Mutex::new(1_800_000_000));
+        let clock = now.clone();
+        let state = ApiState::new(ApiSettings {
+            database,
+            snapshot,
+            planes,
+            now: Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap())),
+            local_key: LOCAL.to_owned(),
+            products: vec!["assist".to_owned(), "atom".to_owned()],
+        });
+        Self { router: router(state), acts, now, _dir: dir }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        Answer::of(self.router.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// Sends a request with an API key. Without a body if it is null.
+    pub(crate) async fn ask(&self, method: &str, path: &str, key: &str, body: Value) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {key}"));
+        let request = match body {
+            Value::Null => request.body(Body::empty()),
+            body => request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(body.to_string())),
+        };
+        self.send(request.unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, key: &str) -> Answer {
+        self.ask("GET", path, key, Value::Null).await
+    }
+
+    /// Makes a tenant and returns its id.
+    pub(crate) async fn tenant(&self, name: &str) -> String {
+        let answer = self.ask("POST", "/tenants", LOCAL, json!({"name": name})).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes an API key and returns its text.
+    pub(crate) async fn key(&self, tenant: Option<&str>, scopes: &[&str]) -> String {
+        let body = json!({"name": "a test", "tenant": tenant, "scopes": scopes});
+        let answer = self.ask("POST", "/keys", LOCAL, body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.json()["key"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The rooms of the tests: one of each tenant "acme" and "beta", whose names say whose they are.
+pub(crate) fn rooms() -> Vec<RoomDetail> {
+    let room = |number: u8, tenant: &str| {
+        let owner = ProductKey { tenant: tenant.to_owned(), product: Product::Atom };
+        let summary = RoomSummary {
+            instance: RoomInstanceId([number; 8]),
+            key: Arc::new(owner.room(format!("{tenant} lobby"))),
+            peers: 1,
+            capacity: 50,
+            locked: false,
+            hidden: false,
+            kept: false,
+            age: Duration::from_secs(90),
+            shard: 0,
+        };
+        let peer = PeerSummary {
+            peer: PeerId(7),
+            user: format!("{tenant}-user"),
+            name: "Ada".to_owned(),
+            role: "member".to_owned(),
+            moderator: false,
+            away: false,
+            muted: false,
+            self_muted: false,
+            lost: false,
+            sessions: 2,
+        };
+        let content = RoomContent { peers: vec![peer], bans: Vec::new(), objects: 3 };
+        RoomDetail { room: summary, content }
+    };
+    vec![room(1, "acme"), room(2, "beta")]
+}
+
+/// Plays the planes.
+async fn play(mut mail: mpsc::Receiver<PlanesMail>, acts: Acts) {
+    while let Some(PlanesMail { request, reply }) = mail.recv().await {
+        let _gone = reply.send(answer(request, &acts));
+    }
+}
+
+fn answer(request: ControlRequest, acts: &Acts) -> Result<ControlReply, ControlError> {
+    let find = |instance| rooms().into_iter().find(|room| room.room.instance == instance);
+    Ok(match request {
+        ControlRequest::Rooms(search) => {
+            let mut found: Vec<_> = rooms().into_iter().map(|detail| detail.room).collect();
+            found.retain(|room| {
+                search.tenant.as_ref().is_none_or(|tenant| room.key.owner.tenant == *tenant)
+                    && room.key.name.contains(&search.text)
+            });
+            let total = found.len();
+            ControlReply::Rooms(found, total)
+        }
+        ControlRequest::Room(instance) => {
+            ControlReply::Room(Box::new(find(instance).ok_or(ControlError::NoSuchRoom)?))
+        }
+        ControlRequest::Act(instance, act) => {
+            find(instance).ok_or(ControlError::NoSuchRoom)?;
+            acts.lock().unwrap().push((instance, act));
+            ControlReply::Done
+        }
+        ControlRequest::Server => {
+            ControlReply::Server(Box::new(ServerStatus { accepts: true, ..Default::default() }))
+        }
+        ControlRequest::Drain => ControlReply::Done,
+    })
+}
