@@ -4,10 +4,13 @@
 
 pub mod bans;
 mod bounded_file;
+pub mod commands;
 pub mod edge;
 pub mod health;
 pub mod http;
+pub mod local_access;
 pub mod metrics;
+mod planes;
 mod private_file;
 pub mod queue;
 mod random;

@@ -9,6 +9,7 @@ use clap::Parser;
 use nucleus_core::certificates::pins_end;
 use nucleus_core::limits;
 use nucleus_protocol::session::Features;
+use nucleus_server::commands::{self, ApiCommand};
 use nucleus_server::edge::quic;
 use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs, usage_line};
 use nucleus_server::start::config::{Config, DEFAULT_TOML};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(args)) => serve(args),
         Ok(Command::Token(args)) => token(args),
         Ok(Command::Config) => print(DEFAULT_TOML),
+        Ok(Command::Api(command)) => ask(command),
         // The text of --help or --version.
         Err(text) if !text.use_stderr() => text.exit(),
         Err(error) => Err(Failure::usage(usage_line(&error))),
@@ -99,11 +101,14 @@ fn check_descriptors(config: &Config) -> Result<(), Failure> {
 
 /// Logs `ready`, which scripts wait for. In development mode also logs how to get a join token.
 fn announce(listening: Listening, config: &Config) {
-    let Listening { session, session_also, realtime, http, demo } = listening;
+    let Listening { session, session_also, realtime, http, https, demo } = listening;
     let page = http.filter(|_| demo).map(|addr| format!("http://{addr}/demo"));
     let http = http.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
     for also in session_also {
         tracing::info!(%also, "sessions are accepted at this address, too");
+    }
+    if let Some(https) = https {
+        tracing::info!(%https, "the API is served over TLS");
     }
     tracing::info!(%session, %realtime, http, "ready");
     if !config.servers.moved_to.is_empty() {
@@ -144,6 +149,13 @@ fn token(args: TokenArgs) -> Result<(), Failure> {
         ));
     }
     print(&format!("{token}\n"))
+}
+
+/// Asks a running server.
+fn ask(command: ApiCommand) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = runtime.map_err(Failure::runtime)?.block_on(commands::run(command));
+    print(&answer.map_err(Failure::runtime)?)
 }
 
 /// Writes a command's output to stdout.

@@ -9,6 +9,7 @@ mod calls;
 mod capabilities;
 mod certificates;
 mod client;
+mod control;
 mod fairness;
 mod groups_and_voice;
 mod lobby;

@@ -165,6 +165,11 @@ impl TestServer {
         values.iter().sum()
     }
 
+    /// Waits until the server has ended by itself.
+    pub(crate) async fn ended(&mut self) -> Result<(), RunError> {
+        (&mut self.task).await.unwrap()
+    }
+
     pub(crate) async fn stop(&mut self) -> Result<(), RunError> {
         self.stop.take().unwrap().send(()).unwrap();
         (&mut self.task).await.unwrap()

@@ -45,6 +45,16 @@ pub(super) fn check_origin(
     }
 }
 
+/// Checks the licence of a tenant. Sessions that have joined are not checked again.
+///
+/// # Errors
+///
+/// The refusal, which says why.
+pub(super) fn check_licence(context: &SessionContext, key: &ProductKey) -> Result<(), Refusal> {
+    let checked = context.directory.tenants().check_licence(key, unix_now());
+    checked.map_err(|why| Refusal::new(Code::Forbidden, why.to_string()))
+}
+
 /// A user that is admitted to a room, by a token or by a ticket.
 pub(super) struct AdmittedUser {
     /// The room that the join names. The name is empty if any matching room will do.

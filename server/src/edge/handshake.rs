@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::SessionContext;
-use super::admission::{AdmittedUser, admit, check_origin};
+use super::admission::{AdmittedUser, admit, check_licence, check_origin};
 use super::carrier::{Connection, Incoming, NoSession, RecvStream, SendStream};
 use super::peer::PeerSession;
 use super::refusal::{Refusal, refuse, turn_away};
@@ -308,6 +308,7 @@ impl Joining<'_> {
         let AdmittedUser { room: key, user, name, role, rooms, ticket_end, token_expired } =
             admitted;
         check_origin(context, self.connection, &key.owner.tenant)?;
+        check_licence(context, &key.owner)?;
         let longest_ttl = context.limits.empty_room_ttl;
         let selection = RoomSelection::new(join, &user, role.rights.moderate, &rooms, longest_ttl);
         let (selection, conditions) = selection.map_err(refuse)?;

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
-use super::admission::{check_origin, display_name, verify};
+use super::admission::{check_licence, check_origin, display_name, verify};
 use super::carrier::{Connection, ConnectionEnd, RecvStream, SendStream, WriteError};
 use super::fault::{SessionFault, unreadable};
 use super::lanes::{refuse_streams, until_connection_ends};
@@ -57,6 +57,7 @@ pub(super) async fn enter(
     check_origin(context, connection, &token.tenant)?;
     let name = display_name(&enter.name, token.name)?;
     let key = ProductKey { tenant: token.tenant, product: token.product };
+    check_licence(context, &key)?;
     let directory = context.directory.clone();
     let counted = SessionCount::take(directory.tenants(), &key.tenant, &token.user);
     let counted = Arc::new(counted.map_err(refuse)?);

@@ -62,7 +62,7 @@ impl Demo {
     }
 
     /// Returns the routes of the page, which is served at `addr`.
-    pub(super) fn router(self, addr: SocketAddr) -> Router {
+    pub(crate) fn router(self, addr: SocketAddr) -> Router {
         let policy = HeaderValue::try_from(format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
              connect-src 'self' https://{}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",

@@ -203,7 +203,7 @@ mod tests {
             entries: Vec::new().into(),
             bans: BanStore::open(dir.path()).unwrap(),
         };
-        let tenants = Tenants::new(limits);
+        let tenants = Tenants::new(limits, Arc::default());
         let registry = RoomRegistry::new(Vec::new(), Clock::new(), template, tenants);
         let directory = RoomDirectory::new(registry);
         let owner = ProductKey { tenant: "acme".to_owned(), product: Product::Atom };

@@ -4,14 +4,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use nucleus_core::ids::ProductKey;
 use nucleus_core::limits::Limits;
+use nucleus_core::tenancy::{NotLicensed, TenantPolicies};
 use nucleus_protocol::session::Code;
 
 /// Counts the rooms and sessions of each tenant and user, and refuses those beyond the limits.
 pub struct Tenants {
     tenants: DashMap<String, TenantCounts>,
     limits: Limits,
+    /// The tenants' own limits.
+    policies: Arc<ArcSwap<TenantPolicies>>,
 }
 
 /// The properties of a room that decide in which counts it is.
@@ -40,9 +45,30 @@ struct TenantCounts {
 }
 
 impl Tenants {
-    /// Makes empty counts with these limits.
-    pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { tenants: DashMap::new(), limits })
+    /// Makes empty counts with these limits, of which `policies` may give a tenant less.
+    pub fn new(limits: Limits, policies: Arc<ArcSwap<TenantPolicies>>) -> Arc<Self> {
+        Arc::new(Self { tenants: DashMap::new(), limits, policies })
+    }
+
+    /// Checks whether users of a tenant may join a product at `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// The reason why they may not.
+    pub fn check_licence(&self, key: &ProductKey, now: u64) -> Result<(), NotLicensed> {
+        self.policies.load().check(&key.tenant, key.product, now)
+    }
+
+    /// Returns the limits of a tenant: the server's, or its own where these are less.
+    fn limits_of(&self, tenant: &str) -> Limits {
+        let mut limits = self.limits;
+        if let Some(policy) = self.policies.load().of(tenant) {
+            let less = |limit: u32, own: Option<u32>| own.map_or(limit, |own| own.min(limit));
+            limits.tenant_sessions = less(limits.tenant_sessions, policy.max_sessions);
+            limits.tenant_rooms = less(limits.tenant_rooms, policy.max_rooms);
+            limits.kept_rooms = less(limits.kept_rooms, policy.max_kept_rooms);
+        }
+        limits
     }
 
     fn with<R>(&self, tenant: &str, act: impl FnOnce(&mut TenantCounts) -> R) -> R {
@@ -60,8 +86,9 @@ impl Tenants {
     /// [`Code::TenantRooms`] if the tenant has reached its limit of rooms or kept rooms;
     /// [`Code::UserSessions`] if the maker has as many rooms as a user may have sessions.
     pub(super) fn open_room(&self, tenant: &str, room: &CountedRoom) -> Result<(), Code> {
+        let limits = self.limits_of(tenant);
         self.with(tenant, |tenant| {
-            tenant.check_room(&self.limits, room)?;
+            tenant.check_room(&limits, room)?;
             tenant.rooms += 1;
             tenant.kept_rooms += u32::from(room.kept);
             if let Some(maker) = &room.maker {
@@ -165,7 +192,7 @@ impl SessionCount {
     /// [`Code::UserSessions`] or [`Code::TenantFull`]: the user or the tenant has reached its limit
     /// of sessions.
     pub fn take(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Result<Self, Code> {
-        let Limits { user_sessions, tenant_sessions, .. } = tenants.limits;
+        let Limits { user_sessions, tenant_sessions, .. } = tenants.limits_of(tenant);
         tenants.with(tenant, |counts| {
             if counts.users.get(user).is_some_and(|count| *count >= user_sessions) {
                 return Err(Code::UserSessions);
@@ -207,13 +234,16 @@ mod tests {
 
     #[test]
     fn a_tenant_is_gone_when_it_has_nothing() {
-        let tenants = Tenants::new(Limits {
-            tenant_rooms: 3,
-            kept_rooms: 1,
-            tenant_sessions: 2,
-            user_sessions: 1,
-            ..Limits::default()
-        });
+        let tenants = Tenants::new(
+            Limits {
+                tenant_rooms: 3,
+                kept_rooms: 1,
+                tenant_sessions: 2,
+                user_sessions: 1,
+                ..Limits::default()
+            },
+            Arc::default(),
+        );
         let made_by = |kept, maker: &str| CountedRoom { kept, maker: Some(maker.into()) };
         let (kept, plain, by_server) =
             (made_by(true, "ada"), made_by(false, "grace"), CountedRoom::default());
@@ -236,11 +266,10 @@ mod tests {
 
     #[test]
     fn empty_rooms_are_counted_by_tenant_and_maker() {
-        let tenants = Tenants::new(Limits {
-            tenant_empty_rooms: 3,
-            user_empty_rooms: 2,
-            ..Limits::default()
-        });
+        let tenants = Tenants::new(
+            Limits { tenant_empty_rooms: 3, user_empty_rooms: 2, ..Limits::default() },
+            Arc::default(),
+        );
         let empty = |tenant, maker: &str| {
             let room = CountedRoom { kept: false, maker: Some(maker.into()) };
             tenants.count_empty(tenant, &room)
@@ -259,13 +288,16 @@ mod tests {
 
     #[test]
     fn sessions_are_counted_by_tenant_and_user() {
-        let tenants = Tenants::new(Limits {
-            tenant_rooms: 2,
-            kept_rooms: 1,
-            tenant_sessions: 3,
-            user_sessions: 2,
-            ..Limits::default()
-        });
+        let tenants = Tenants::new(
+            Limits {
+                tenant_rooms: 2,
+                kept_rooms: 1,
+                tenant_sessions: 3,
+                user_sessions: 2,
+                ..Limits::default()
+            },
+            Arc::default(),
+        );
         let admit = |tenant, user| SessionCount::take(&tenants, tenant, user);
         let (one, two) = (admit("a", "ada").unwrap(), admit("a", "ada").unwrap());
         assert_eq!(admit("a", "ada").err(), Some(Code::UserSessions));

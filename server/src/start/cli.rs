@@ -11,6 +11,7 @@ use nucleus_core::text::parse_duration;
 use super::config::{
     HttpAddr, LogFormat, Overrides, Tick, parse_shards, parse_socket_addr, parse_tick,
 };
+use crate::commands::ApiCommand;
 use crate::token::{DEFAULT_ROLE, Product, TokenRequest};
 
 /// Relay server for shared XR rooms: sessions on UDP 5055, poses and voice on UDP 5056.
@@ -32,6 +33,9 @@ pub enum Command {
     Token(TokenArgs),
     /// Print the documented default configuration
     Config,
+    /// A command that speaks with a running server.
+    #[command(flatten)]
+    Api(ApiCommand),
 }
 
 /// Flags of `nucleus serve`. A flag wins over the configuration file.

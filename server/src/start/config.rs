@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+mod control;
 mod servers;
 pub mod value;
 mod web;
 
+pub use control::{ControlSettings, PostgresAddress};
 pub use nucleus_core::fanout::Tick;
 pub use nucleus_core::limits::Limits;
 use nucleus_core::limits::{MAX_SHARDS, within};
@@ -47,8 +49,13 @@ pub struct Config {
     /// UDP address of the realtime plane; port 0 picks a free port.
     #[serde(deserialize_with = "value::socket_addr")]
     pub realtime: SocketAddr,
-    /// TCP address of health and metrics.
+    /// TCP address of health and metrics, and of the API if it is on loopback.
     pub http: HttpAddr,
+    /// TCP address of health, metrics and the API over TLS; absent: none.
+    #[serde(deserialize_with = "value::optional_socket_addr")]
+    pub https: Option<SocketAddr>,
+    /// The database of tenants and keys.
+    pub control: ControlSettings,
     /// Number of realtime threads, 1 to 64; by default one less than the number of cores.
     pub shards: u16,
     /// How long a shard gathers frames before it sends them.
@@ -100,6 +107,8 @@ impl Default for Config {
             session_also: Vec::new(),
             realtime: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 5056),
             http: HttpAddr::Default,
+            https: None,
+            control: ControlSettings::default(),
             shards: default_shards(),
             tick: Tick::Auto,
             data_dir: PathBuf::from("./data"),

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod data_dir;
 pub mod log_writer;
 pub mod logging;

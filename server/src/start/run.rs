@@ -1,32 +1,37 @@
 //! Runs the server with a configuration and bound sockets until it is told to stop.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
+use nucleus_control::PlanesHandle;
 use nucleus_core::fanout::FanoutConfig;
 use nucleus_core::ids::ServerInstanceId;
 use nucleus_core::limits;
 use nucleus_core::social::SocialConfig;
+use nucleus_core::tenancy::TenantPolicies;
 use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Features};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::config::{Config, ServersSettings};
+use super::control::{ControlParts, ControlPlane, ControlPlaneError};
 use super::data_dir::{DataDir, DataDirError};
 use super::logging;
 use super::reload::{Reload, watch_validity};
 use super::renewal::{Renewal, RenewalClock};
 use super::sockets::{BindError, Sockets};
-use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
+use super::tls::{Identity, ServedCertificate, TlsError, https_config, quic_config};
 use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, ClosingPages, ServerEndpoints, SessionContext, SessionCounters, Unjoined};
 use crate::health::Health;
-use crate::http::{self, Demo, Http};
+use crate::http::{self, Demo};
 use crate::metrics::{Metrics, ProcessFigures};
+use crate::planes::PlanesShell;
 use crate::random::random;
 use crate::rooms::{
     BudgetStore, RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
@@ -59,6 +64,9 @@ pub enum RunError {
     /// The verification key of join tokens cannot be used.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
+    /// The control plane cannot start.
+    #[error(transparent)]
+    Control(#[from] ControlPlaneError),
     /// The cryptographic library refuses the key of resume tickets.
     #[error("the key of resume tickets cannot be used")]
     TicketKey,
@@ -70,7 +78,7 @@ pub enum RunError {
 impl RunError {
     /// Whether the operator can mend the error by changing a setting. The exit code is 2 then.
     pub fn is_configuration(&self) -> bool {
-        !matches!(self, RunError::Io(_))
+        !matches!(self, RunError::Io(_) | RunError::Control(ControlPlaneError::Io(_)))
     }
 }
 
@@ -83,8 +91,10 @@ pub struct Listening {
     pub session_also: Vec<SocketAddr>,
     /// The UDP address of the realtime plane.
     pub realtime: SocketAddr,
-    /// The TCP address of health and metrics; `None` if HTTP is off.
+    /// The TCP address of health, metrics and the API; `None` if HTTP is off.
     pub http: Option<SocketAddr>,
+    /// The TCP address of the same over TLS; `None` if HTTPS is off.
+    pub https: Option<SocketAddr>,
     /// Whether HTTP has the demo page.
     pub demo: bool,
 }
@@ -157,7 +167,9 @@ pub async fn run_in(
         entries: servers.entries.clone(),
         bans: BanStore::open(dir.path())?,
     };
-    let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(config.limits));
+    let policies: Arc<ArcSwap<TenantPolicies>> = Arc::default();
+    let tenants = Tenants::new(config.limits, policies.clone());
+    let registry = RoomRegistry::new(shards.clone(), clock, template, tenants);
     let directory = RoomDirectory::new(registry);
     let entries = servers.entries.to_vec();
     let social = SocialConfig { limits: config.limits, clock_epoch, server_instance, entries };
@@ -198,8 +210,32 @@ pub async fn run_in(
     let has_demo = config.demo && is_development && admits_demo;
     let minter = || Minter::new(&dir.development_key(), pins);
     let demo = has_demo.then(|| Demo::new(minter(), session, now.clone()));
-    let http = Http::start(config.http, Arc::new(move || metrics.render()), health.clone(), demo)
-        .map_err(|source| RunError::Http { addr: config.http.to_string(), source })?;
+    let not_bound = |addr: String| move |source| RunError::Http { addr, source };
+    let http = http::bind(config.http).map_err(not_bound(config.http.to_string()))?;
+    let https = match config.https {
+        None => None,
+        Some(addr) => {
+            let socket = TcpListener::bind(addr).map_err(not_bound(addr.to_string()))?;
+            Some((socket, Arc::new(https_config(served.clone())?)))
+        }
+    };
+    let (planes, planes_mail) = PlanesHandle::new();
+    let drain_wanted = Arc::new(Notify::new());
+    let control = ControlPlane::start(
+        ControlParts {
+            database: config.control.database.clone().map(|database| database.0),
+            listed_only: config.control.listed_tenants_only,
+            http,
+            https,
+            policies,
+            planes,
+            router: http::router(Arc::new(move || metrics.render()), health.clone()),
+            health: health.clone(),
+            demo,
+        },
+        dir.path(),
+    )
+    .await?;
     let open = |(index, socket)| Endpoint::open(index, socket, quic.clone(), dir.reset_key());
     // A connection belongs to the same shard on every address.
     let groups = [sockets.session].into_iter().chain(sockets.session_also);
@@ -213,11 +249,21 @@ pub async fn run_in(
     tasks.push(tokio::spawn(watch_validity(served.clone(), now, interval)));
     let reloading = Reload::new(config.tls.clone(), served, context.clone());
     tasks.push(tokio::spawn(reloading.run(reload)));
+    let answering = PlanesShell {
+        context: context.clone(),
+        shards: shards.clone(),
+        started: Instant::now(),
+        drain: drain_wanted.clone(),
+    };
+    tasks.push(tokio::spawn(answering.run(planes_mail)));
     health.set_accepting(true);
-    let (http_addr, demo) = (http.addr(), http.has_demo());
-    ready(Listening { session, session_also, realtime, http: http_addr, demo });
+    let (http, https, demo) = (control.http, control.https, control.has_demo);
+    ready(Listening { session, session_also, realtime, http, https, demo });
 
-    shutdown.await;
+    tokio::select! {
+        () = shutdown => {}
+        () = drain_wanted.notified() => tracing::info!("an operator stops the server"),
+    }
     health.set_accepting(false);
     // New connections are accepted until the endpoints close: their joins are refused with the
     // reason, and are told of other servers.

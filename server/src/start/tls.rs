@@ -253,6 +253,22 @@ pub fn quic_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfi
     Ok(config)
 }
 
+/// Makes the TLS configuration of HTTPS: TLS 1.3 and 1.2, HTTP/1.1.
+///
+/// # Errors
+///
+/// The TLS library does not support these versions.
+pub fn https_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| TlsError::Quic(error.to_string()))?
+        .with_no_client_auth()
+        .with_cert_resolver(served);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -112,6 +112,13 @@ pub(super) fn socket_addr<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAd
     parse_socket_addr(&String::deserialize(from)?).map_err(de::Error::custom)
 }
 
+/// Reads an address with its port, which may be absent.
+pub(super) fn optional_socket_addr<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    socket_addr(from).map(Some)
+}
+
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {

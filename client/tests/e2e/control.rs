@@ -1,0 +1,191 @@
+//! The control plane with real clients: what an operator sees and does.
+
+use std::time::Duration;
+
+use nucleus_client::{Code, ConnectError, JoinError, Room, RoomEvent, connect};
+use nucleus_control::fetch::{Fetch, fetch};
+use nucleus_server::local_access::LocalApi;
+use serde_json::{Value, json};
+
+use crate::support::{TestServer, until};
+
+/// The API of a server, with the key of commands on its machine.
+struct Api(LocalApi);
+
+impl Api {
+    fn of(server: &TestServer) -> Self {
+        Self(LocalApi::read(server.dir.path()).unwrap())
+    }
+
+    /// Sends a request. Returns the status and the body, null if there is none.
+    async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let LocalApi { url, key } = &self.0;
+        let mut headers = vec![("authorization", format!("Bearer {key}"))];
+        let mut bytes = Vec::new();
+        if !body.is_null() {
+            headers.push(("content-type", "application/json".to_owned()));
+            bytes = body.to_string().into_bytes();
+        }
+        let answer = fetch(Fetch {
+            method,
+            url: &format!("{url}/api/v1{path}"),
+            headers: &headers,
+            body: bytes,
+            time: Duration::from_secs(10),
+            max_answer: 1 << 20,
+            public_only: false,
+        });
+        let answer = answer.await.unwrap();
+        let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        (answer.status, body)
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.send("GET", path, Value::Null).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    async fn post(&self, path: &str, body: Value) {
+        let (status, answer) = self.send("POST", path, body).await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+    }
+
+    /// Waits until a list of rooms is as `wanted` says. Rooms publish their figures a moment late.
+    async fn rooms(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..200 {
+            let rooms = self.get("/rooms").await;
+            if wanted(&rooms) {
+                return rooms;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the rooms stay {}", self.get("/rooms").await);
+    }
+}
+
+/// The code and the text of a refused join.
+fn refusal(joined: Result<Room, ConnectError>) -> (Option<Code>, String) {
+    match joined.map(drop) {
+        Err(ConnectError::Join(JoinError::Refused { code, text, .. })) => (code, text),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn closed(room: &Room) -> Option<Code> {
+    until(room, |event| match event {
+        RoomEvent::Closed { code, .. } => Some(code),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_a_room_and_acts_on_it() {
+    let server = TestServer::start().await;
+    let api = Api::of(&server);
+    let (ada, bob) = (server.join("ada").await, server.join("bob").await);
+    let rooms = api.rooms(|rooms| rooms["items"][0]["peers"] == 2).await;
+    let room = &rooms["items"][0];
+    assert_eq!((&room["tenant"], &room["name"]), (&json!("tenant"), &json!("lobby")));
+    let path = format!("/rooms/{}", room["id"].as_str().unwrap());
+    let shown = api.get(&path).await;
+    let peer = |user: &str| {
+        let members = shown["members"].as_array().unwrap();
+        let member = members.iter().find(|member| member["user"] == user).unwrap();
+        format!("/peers/{}", member["id"].as_str().unwrap())
+    };
+
+    api.post(&format!("{}/mute", peer("bob")), json!({"on": true})).await;
+    until(&ada, |event| match event {
+        RoomEvent::PeerChanged(peer) if peer.id == bob.me() && peer.muted => Some(()),
+        _ => None,
+    })
+    .await;
+
+    api.post(&format!("{path}/lock"), json!({"on": true})).await;
+    let refused = refusal(connect(server.options(server.token("eve"))).await);
+    assert_eq!(refused.0, Some(Code::RoomLocked));
+
+    api.post(&format!("{}/kick", peer("bob")), json!({"ban_seconds": 60})).await;
+    assert_eq!(closed(&bob).await, Some(Code::Kicked));
+    let banned = refusal(connect(server.options(server.token("bob"))).await);
+    assert_eq!(banned.0, Some(Code::Kicked));
+    let bans = api.get(&path).await["bans"].clone();
+    assert_eq!(bans[0]["user"], "bob");
+    let (status, _) = api.send("POST", &format!("{}/kick", peer("bob")), json!({})).await;
+    assert_eq!(status, 404, "bob has gone");
+
+    api.post(&format!("{path}/close"), Value::Null).await;
+    assert_eq!(closed(&ada).await, Some(Code::RoomEnded));
+    api.rooms(|rooms| rooms["total"] == 0).await;
+    let audit = api.get("/audit").await.to_string();
+    for act in ["peer.mute", "room.lock", "peer.kick", "room.close"] {
+        assert!(audit.contains(act), "{act}: {audit}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_licence_that_ends_refuses_new_joins_and_leaves_sessions_alone() {
+    let server = TestServer::start().await;
+    let api = Api::of(&server);
+    let ada = server.join("ada").await;
+    let (status, tenant) = api.send("POST", "/tenants", json!({"name": "tenant"})).await;
+    assert_eq!(status, 201, "{tenant}");
+    let path = format!("/tenants/{}", tenant["id"].as_str().unwrap());
+    let set = async |body: Value| {
+        let (status, answer) = api.send("PUT", &path, body).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    set(json!({"name": "tenant", "ends_at": "2020-01-01T00:00:00Z"})).await;
+    let (code, text) = refusal(connect(server.options(server.token("bob"))).await);
+    assert_eq!(code, Some(Code::Forbidden));
+    assert!(text.contains("licence has ended"), "{text}");
+    set(json!({"name": "tenant", "products": ["assist"]})).await;
+    let (_, text) = refusal(connect(server.options(server.token("bob"))).await);
+    assert!(text.contains("does not include this product"), "{text}");
+    set(json!({"name": "tenant", "max_sessions": 1})).await;
+    let (code, _) = refusal(connect(server.options(server.token("bob"))).await);
+    assert_eq!(code, Some(Code::TenantFull));
+    set(json!({"name": "tenant", "max_sessions": 2})).await;
+    let _bob = server.join("bob").await;
+    until(&ada, |event| match event {
+        RoomEvent::PeerJoined(peer) if peer.user == "bob" => Some(()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(ada.peers().len(), 1, "the session stayed through all of it");
+}
+
+/// What an operator has set holds after a restart, and a key that was revoked stays revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_and_keys_survive_a_restart() {
+    let server = TestServer::start().await;
+    let api = Api::of(&server);
+    api.post("/tenants", json!({"name": "tenant", "active": false})).await;
+    let (_, key) = api.send("POST", "/keys", json!({"name": "k", "scopes": ["read"]})).await;
+    let id = key["id"].as_str().unwrap();
+    api.send("DELETE", &format!("/keys/{id}"), Value::Null).await;
+    let server = server.restart().await;
+    let refused = refusal(connect(server.options(server.token("ada"))).await);
+    assert_eq!(refused.0, Some(Code::Forbidden));
+    let mut stolen = Api::of(&server);
+    stolen.0.key = key["key"].as_str().unwrap().to_owned();
+    assert_eq!(stolen.send("GET", "/rooms", Value::Null).await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_stops_the_server() {
+    let mut server = TestServer::start().await;
+    let api = Api::of(&server);
+    let ada = server.join("ada").await;
+    let status = api.get("/server").await;
+    assert_eq!((&status["accepts"], &status["sessions"]), (&json!(true), &json!(1)));
+    api.post("/drain", Value::Null).await;
+    until(&ada, |event| match event {
+        RoomEvent::Interrupted { .. } | RoomEvent::Closed { .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    server.ended().await.unwrap();
+}

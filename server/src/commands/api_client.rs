@@ -1,0 +1,137 @@
+//! Sends a request to the API of a running server.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nucleus_control::fetch::{Fetch, FetchError, fetch};
+use serde_json::Value;
+
+use super::args::ApiArgs;
+use crate::local_access::LocalApi;
+
+/// The variable with the API key for another server. A key on the command line could be seen by every
+/// user of the machine.
+const KEY_VARIABLE: &str = "NUCLEUS_API_KEY";
+/// Longest time of a request.
+const TIME: Duration = Duration::from_secs(10);
+/// Largest answer, in bytes: 200 of the longest rows.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Why a command failed. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No server of this machine serves the API.
+    #[error(
+        "no running server of the data directory {path} serves the API: {source}; give --data-dir of a \
+         running server, or --url of another machine's",
+        path = path.display()
+    )]
+    NoLocalServer {
+        /// The data directory.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// There is no key for another server.
+    #[error("--url needs an API key in the environment variable NUCLEUS_API_KEY")]
+    NoKey,
+    /// The server cannot be reached.
+    #[error("{url}: {source}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// Why.
+        source: FetchError,
+    },
+    /// The server refuses the request.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer is no answer of the API.
+    #[error("{0} gave an answer that is not one of a Nucleus server")]
+    NotNucleus(String),
+    /// There is no tenant of this name.
+    #[error("there is no tenant {}", nucleus_core::text::printable(.0))]
+    NoSuchTenant(String),
+    /// A list has more rows than a command reads.
+    #[error("the list has more than 200000 rows")]
+    TooLong,
+}
+
+/// The way to one server.
+pub struct ApiClient {
+    url: String,
+    key: String,
+}
+
+impl ApiClient {
+    /// Finds the server of a command.
+    ///
+    /// # Errors
+    ///
+    /// There is none on this machine, or no key for another one.
+    pub fn new(args: &ApiArgs) -> Result<Self, ApiError> {
+        if let Some(url) = &args.url {
+            let key = std::env::var(KEY_VARIABLE).map_err(|_| ApiError::NoKey)?;
+            return Ok(Self { url: url.trim_end_matches('/').to_owned(), key });
+        }
+        let path = args.data_dir.clone();
+        let local = LocalApi::read(&path);
+        let LocalApi { url, key } =
+            local.map_err(|source| ApiError::NoLocalServer { path, source })?;
+        Ok(Self { url, key })
+    }
+
+    /// Sends a request, and returns the body of the answer; null if it has none.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached or refuses the request.
+    pub async fn send(&self, method: &str, path: &str, body: Value) -> Result<Value, ApiError> {
+        let mut headers = vec![("authorization", format!("Bearer {}", self.key))];
+        let body = match body {
+            Value::Null => Vec::new(),
+            body => {
+                headers.push(("content-type", "application/json".to_owned()));
+                body.to_string().into_bytes()
+            }
+        };
+        let url = format!("{}/api/v1{path}", self.url);
+        let request = Fetch {
+            method,
+            url: &url,
+            headers: &headers,
+            body,
+            time: TIME,
+            max_answer: MAX_ANSWER,
+            public_only: false,
+        };
+        let unreachable = |source| ApiError::Unreachable { url: self.url.clone(), source };
+        let answer = fetch(request).await.map_err(unreachable)?;
+        if answer.status == 204 || (answer.body.is_empty() && answer.status < 300) {
+            return Ok(Value::Null);
+        }
+        let not_nucleus = || ApiError::NotNucleus(self.url.clone());
+        let value: Value = serde_json::from_slice(&answer.body).map_err(|_| not_nucleus())?;
+        if answer.status < 300 {
+            return Ok(value);
+        }
+        let detail = value["detail"].as_str().ok_or_else(not_nucleus)?;
+        Err(ApiError::Refused(super::table::plain(&detail.into())))
+    }
+}
+
+/// Writes a text for the query of an address.
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                encoded.push(char::from(byte));
+            }
+            // Writing to a `String` cannot fail.
+            _ => _ = write!(encoded, "%{byte:02X}"),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,245 @@
+//! The command lines of the commands that speak with a running server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use nucleus_core::text::parse_duration;
+use serde_json::{Value, json};
+
+/// Where the server is, and how the answer is printed.
+#[derive(Debug, Args)]
+pub struct ApiArgs {
+    /// Data directory of a server on this machine
+    #[arg(long, value_name = "DIR", default_value = "./data", global = true)]
+    pub data_dir: PathBuf,
+    /// Address of another server's API, such as https://nucleus.example.com; needs an API key in
+    /// NUCLEUS_API_KEY
+    #[arg(long, global = true)]
+    pub url: Option<String>,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// A command that speaks with a running server.
+#[derive(Debug, Subcommand)]
+pub enum ApiCommand {
+    /// Show how a running server is
+    Status {
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// List the live rooms, or act on one
+    #[command(args_conflicts_with_subcommands = true)]
+    Rooms {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<RoomsCommand>,
+        /// A part of the room's name
+        #[arg(long)]
+        search: Option<String>,
+        /// The tenant's name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// List the peers of a room
+    Peers {
+        /// The room's id, as `nucleus rooms` shows it
+        room: String,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Remove a peer from its room
+    Kick {
+        /// The peer's id, as `nucleus peers` shows it
+        peer: String,
+        /// How long its user may not come back, up to 24h
+        #[arg(long, default_value = "0s", value_parser = parse_duration)]
+        ban: Duration,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Drop a peer's voice
+    Mute {
+        /// The peer's id, as `nucleus peers` shows it
+        peer: String,
+        /// Let the voice pass again
+        #[arg(long)]
+        off: bool,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Stop a running server: it tells its clients, and ends
+    Drain {
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// List the tenants, or make, change or delete one
+    #[command(args_conflicts_with_subcommands = true)]
+    Tenants {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<TenantsCommand>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// List the API keys, or make or revoke one
+    #[command(args_conflicts_with_subcommands = true)]
+    Keys {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<KeysCommand>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+}
+
+/// An act on a room. Each takes the room's id, as `nucleus rooms` shows it.
+#[derive(Debug, Subcommand)]
+pub enum RoomsCommand {
+    /// End a room for everybody
+    Close {
+        /// The room's id
+        room: String,
+    },
+    /// Let nobody else into a room
+    Lock {
+        /// The room's id
+        room: String,
+    },
+    /// Let others into a room again
+    Unlock {
+        /// The room's id
+        room: String,
+    },
+    /// Leave a room out of lobbies
+    Hide {
+        /// The room's id
+        room: String,
+    },
+    /// Show a room in lobbies again
+    Show {
+        /// The room's id
+        room: String,
+    },
+}
+
+/// An act on a tenant.
+#[derive(Debug, Subcommand)]
+pub enum TenantsCommand {
+    /// Make a tenant
+    Create {
+        /// The name that join tokens carry
+        name: String,
+        /// What is set.
+        #[command(flatten)]
+        settings: TenantArgs,
+    },
+    /// Change a tenant; what is not named stays
+    Set {
+        /// The tenant's name
+        name: String,
+        /// What is set.
+        #[command(flatten)]
+        settings: TenantArgs,
+    },
+    /// Delete a tenant with its keys; running sessions stay
+    Delete {
+        /// The tenant's name
+        name: String,
+    },
+}
+
+/// What of a tenant may be set.
+#[derive(Debug, Args)]
+pub struct TenantArgs {
+    /// Product that the tenant has; may be given several times [default: all]
+    #[arg(long = "product", value_name = "PRODUCT")]
+    products: Vec<String>,
+    /// Begin of the licence, such as 2026-12-01T00:00:00Z; never: it has begun
+    #[arg(long, value_name = "TIME|never")]
+    starts: Option<String>,
+    /// End of the licence; never: it does not end
+    #[arg(long, value_name = "TIME|never")]
+    ends: Option<String>,
+    /// Most sessions at a time
+    #[arg(long)]
+    max_sessions: Option<u32>,
+    /// Most rooms at a time
+    #[arg(long)]
+    max_rooms: Option<u32>,
+    /// Whether the tenant's users may join
+    #[arg(long)]
+    active: Option<bool>,
+}
+
+impl TenantArgs {
+    /// Puts what was named into the body of a request.
+    pub(super) fn apply(self, body: &mut Value) {
+        let time = |text: String| if text == "never" { Value::Null } else { Value::from(text) };
+        if !self.products.is_empty() {
+            body["products"] = json!(self.products);
+        }
+        let set = [
+            ("starts_at", self.starts.map(time)),
+            ("ends_at", self.ends.map(time)),
+            ("max_sessions", self.max_sessions.map(Value::from)),
+            ("max_rooms", self.max_rooms.map(Value::from)),
+            ("active", self.active.map(Value::from)),
+        ];
+        for (name, value) in set {
+            if let Some(value) = value {
+                body[name] = value;
+            }
+        }
+    }
+}
+
+/// An act on an API key.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and print it; it is shown only now
+    Create {
+        /// What the key is for
+        #[arg(long)]
+        name: String,
+        /// What the key allows: read, operate, tokens, manage; may be given several times
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<String>,
+        /// Name of the tenant to which the key is limited [default: the whole server]
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Refuse a key from now on
+    Revoke {
+        /// The key's id, as `nucleus keys` shows it
+        id: String,
+    },
+}
+
+impl ApiCommand {
+    /// Returns where the server is.
+    pub(super) fn args(&self) -> &ApiArgs {
+        match self {
+            Self::Status { api }
+            | Self::Rooms { api, .. }
+            | Self::Peers { api, .. }
+            | Self::Kick { api, .. }
+            | Self::Mute { api, .. }
+            | Self::Drain { api }
+            | Self::Tenants { api, .. }
+            | Self::Keys { api, .. } => api,
+        }
+    }
+}

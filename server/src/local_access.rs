@@ -1,0 +1,87 @@
+//! How commands on the same machine reach the API: a file in the data directory with the address and a
+//! key that may do everything. Only the directory's owner can read it. Each start makes a new key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use crate::private_file;
+use crate::random::random;
+
+/// The file in the data directory.
+const FILE: &str = "local-api.json";
+
+/// The content of the file.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LocalApi {
+    /// Where the API is, as `http://127.0.0.1:8055`.
+    pub url: String,
+    /// The key.
+    pub key: String,
+}
+
+impl LocalApi {
+    /// Reads how to reach the server of a data directory.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read: no server runs there, or it serves no HTTP on loopback.
+    pub fn read(dir: &Path) -> io::Result<Self> {
+        let text = fs::read(dir.join(FILE))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+/// The file, while the server runs. Dropping this removes it.
+pub(crate) struct LocalAccess {
+    key: String,
+    file: Option<PathBuf>,
+}
+
+impl LocalAccess {
+    /// Makes a key, and writes it to the file if the API is served at `addr`. Without the file, the
+    /// server works, and commands on this machine do not find it.
+    pub(crate) fn open(dir: &Path, addr: Option<SocketAddr>) -> Self {
+        let key = URL_SAFE_NO_PAD.encode(random::<32>());
+        let file = match Self::write(&dir.join(FILE), addr, &key) {
+            Ok(file) => file,
+            Err(error) => {
+                let dir = dir.display();
+                tracing::warn!(
+                    "commands such as `nucleus rooms` cannot find this server: {FILE} in {dir}: {error}"
+                );
+                None
+            }
+        };
+        Self { key, file }
+    }
+
+    /// Writes the file in place of that of an earlier start.
+    fn write(path: &Path, addr: Option<SocketAddr>, key: &str) -> io::Result<Option<PathBuf>> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let Some(addr) = addr else { return Ok(None) };
+        let content = LocalApi { url: format!("http://{addr}"), key: key.to_owned() };
+        private_file::create(path, &serde_json::to_vec(&content)?)?;
+        Ok(Some(path.to_owned()))
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl Drop for LocalAccess {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // A file that stays names a key that no server takes any more.
+            let _removed = fs::remove_file(file);
+        }
+    }
+}

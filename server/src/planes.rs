@@ -1,0 +1,94 @@
+//! Answers the control plane: what rooms and shards there are, and acts upon them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nucleus_control::PlanesMail;
+use nucleus_core::control::{
+    ControlError, ControlReply, ControlRequest, ServerStatus, ShardStatus,
+};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::edge::SessionContext;
+use crate::shard::ShardHandle;
+
+/// Most requests that are answered at the same time. A room that is busy holds up only its own.
+const AT_ONCE: usize = 32;
+
+/// What the control plane may ask about.
+pub(crate) struct PlanesShell {
+    pub(crate) context: Arc<SessionContext>,
+    pub(crate) shards: Vec<Arc<ShardHandle>>,
+    /// When the server started.
+    pub(crate) started: Instant,
+    /// Notified when the control plane wants the server to stop.
+    pub(crate) drain: Arc<Notify>,
+}
+
+impl PlanesShell {
+    /// Answers requests until the control plane has ended.
+    pub(crate) async fn run(self, mut mail: mpsc::Receiver<PlanesMail>) {
+        let planes = Arc::new(self);
+        let mut answering = JoinSet::new();
+        while let Some(PlanesMail { request, reply }) = mail.recv().await {
+            while answering.len() >= AT_ONCE {
+                answering.join_next().await;
+            }
+            while answering.try_join_next().is_some() {}
+            let planes = planes.clone();
+            answering.spawn(async move {
+                // Fails if the control plane has given up.
+                let _gone = reply.send(planes.answer(request).await);
+            });
+        }
+    }
+
+    async fn answer(&self, request: ControlRequest) -> Result<ControlReply, ControlError> {
+        let registry = self.context.directory.registry();
+        Ok(match request {
+            ControlRequest::Rooms(search) => {
+                let (rooms, total) = registry.search(&search);
+                ControlReply::Rooms(rooms, total)
+            }
+            ControlRequest::Room(instance) => {
+                ControlReply::Room(Box::new(registry.inspect(instance).await?))
+            }
+            ControlRequest::Act(instance, act) => {
+                registry.operate(instance, act).await?;
+                ControlReply::Done
+            }
+            ControlRequest::Server => ControlReply::Server(Box::new(self.status())),
+            ControlRequest::Drain => {
+                self.drain.notify_one();
+                ControlReply::Done
+            }
+        })
+    }
+
+    fn status(&self) -> ServerStatus {
+        let context = &self.context;
+        let max = u64::from(context.limits.sessions);
+        let free = context.joined.available_permits() as u64;
+        let read = |shard: &Arc<ShardHandle>| {
+            let published = &shard.published;
+            ShardStatus {
+                links: published.links.load(Ordering::Relaxed),
+                on_fallback: published.on_fallback.load(Ordering::Relaxed),
+                tick: Duration::from_micros(published.tick_micros.load(Ordering::Relaxed)),
+                kernel_drops: published.kernel_drops.load(Ordering::Relaxed),
+            }
+        };
+        ServerStatus {
+            server_id: context.server_id.clone(),
+            uptime: self.started.elapsed(),
+            accepts: !context.shutting_down.load(Ordering::Relaxed),
+            sessions: max.saturating_sub(free),
+            max_sessions: max,
+            rooms: context.directory.registry().count() as u64,
+            shards: self.shards.iter().map(read).collect(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Starts the control plane: its thread, its database and what it serves.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use nucleus_control::api::{self, ApiSettings, ApiState};
+use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
+use nucleus_control::http::{Background, HttpServer, Listener, Serving};
+use nucleus_control::{PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
+use nucleus_core::ids::Product;
+use nucleus_core::tenancy::TenantPolicies;
+
+use crate::health::Health;
+use crate::http::Demo;
+use crate::local_access::LocalAccess;
+
+/// The file of SQLite in the data directory.
+const DATABASE_FILE: &str = "nucleus.db";
+/// The copy of tenants and keys in the data directory, for a start without the database.
+const COPY_FILE: &str = "tenants-copy.json";
+
+/// Why the control plane cannot start. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlPlaneError {
+    /// The database cannot be used.
+    #[error("the database {address}: {source}")]
+    Database {
+        /// Where it is.
+        address: String,
+        /// The database's error.
+        source: DatabaseError,
+    },
+    /// The system refuses a thread or a socket.
+    #[error("cannot start the control plane: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What the control plane is made of.
+pub(super) struct ControlParts {
+    /// The address of the database; `None`: SQLite in the data directory.
+    pub(super) database: Option<DatabaseAddress>,
+    /// Whether tenants that are not in the database are refused.
+    pub(super) listed_only: bool,
+    /// The socket of plain HTTP; `None`: it is off.
+    pub(super) http: Option<TcpListener>,
+    /// The socket of HTTPS with its certificate; `None`: it is off.
+    pub(super) https: Option<(TcpListener, Arc<rustls::ServerConfig>)>,
+    /// Where joins read what tenants are allowed.
+    pub(super) policies: Arc<ArcSwap<TenantPolicies>>,
+    /// The way to the other planes.
+    pub(super) planes: PlanesHandle,
+    /// The routes of health and metrics.
+    pub(super) router: Router,
+    /// Watched beside the connections.
+    pub(super) health: Arc<Health>,
+    /// The demo page, served if plain HTTP is on loopback.
+    pub(super) demo: Option<Demo>,
+}
+
+/// A running control plane. Dropping it ends its thread.
+pub(super) struct ControlPlane {
+    _server: HttpServer,
+    /// The file by which commands on this machine find the API. It is removed with this.
+    _local: LocalAccess,
+    pub(super) http: Option<SocketAddr>,
+    pub(super) https: Option<SocketAddr>,
+    pub(super) has_demo: bool,
+}
+
+impl ControlPlane {
+    /// Starts the control plane of the data directory `dir`.
+    ///
+    /// # Errors
+    ///
+    /// The database is of a newer server or damaged, or the system refuses a thread.
+    pub(super) async fn start(parts: ControlParts, dir: &Path) -> Result<Self, ControlPlaneError> {
+        let address = |socket: &TcpListener| socket.local_addr();
+        let http = parts.http.as_ref().map(address).transpose()?;
+        let https = parts.https.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
+        // A key that travels in the clear must not leave the machine.
+        let is_local = http.is_some_and(|addr| addr.ip().is_loopback());
+        let local = LocalAccess::open(dir, http.filter(|_| is_local));
+        let has_demo = is_local && parts.demo.is_some();
+        let (dir, key) = (dir.to_owned(), local.key().to_owned());
+        let server =
+            HttpServer::start(async move { setup(parts, &dir, key, is_local).await }).await?;
+        Ok(Self { _server: server, _local: local, http, https, has_demo })
+    }
+}
+
+/// Opens the database and makes what is served, on the thread of the control plane.
+async fn setup(
+    parts: ControlParts,
+    dir: &Path,
+    local_key: String,
+    is_local: bool,
+) -> Result<Serving, ControlPlaneError> {
+    let ControlParts {
+        database: address, http, https, policies, planes, router, health, demo, ..
+    } = parts;
+    let sqlite = || DatabaseAddress::Sqlite(dir.join(DATABASE_FILE));
+    let address = address.unwrap_or_else(sqlite);
+    let failed = |source| ControlPlaneError::Database { address: address.to_string(), source };
+    let database = Database::open(&address);
+    let keeper = SnapshotKeeper::new(SnapshotSettings {
+        database: database.clone(),
+        policies,
+        listed_only: parts.listed_only,
+        copy: dir.join(COPY_FILE),
+    });
+    keeper.start(Timestamp::now()).await.map_err(failed)?;
+    let api = api::router(ApiState::new(ApiSettings {
+        database,
+        snapshot: keeper.clone(),
+        planes,
+        now: Arc::new(Timestamp::now),
+        local_key,
+        products: Product::ALL.iter().map(ToString::to_string).collect(),
+    }));
+    let mut serving = Serving::default();
+    if let Some(socket) = http {
+        let mut router = router.clone();
+        if is_local {
+            router = router.merge(api.clone());
+            if let Some(demo) = demo {
+                router = router.merge(demo.router(socket.local_addr()?));
+            }
+        }
+        serving.listeners.push(Listener { socket, tls: None, router });
+    }
+    if let Some((socket, tls)) = https {
+        serving.listeners.push(Listener { socket, tls: Some(tls), router: router.merge(api) });
+    }
+    let watching: Background = Box::pin(async move { health.watch().await });
+    let following: Background = Box::pin(async move { keeper.run().await });
+    serving.background = vec![watching, following];
+    Ok(serving)
+}
