@@ -1,5 +1,7 @@
 //! The HTTP server: its limits and its end, over plain HTTP and over TLS.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nucleus_client::{Code, ConnectError, JoinError, Room, RoomEvent, connect};
 use nucleus_control::fetch::{Fetch, fetch};
 use nucleus_server::local_access::LocalApi;
+use nucleus_server::start::config::HttpAddr;
 use serde_json::{Value, json};
 
 use crate::support::{TestServer, until};
@@ -26,9 +27,10 @@ impl Api {
             headers.push(("content-type", "application/json".to_owned()));
             bytes = body.to_string().into_bytes();
         }
+        let url = format!("{url}/api/v1{path}");
         let answer = fetch(Fetch {
             method,
-            url: &format!("{url}/api/v1{path}"),
+            url: &url,
             headers: &headers,
             body: bytes,
             time: Duration::from_secs(10),
@@ -188,4 +190,17 @@ async fn an_operator_stops_the_server() {
     })
     .await;
     server.ended().await.unwrap();
+}
+
+/// A key in the clear must not leave the machine, and nobody else gets tokens of the demo.
+#[tokio::test(flavor = "multi_thread")]
+async fn off_loopback_plain_http_has_neither_api_nor_demo() {
+    let everywhere = HttpAddr::At("0.0.0.0:0".parse().unwrap());
+    let server = TestServer::with(|config| config.http = everywhere).await;
+    assert!(!server.on.demo);
+    assert!(LocalApi::read(server.dir.path()).is_err());
+    assert!(server.http("/health/ready").starts_with("HTTP/1.1 200"));
+    for path in ["/api/v1/rooms", "/Api/v1/rooms", "/demo"] {
+        assert!(server.http(path).starts_with("HTTP/1.1 404"), "{path}");
+    }
 }

@@ -1,5 +1,7 @@
 //! The API over a real database (SQLite) and planes that the tests play.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
+
 mod document;
 mod errors;
 mod isolation;

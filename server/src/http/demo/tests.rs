@@ -1,12 +1,12 @@
 //! Tests of the demo page: who gets it, and who gets a token.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use nucleus_control::http::{HttpServer, Listener, Serving};
+
 use super::*;
-use crate::health::Health;
-use crate::http::{Http, HttpAddr, HttpHandle};
 use crate::token::{CertificatePins, DevelopmentKey};
 
 /// A page whose tokens nobody checks.
@@ -19,19 +19,21 @@ fn demo() -> Demo {
 }
 
 struct DemoServer {
-    _handle: HttpHandle,
+    _server: HttpServer,
     addr: SocketAddr,
 }
 
 impl DemoServer {
     fn start() -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        let router = demo().router(addr);
+        let serving = async move {
+            let listeners = vec![Listener { socket, tls: None, router }];
+            Ok::<_, std::io::Error>(Serving { listeners, background: Vec::new() })
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let health = Health::new(runtime.handle(), &[]);
-        let local = "127.0.0.1:0".parse().unwrap();
-        let handle =
-            Http::start(HttpAddr::At(local), Arc::new(String::new), health, Some(demo())).unwrap();
-        let addr = handle.addr().unwrap();
-        Self { _handle: handle, addr }
+        Self { _server: runtime.block_on(HttpServer::start(serving)).unwrap(), addr }
     }
 
     fn exchange(&self, request: &str) -> String {
@@ -44,7 +46,7 @@ impl DemoServer {
     }
 
     fn get(&self, path: &str, host: &str) -> String {
-        self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"))
     }
 
     /// Asks for a token with the head lines `head`, in which `HOST` stands for the page's own.
@@ -52,7 +54,7 @@ impl DemoServer {
         let head = head.replace("HOST", &format!("127.0.0.1:{}", self.addr.port()));
         let length = body.len();
         self.exchange(&format!(
-            "POST /demo/token HTTP/1.1\r\n{head}content-length: {length}\r\n\r\n{body}"
+            "POST /demo/token HTTP/1.1\r\nconnection: close\r\n{head}content-length: {length}\r\n\r\n{body}"
         ))
     }
 }
@@ -129,13 +131,4 @@ fn a_browser_is_told_where_it_reaches_the_server() {
     ] {
         assert_eq!(reachable(bound.parse().unwrap()), reached);
     }
-}
-
-#[test]
-fn there_is_no_page_off_loopback() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let health = Health::new(runtime.handle(), &[]);
-    let everywhere = HttpAddr::At("0.0.0.0:0".parse().unwrap());
-    let handle = Http::start(everywhere, Arc::new(String::new), health, Some(demo())).unwrap();
-    assert!(!handle.has_demo());
 }
