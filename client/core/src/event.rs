@@ -221,7 +221,8 @@ pub enum RoomEvent {
     /// realtime messages travel inside the session. `false`: the realtime port answers again.
     Fallback(bool),
     /// The connection became better or worse, for an indicator. Reported after a few seconds with
-    /// the new quality, and a lost session at once. `Room::connection` has the figures.
+    /// the new quality, and a lost session at once; of a quality other than excellent at the start
+    /// too. `Room::connection` has the figures.
     Quality(ConnectionQuality),
     /// The room is closed. This is the last event.
     Closed {

@@ -7,7 +7,7 @@ use super::Path;
 use super::client_paths::ClientPaths;
 use super::clock::ClockSync;
 use super::delays::Delays;
-use super::liveness::{SilenceTimers, Unacked, backoff};
+use super::liveness::{SilenceTimers, Unacked, Unanswered, backoff};
 use super::phase::RecvKeys;
 use super::route::{PlaneChooser, Planes, Route};
 use crate::limits;
@@ -79,6 +79,7 @@ pub(super) struct ClientSide {
     /// Datagrams that arrived with any ECN mark, wrapping.
     ect: u32,
     silence: Option<SilenceTimers>,
+    pub(super) unanswered: Unanswered,
     unacked: Unacked,
     pub(super) chooser: PlaneChooser,
     /// A session ping that asks for an answer is due, because the client's address may have changed
@@ -118,6 +119,7 @@ impl ClientSide {
             ce: 0,
             ect: 0,
             silence: None,
+            unanswered: Unanswered::default(),
             unacked: Unacked::default(),
             chooser: PlaneChooser::new(now, planes),
             session_ping: false,
@@ -159,6 +161,7 @@ impl ClientSide {
     /// messages.
     pub(super) fn received(&mut self, now: Time, plane: Plane, ecn: u8, bytes: u64, traffic: bool) {
         self.send_time = None;
+        self.unanswered = Unanswered::default();
         if plane == Plane::Realtime {
             self.port_bytes = self.port_bytes.wrapping_add(bytes as u32);
             self.ce = self.ce.wrapping_add(u32::from(ecn & ECN_MASK == ECN_CE));
@@ -350,6 +353,7 @@ impl ClientSide {
             self.write_report(now, recv, out);
         }
         if due.keep_alive || due.clock {
+            self.unanswered.requested(now);
             self.await_answer(now);
         }
     }

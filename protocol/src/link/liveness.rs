@@ -1,5 +1,5 @@
-//! How a client on the realtime port detects that it receives nothing any more, or that the server
-//! does not receive its messages.
+//! How a client detects that it receives nothing any more, or that the server does not receive its
+//! messages on the realtime port.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -68,6 +68,35 @@ impl SilenceTimers {
 /// Returns `first` doubled `times` times, at most [`PROBE_MAX`].
 pub(super) fn backoff(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1 << times.min(16)).min(PROBE_MAX)
+}
+
+/// The server is silent if it has answered none of the last [`SILENT_REQUESTS`] requests, the oldest
+/// of which is this old. Every datagram counts as an answer.
+const SILENT_TIME: Duration = Duration::from_secs(4);
+/// One request may be lost, or its answer.
+const SILENT_REQUESTS: u32 = 2;
+
+/// Clock requests and keep-alives on the chosen plane since the newest datagram of the server on
+/// either plane. Probes of the realtime port do not count while the session carries the messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unanswered {
+    requests: u32,
+    /// When the first of them left.
+    since: Time,
+}
+
+impl Unanswered {
+    pub(super) fn requested(&mut self, now: Time) {
+        if self.requests == 0 {
+            self.since = now;
+        }
+        self.requests = self.requests.saturating_add(1);
+    }
+
+    /// Returns whether the server answers nothing.
+    pub(super) fn is_silent(&self, now: Time) -> bool {
+        self.requests >= SILENT_REQUESTS && now.since(self.since) >= SILENT_TIME
+    }
 }
 
 /// Shortest time between two datagrams that [`Unacked`] remembers.

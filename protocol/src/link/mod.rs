@@ -308,6 +308,12 @@ impl Link {
         self.last_received
     }
 
+    /// Returns whether the server does not answer a client: then the client knows nothing of the
+    /// path. One lost datagram is no silence. False on a server.
+    pub fn is_silent(&self, now: Time) -> bool {
+        self.client().is_some_and(|client| client.unanswered.is_silent(now))
+    }
+
     /// Returns how many datagrams have arrived from the other end on the realtime port.
     pub fn received_counts(&self) -> DatagramCounts {
         DatagramCounts { largest: self.recv.largest(), received: self.recv.received() }

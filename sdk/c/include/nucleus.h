@@ -403,7 +403,7 @@ enum NcQuality
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // Not known yet.
+    // No datagram of the server has come yet, or none comes any more.
     NC_QUALITY_UNKNOWN = 0,
     // Nobody notices the network.
     NC_QUALITY_EXCELLENT = 1,
@@ -862,7 +862,7 @@ typedef struct NcPeer {
 typedef struct NcConnection {
     // `NcQuality`.
     uint32_t quality;
-    // Round trip of the realtime plane in us; -1: unknown.
+    // Round trip of the realtime plane in us; -1: unknown, also in silence.
     int32_t round_trip_us;
     // Share of the datagrams from the server that were lost, 0 to 1; -1: unknown.
     float loss_down;

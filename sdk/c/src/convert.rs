@@ -157,12 +157,13 @@ pub(crate) fn peer_flags(peer: &PeerInfo) -> u32 {
         | flag(peer.moderator, NcPeerFlag::Moderator as u32)
 }
 
-pub(crate) fn quality(quality: Option<ConnectionQuality>) -> u32 {
+pub(crate) fn quality(quality: ConnectionQuality) -> u32 {
     let quality = match quality {
-        Some(ConnectionQuality::Excellent) => NcQuality::Excellent,
-        Some(ConnectionQuality::Good) => NcQuality::Good,
-        Some(ConnectionQuality::Poor) => NcQuality::Poor,
-        Some(ConnectionQuality::Lost) => NcQuality::Lost,
+        ConnectionQuality::Excellent => NcQuality::Excellent,
+        ConnectionQuality::Good => NcQuality::Good,
+        ConnectionQuality::Poor => NcQuality::Poor,
+        ConnectionQuality::Lost => NcQuality::Lost,
+        // A quality of a later version is not known here.
         _ => NcQuality::Unknown,
     };
     quality as u32
@@ -295,7 +296,7 @@ pub(crate) fn room_event(event: RoomEvent) -> Option<OwnedEvent> {
         RoomEvent::Rejoined { me } => by_peer(Kind::Rejoined, me),
         RoomEvent::ClockChanged => OwnedEvent::new(Kind::ClockChanged),
         RoomEvent::Fallback(on_fallback) => flagged(Kind::Fallback, on_fallback.into()),
-        RoomEvent::Quality(new) => flagged(Kind::Quality, quality(Some(new))),
+        RoomEvent::Quality(new) => flagged(Kind::Quality, quality(new)),
         RoomEvent::Closed { code, text } => OwnedEvent::new(Kind::Closed).ended(code, text),
         _ => return None,
     })

@@ -248,7 +248,7 @@ pub enum NcVoiceFlag {
 pub struct NcConnection {
     /// `NcQuality`.
     pub quality: u32,
-    /// Round trip of the realtime plane in us; -1: unknown.
+    /// Round trip of the realtime plane in us; -1: unknown, also in silence.
     pub round_trip_us: i32,
     /// Share of the datagrams from the server that were lost, 0 to 1; -1: unknown.
     pub loss_down: f32,
@@ -262,7 +262,7 @@ pub struct NcConnection {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NcQuality {
-    /// Not known yet.
+    /// No datagram of the server has come yet, or none comes any more.
     Unknown = 0,
     /// Nobody notices the network.
     Excellent = 1,

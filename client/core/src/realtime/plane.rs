@@ -243,8 +243,10 @@ impl Realtime {
             return Some(route);
         }
         let route = self.link.poll_output(now, out);
-        if route.is_none() && self.is_connected && !self.link.is_undecided(now) {
-            self.reports.set_on_fallback(self.link.on_fallback(now));
+        if route.is_none() && self.is_connected {
+            if !self.link.is_undecided(now) {
+                self.reports.set_on_fallback(self.link.on_fallback(now));
+            }
             if let Some(quality) = self.quality.evaluate(now, &self.link) {
                 self.reports.set_quality(quality);
             }

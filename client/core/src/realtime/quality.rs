@@ -20,9 +20,12 @@ const LOSSY: f32 = 0.005;
 const LOSSY_TIME: Duration = Duration::from_secs(30);
 
 /// How good the connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionQuality {
+    /// No datagram of the server has come yet, or none comes any more.
+    #[default]
+    Unknown,
     /// Nobody notices the network.
     Excellent,
     /// Voice has short gaps, or is late.
@@ -37,9 +40,9 @@ pub enum ConnectionQuality {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ConnectionFigures {
-    /// How good the connection is; `None` before the first evaluation.
-    pub quality: Option<ConnectionQuality>,
-    /// Round-trip time of the realtime plane; `None` until it is measured.
+    /// How good the connection is; `Unknown` before the first evaluation.
+    pub quality: ConnectionQuality,
+    /// Round-trip time of the realtime plane; `None` until it is measured, and in silence.
     pub round_trip: Option<Duration>,
     /// Share of the datagrams from the server that were lost in the last interval with enough
     /// datagrams, 0 to 1; `None`: not known. Known only on the realtime port.
@@ -49,12 +52,15 @@ pub struct ConnectionFigures {
 }
 
 /// Derives the quality of one connection.
-#[derive(Default)]
 pub(super) struct QualityMeter {
     figures: ConnectionFigures,
+    /// The quality that the application was told last.
+    told: ConnectionQuality,
     evaluated: Option<Time>,
     down: LossMeter,
     up: LossMeter,
+    /// Whether the newest evaluation took no losses.
+    was_without_losses: bool,
     /// Until when the connection counts as one with losses.
     lossy_until: Option<Time>,
     /// The newest evaluation that differs from what was reported, and how often it came in a row.
@@ -80,6 +86,27 @@ impl LossMeter {
         (self.loss, self.before) = (Some(loss), counts);
         loss >= LOSSY
     }
+
+    /// Takes new counts that say nothing about losses.
+    fn skip(&mut self, counts: DatagramCounts) {
+        (self.loss, self.before) = (None, counts);
+    }
+}
+
+impl Default for QualityMeter {
+    fn default() -> Self {
+        Self {
+            figures: ConnectionFigures::default(),
+            // Until it is told, an application takes the connection for excellent.
+            told: ConnectionQuality::Excellent,
+            evaluated: None,
+            down: LossMeter::default(),
+            up: LossMeter::default(),
+            was_without_losses: false,
+            lossy_until: None,
+            candidate: None,
+        }
+    }
 }
 
 impl QualityMeter {
@@ -90,7 +117,7 @@ impl QualityMeter {
     /// Begins anew with another link. The quality stays until it is known anew.
     pub(super) fn relink(&mut self) {
         (self.down, self.up) = Default::default();
-        (self.evaluated, self.candidate) = (None, None);
+        (self.evaluated, self.candidate, self.was_without_losses) = (None, None, false);
     }
 
     /// Notes that the session is lost. Returns the quality if it is to be reported.
@@ -111,23 +138,29 @@ impl QualityMeter {
             return None;
         }
         *since = now;
-        let mut is_lossy = self.down.take(link.received_counts());
-        if let Some(report) = link.server_report() {
-            let (largest, received) = (report.largest, report.received);
-            is_lossy |= self.up.take(DatagramCounts { largest, received });
-        }
+        let down = link.received_counts();
+        let up = link.server_report().map_or(self.up.before, |report| DatagramCounts {
+            largest: report.largest,
+            received: report.received,
+        });
+        let mut is_lossy = self.down.take(down);
+        is_lossy |= self.up.take(up);
         let on_fallback = link.on_fallback(now);
-        if on_fallback {
-            // QUIC hides losses, and delivers late instead.
-            (self.down, self.up) = Default::default();
+        let is_silent = link.is_silent(now);
+        // QUIC hides losses, and delivers late instead. A silence is told as such. What the realtime
+        // port lost before its first answer says nothing about the time after.
+        let without_losses = on_fallback || is_silent;
+        if std::mem::replace(&mut self.was_without_losses, without_losses) || without_losses {
+            self.down.skip(down);
+            self.up.skip(up);
         }
-        self.figures.round_trip = link.rtt();
+        self.figures.round_trip = link.rtt().filter(|_| !is_silent);
         (self.figures.loss_down, self.figures.loss_up) = (self.down.loss, self.up.loss);
         if is_lossy {
             self.lossy_until = Some(now + LOSSY_TIME);
         }
         let found = quality(&self.figures, on_fallback);
-        if self.figures.quality == Some(found) {
+        if self.figures.quality == found && self.told == found {
             self.candidate = None;
             return None;
         }
@@ -136,23 +169,25 @@ impl QualityMeter {
             _ => 1,
         };
         self.candidate = Some((found, agreeing));
-        // The first evaluation, and the one after a loss, need no other.
-        let is_known = !matches!(self.figures.quality, None | Some(ConnectionQuality::Lost));
+        // The first evaluation, and the one after a silence or a loss, need no other.
+        let is_known =
+            !matches!(self.figures.quality, ConnectionQuality::Unknown | ConnectionQuality::Lost);
         if agreeing < AGREEING && is_known { None } else { self.change_to(found) }
     }
 
     fn change_to(&mut self, quality: ConnectionQuality) -> Option<ConnectionQuality> {
         self.candidate = None;
-        // Until it is known, an application takes the connection for excellent.
-        let before = self.figures.quality.replace(quality).unwrap_or(ConnectionQuality::Excellent);
+        self.figures.quality = quality;
+        let before = std::mem::replace(&mut self.told, quality);
         (before != quality).then_some(quality)
     }
 }
 
 /// Returns the quality by the usual simplification of the E-model (ITU-T G.107): a rating of 93 less
-/// what the delay and the losses take from it.
+/// what the delay and the losses take from it. Without a round trip nothing is known of the path.
 fn quality(figures: &ConnectionFigures, on_fallback: bool) -> ConnectionQuality {
-    let round_trip = figures.round_trip.unwrap_or_default().as_secs_f32() * 1_000.0;
+    let Some(round_trip) = figures.round_trip else { return ConnectionQuality::Unknown };
+    let round_trip = round_trip.as_secs_f32() * 1_000.0;
     let loss = figures.loss_down.unwrap_or(0.0).max(figures.loss_up.unwrap_or(0.0));
     let delay = if round_trip < 320.0 { round_trip / 80.0 } else { (round_trip - 240.0) / 20.0 };
     let rating = 93.0 - delay - 250.0 * loss;
@@ -179,14 +214,16 @@ mod tests {
 
     #[test]
     fn losses_and_delay_make_a_connection_worse() {
-        use ConnectionQuality::{Excellent, Good, Poor};
+        use ConnectionQuality::{Excellent, Good, Poor, Unknown};
         assert_eq!(
             [of(20, 0.0), of(20, 0.03), of(20, 0.08), of(20, 0.2)],
             [Excellent, Excellent, Good, Poor]
         );
         assert_eq!([of(300, 0.0), of(600, 0.0), of(1_200, 0.0)], [Excellent, Good, Poor]);
-        let fine = ConnectionFigures::default();
+        let fine = ConnectionFigures { round_trip: Some(Duration::ZERO), ..Default::default() };
         assert_eq!(quality(&fine, true), Good, "on the fallback");
+        let silent = ConnectionFigures::default();
+        assert_eq!([true, false].map(|fallback| quality(&silent, fallback)), [Unknown; 2]);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 mod again;
 mod inbox;
 mod inbox_model;
+mod quality;
 mod shown;
 
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, RootSecret, Suite};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, RootSecret, Suite};
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{ConnectionId, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
@@ -31,6 +32,10 @@ fn path(port: u16) -> Path {
 }
 
 fn link(now: Time, side: LinkSide) -> Link {
+    link_on(now, side, Planes::PortOnly)
+}
+
+fn link_on(now: Time, side: LinkSide, planes: Planes) -> Link {
     let config = LinkConfig {
         side,
         link_id: 1,
@@ -39,7 +44,7 @@ fn link(now: Time, side: LinkSide) -> Link {
         connection_id: ConnectionId::new(0, 1, 2),
         spare: ConnectionId::new(0, 1, 3),
         path: (side == LinkSide::Client).then_some(path(5056)),
-        planes: nucleus_protocol::link::Planes::PortOnly,
+        planes,
         max_body: limits::MAX_BODY,
         report_interval: limits::REPORT_INTERVAL_MAX,
         clock_epoch: 1,

@@ -153,7 +153,7 @@ namespace Nucleus
     /// <summary>How good a connection is.</summary>
     public enum ConnectionQuality
     {
-        /// <summary>Not known yet.</summary>
+        /// <summary>No datagram of the server has come yet, or none comes any more.</summary>
         Unknown = 0,
         /// <summary>Nobody notices the network.</summary>
         Excellent = 1,

@@ -1037,7 +1037,7 @@ namespace Nucleus.Native
         /// </summary>
         public uint quality;
         /// <summary>
-        ///  Round trip of the realtime plane in us; -1: unknown.
+        ///  Round trip of the realtime plane in us; -1: unknown, also in silence.
         /// </summary>
         public int round_trip_us;
         /// <summary>
@@ -1623,7 +1623,7 @@ namespace Nucleus.Native
     internal enum NcQuality : uint
     {
         /// <summary>
-        ///  Not known yet.
+        ///  No datagram of the server has come yet, or none comes any more.
         /// </summary>
         Unknown = 0,
         /// <summary>
