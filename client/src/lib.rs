@@ -54,7 +54,7 @@ pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, Throttle, VoicePacket};
 pub use moderation::{Audit, ModerationAct};
 pub use nucleus_client_core::playback::{Certainty, ShownPose, VoiceStep};
-pub use nucleus_client_core::room::{RenewError, StateError};
+pub use nucleus_client_core::room::{RefusedAction, RefusedOperation, RenewError, StateError};
 pub use nucleus_client_core::rpc::{AnswerError, RpcError, RpcFault, RpcId};
 pub use nucleus_client_core::social::{
     CallId, RoomInfo, SocialError, SocialEvent, Status, UserInfo,

@@ -24,6 +24,7 @@ mod limits;
 pub mod moderation;
 pub mod playback;
 pub mod realtime;
+mod refusal;
 mod requests;
 pub mod room;
 pub mod rooms;

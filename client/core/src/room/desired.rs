@@ -97,6 +97,7 @@ impl<T: Copy> Desired<T> {
 mod tests {
     use nucleus_protocol::session::StateReply;
 
+    use super::super::explain::RequestedAction;
     use super::*;
 
     /// Lets the server answer the request, with 0 or a code.
@@ -111,13 +112,13 @@ mod tests {
         let first = desired.set(true, &mut requests);
         assert_eq!((desired.unsent(), desired.outcome(first, false)), (Some(true), None));
         assert_eq!(desired.outcome(first, true), Some(Ok(())), "it is sent later");
-        desired.sent(requests.start());
+        desired.sent(requests.start(RequestedAction::Subscribe));
         desired.settle(&mut requests);
         assert_eq!((desired.unsent(), desired.outcome(first, false)), (None, None));
         requests.end_all();
         desired.settle(&mut requests);
         assert_eq!(desired.unsent(), Some(true));
-        let second = requests.start();
+        let second = requests.start(RequestedAction::Subscribe);
         desired.sent(second);
         reply(&mut requests, second, 0);
         desired.settle(&mut requests);
@@ -130,7 +131,7 @@ mod tests {
     fn a_refused_value_is_not_sent_again() {
         let (mut desired, mut requests) = (Desired::new(), RoomRequests::new());
         let setting = desired.set(true, &mut requests);
-        let request = requests.start();
+        let request = requests.start(RequestedAction::Subscribe);
         desired.sent(request);
         reply(&mut requests, request, 9);
         desired.settle(&mut requests);
@@ -144,7 +145,7 @@ mod tests {
     fn a_newer_setting_replaces_an_older_one() {
         let (mut desired, mut requests) = (Desired::new(), RoomRequests::new());
         let older = desired.set(true, &mut requests);
-        let request = requests.start();
+        let request = requests.start(RequestedAction::Subscribe);
         desired.sent(request);
         let newer = desired.set(false, &mut requests);
         reply(&mut requests, request, 9);

@@ -6,6 +6,7 @@
 
 mod apply;
 mod desired;
+mod explain;
 mod join;
 mod link;
 mod renewal;
@@ -37,6 +38,7 @@ use crate::sized::{EventQueue, HeldBytes};
 use crate::state::Replica;
 use desired::Desired;
 pub use desired::SettingNumber;
+pub use explain::{RefusedAction, RefusedOperation};
 pub use join::RoomJoin;
 pub use link::GrantedLink;
 use renewal::TokenRenewal;

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nucleus_protocol::session::{Code, Renewed};
 
+use crate::refusal;
+
 /// Fresh tokens that may wait for a reply, or whose results may wait for the caller. A token is
 /// good for an hour, so more are a mistake.
 const MAX_WAITING: usize = 8;
@@ -13,7 +15,10 @@ const MAX_WAITING: usize = 8;
 #[non_exhaustive]
 pub enum RenewError {
     /// The server refused the token. The room goes on with the token before.
-    #[error("the server refused the token: {}", .code.map_or("unknown reason", Code::name))]
+    #[error(
+        "the server refused the token ({}): {}.{}",
+        refusal::code_name(*.code, *.number), refusal::reason(*.code), refusal::advice(*.code)
+    )]
     Refused {
         /// The reason; `None` if this version does not know the number.
         code: Option<Code>,

@@ -2,6 +2,7 @@
 
 use nucleus_protocol::session::{Code, StateReply};
 
+use super::explain::{RefusedAction, RequestedAction};
 use crate::requests::Requests;
 use crate::state::BatchError;
 
@@ -18,7 +19,7 @@ pub enum StateError {
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// The server refused the request. No operation of the batch was applied.
-    #[error("the server refused operation {operation}: {}", name(*.code, *.number))]
+    #[error("{}", .action.explain(*.code, *.number))]
     Refused {
         /// The reason; `None` if this version does not know the number. The reason is
         /// [`Code::Conflict`] if the field or object is no longer as expected. Other reasons are
@@ -28,6 +29,8 @@ pub enum StateError {
         code: Option<Code>,
         /// The reason's number on the wire.
         number: u16,
+        /// What the server refused.
+        action: RefusedAction,
         /// Index of the refused operation in the batch, from 0.
         operation: usize,
         /// Version of the state on which the server decided. This client has already received that
@@ -58,15 +61,12 @@ pub enum StateError {
     Closed,
 }
 
-fn name(code: Option<Code>, number: u16) -> String {
-    code.map_or_else(|| format!("code {number}"), |code| code.to_string())
-}
-
 /// The version of the state in which the change is, or why there is none.
 pub type RequestResult = Result<u64, StateError>;
 
 /// A request without a result.
 struct PendingRequest {
+    action: RequestedAction,
     /// The server's reply, while the replica has not reached the version in it.
     reply: Option<StateReply>,
 }
@@ -84,8 +84,8 @@ impl RoomRequests {
     }
 
     /// Adds a request and returns its number.
-    pub(super) fn start(&mut self) -> u32 {
-        self.0.start(PendingRequest { reply: None })
+    pub(super) fn start(&mut self, action: RequestedAction) -> u32 {
+        self.0.start(PendingRequest { action, reply: None })
     }
 
     /// Handles a reply of the server. `version` is the replica's current version.
@@ -137,6 +137,7 @@ fn result(request: PendingRequest) -> RequestResult {
         Some(StateReply { code: number, failed, version, .. }) => Err(StateError::Refused {
             code: Code::from_number(number.into()),
             number,
+            action: request.action.refused(failed.into()),
             operation: failed.into(),
             version,
         }),

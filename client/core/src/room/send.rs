@@ -12,6 +12,7 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 
 use super::desired::Desired;
+use super::explain::RequestedAction;
 use super::{RenewError, RenewalNumber, RequestResult, RoomClient, SettingNumber, StateError};
 use crate::requests::RequestNumber;
 use crate::roster::PeerId;
@@ -269,7 +270,7 @@ impl RoomClient {
         if let Some(groups) = self.groups.unsent()
             && self.can_send_setting()
         {
-            let number = self.requests.start();
+            let number = self.requests.start(RequestedAction::Subscribe);
             self.session.send(encode(&Subscribe { request: number, groups: groups.0 }));
             self.groups.sent(number);
         }
@@ -300,7 +301,7 @@ impl RoomClient {
         if !self.session.allows(Schema::StateRequest) {
             return Err(StateError::NotOffered("the shared state"));
         }
-        let number = self.requests.start();
+        let number = self.requests.start(RequestedAction::change(&operations, self.me));
         let message = encode(&StateRequest { request: number, operations });
         let (len, limit) = (message.len() - SESSION_HEADER_BYTES, limits::MAX_STATE_REQUEST);
         if len > limit {
@@ -330,7 +331,7 @@ impl RoomClient {
     }
 
     fn send_moderation(&mut self, act: u8, peer: u32, seconds: u32) -> u32 {
-        let request = self.requests.start();
+        let request = self.requests.start(RequestedAction::Act(act));
         self.session.send(encode(&Moderate { request, act, peer, seconds }));
         request
     }

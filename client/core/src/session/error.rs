@@ -7,6 +7,7 @@ use nucleus_protocol::codec::Truncated;
 use nucleus_protocol::realtime::pose::PoseError;
 use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Lane, Schema};
 
+use crate::refusal;
 use crate::roster::RosterFault;
 use crate::state::StateFault;
 
@@ -15,7 +16,7 @@ use crate::state::StateFault;
 #[non_exhaustive]
 pub enum JoinError {
     /// The server refused the join.
-    #[error("{}", refusal(*.code, *.number, .text, *.retry_after))]
+    #[error("{}", refused(*.code, *.number, .text, *.retry_after))]
     Refused {
         /// The reason; `None` if this version does not know the number.
         code: Option<Code>,
@@ -74,36 +75,13 @@ pub enum JoinError {
     },
 }
 
-fn refusal(code: Option<Code>, number: u16, text: &str, retry: Option<Duration>) -> String {
-    let name = code.map_or_else(|| format!("code {number}"), |code| code.to_string());
-    let text = if text.is_empty() { "no reason given" } else { text };
-    let advice = code.map_or("", advice);
-    let retry = retry.map_or_else(String::new, |d| format!(" Try again in {} ms.", d.as_millis()));
+fn refused(code: Option<Code>, number: u16, text: &str, retry: Option<Duration>) -> String {
+    let name = refusal::code_name(code, number);
+    let text = if text.is_empty() { refusal::reason(code) } else { text };
+    let advice = refusal::advice(code);
+    let seconds = retry.unwrap_or_default().as_millis().div_ceil(1_000);
+    let retry = if seconds > 0 { format!(" Try again in {seconds} s.") } else { String::new() };
     format!("the server refused ({name}): {text}.{advice}{retry}")
-}
-
-fn advice(code: Code) -> &'static str {
-    match code {
-        Code::Version => " Update the client or the server, whichever is older.",
-        Code::TokenMalformed => " Use the complete token, as `nucleus token` printed it.",
-        Code::TokenExpired => " Get a new token.",
-        Code::TokenNotYetValid => " Check the clocks of both machines.",
-        Code::TokenAlgorithm | Code::TokenSignature | Code::TokenAudience => {
-            " Get a token for this server."
-        }
-        Code::RoomNotAllowed => {
-            " Get a token for this room, or join the room that the token names."
-        }
-        Code::RoomFull => " Choose another room.",
-        Code::RoomExists => " Choose another name, or join the room.",
-        Code::NoSuchRoom => " Create a room, or use fewer conditions.",
-        Code::Incompatible => " Update the older application.",
-        Code::WrongPassword => " Ask the creator of the room.",
-        Code::NotInvited => " Ask for an invitation.",
-        Code::AlreadyJoined => " Leave the room on the other device first.",
-        Code::ServerFull | Code::ShuttingDown => " Try again later or on another server.",
-        _ => "",
-    }
 }
 
 /// The way in which the other end broke the protocol.
@@ -232,4 +210,27 @@ pub enum SendError {
     /// The session is closed.
     #[error("the session is closed")]
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(code: Code, text: &str, retry_ms: u64) -> String {
+        let retry_after = (retry_ms > 0).then_some(Duration::from_millis(retry_ms));
+        let (text, endpoints) = (text.to_owned(), Vec::new());
+        JoinError::Refused { code: Some(code), number: code as u16, text, retry_after, endpoints }
+            .to_string()
+    }
+
+    #[test]
+    fn a_refused_join_says_why_and_when_to_try_again() {
+        let full = "the server refused (server_full): the server is full. \
+                    Try again later or on another server. Try again in 2 s.";
+        assert_eq!(text(Code::ServerFull, "", 1_001), full);
+        let own = text(Code::RoomFull, "25 are in", 0);
+        assert_eq!(own, "the server refused (room_full): 25 are in. Choose another room.");
+        let unknown = refused(None, 999, "", None);
+        assert_eq!(unknown, "the server refused (code 999): no reason given.");
+    }
 }

@@ -9,6 +9,7 @@ use nucleus_protocol::time::Time;
 use super::calls::PendingSocialRequest;
 use super::event::CallId;
 use super::{SocialClient, Status};
+use crate::refusal;
 use crate::requests::RequestNumber;
 use crate::rooms::Query;
 
@@ -20,7 +21,10 @@ pub enum SocialError {
     /// (another device or user was faster), [`Code::NoSuchEntity`] (there is no such call),
     /// [`Code::RoomFull`], [`Code::Forbidden`], [`Code::JoinRate`] (too many calls were started in
     /// a short time) or [`Code::TenantCalls`].
-    #[error("the server refused: {}", .code.map_or_else(|| format!("code {number}"), |c| c.to_string()))]
+    #[error(
+        "the server refused ({}): {}.{}",
+        refusal::code_name(*.code, *.number), refusal::reason(*.code), refusal::advice(*.code)
+    )]
     Refused {
         /// The reason; `None` if this version does not know the number.
         code: Option<Code>,

@@ -40,14 +40,15 @@ pub struct Batch {
     error: Option<BatchError>,
 }
 
-/// The reason why a batch is not sent: it violates a limit. Operations are numbered from 0.
+/// The reason why a batch is not sent: it violates a limit. Indexes begin at 0; the
+/// texts count operations from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// The batch has no operations or too many.
     #[error("a batch must have 1 to {MAX_STATE_OPERATIONS} operations, not {0}")]
     Count(usize),
     /// A key is empty or too long.
-    #[error("operation {operation}: a key must have 1 to {MAX_STATE_KEY} bytes, not {len}")]
+    #[error("operation {}: a key must have 1 to {MAX_STATE_KEY} bytes, not {len}", .operation + 1)]
     Key {
         /// Index of the operation.
         operation: usize,
@@ -55,7 +56,7 @@ pub enum BatchError {
         len: usize,
     },
     /// A text or byte string is too long.
-    #[error("operation {operation}: a value must have at most {MAX_STATE_VALUE} bytes, not {len}")]
+    #[error("operation {}: a value must have at most {MAX_STATE_VALUE} bytes, not {len}", .operation + 1)]
     Value {
         /// Index of the operation.
         operation: usize,
@@ -63,7 +64,7 @@ pub enum BatchError {
         len: usize,
     },
     /// A float is NaN, which would not equal itself.
-    #[error("operation {operation}: the float is NaN")]
+    #[error("operation {}: the float is NaN", .operation + 1)]
     NotANumber {
         /// Index of the operation.
         operation: usize,

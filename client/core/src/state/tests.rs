@@ -459,4 +459,7 @@ fn a_mistake_is_told_at_its_operation() {
     ] {
         assert_eq!(batch.into_operations(), Err(error));
     }
+    // A person counts from 1.
+    let text = BatchError::NotANumber { operation: 1 }.to_string();
+    assert_eq!(text, "operation 2: the float is NaN");
 }
