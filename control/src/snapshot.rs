@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::{TenantPolicies, TenantPolicy};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::database::{Database, DatabaseError};
 use crate::store::{self, ApiKey, StoreError, Tenant, api_keys, tenants};
@@ -23,6 +24,8 @@ use crate::timestamp::Timestamp;
 
 /// How often the database is asked for changes of other servers.
 const POLL: Duration = Duration::from_secs(1);
+/// How long a start waits for the database.
+const START_TIME: Duration = Duration::from_secs(5);
 /// Longest time between two writes of the copy while nothing changes: its age is that of the newest
 /// answer of the database.
 const COPY_EVERY: u64 = 60;
@@ -117,12 +120,13 @@ impl SnapshotKeeper {
     ///
     /// The tables are not those of this server, so that waiting mends nothing.
     pub async fn start(&self, now: Timestamp) -> Result<(), DatabaseError> {
-        let error = match self.read(now).await {
-            Ok(()) => return Ok(()),
-            Err(StoreError::Database(error)) if error.is_final() => return Err(error),
-            Err(error) => error,
+        let why = match timeout(START_TIME, self.read(now)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(StoreError::Database(error))) if error.is_final() => return Err(error),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {START_TIME:?}"),
         };
-        tracing::warn!(%error, "the server starts without its database");
+        tracing::warn!("the server starts without its database: {why}");
         match copy::read(&self.settings.copy, now) {
             Ok(snapshot) => self.publish(snapshot),
             Err(error) => tracing::warn!("tenants and keys are unknown: {error}"),

@@ -116,8 +116,12 @@ pub(crate) fn router(metrics: MetricsSource, health: Arc<Health>) -> Router {
         .with_state(HttpState { metrics, health })
 }
 
+/// Probes and scrapers ask once in a while, and the simplest of them read until the connection ends.
+const CLOSE: (header::HeaderName, &str) = (header::CONNECTION, "close");
+
 async fn serve_metrics(State(shared): State<HttpState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)())
+    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    ([kind, CLOSE], (shared.metrics)())
 }
 
 async fn serve_live(State(shared): State<HttpState>) -> impl IntoResponse {
@@ -128,10 +132,12 @@ async fn serve_ready(State(shared): State<HttpState>) -> impl IntoResponse {
     health_response("ready", shared.health.not_ready())
 }
 
-fn health_response(state: &str, fault: Option<String>) -> (StatusCode, String) {
+fn health_response(state: &str, fault: Option<String>) -> impl IntoResponse {
     match fault {
-        None => (StatusCode::OK, format!("{state}\n")),
-        Some(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("not {state}: {fault}\n")),
+        None => (StatusCode::OK, [CLOSE], format!("{state}\n")),
+        Some(fault) => {
+            (StatusCode::SERVICE_UNAVAILABLE, [CLOSE], format!("not {state}: {fault}\n"))
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{fs, io, thread};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,9 @@ use crate::random::random;
 
 /// The file in the data directory.
 const FILE: &str = "local-api.json";
+
+/// Longest wait for the removal of the file.
+const REMOVAL_TIME: Duration = Duration::from_millis(500);
 
 /// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,9 +84,16 @@ impl LocalAccess {
 
 impl Drop for LocalAccess {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // A file that stays names a key that no server takes any more.
+        let Some(file) = self.file.take() else { return };
+        let (done, is_done) = mpsc::channel();
+        // A disk that hangs must not hold up the end of the server. A file that stays names a key that no
+        // server takes any more.
+        let removing = thread::Builder::new().spawn(move || {
             let _removed = fs::remove_file(file);
+            let _gone = done.send(());
+        });
+        if removing.is_ok() {
+            let _removed = is_done.recv_timeout(REMOVAL_TIME);
         }
     }
 }
