@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,9 @@ use nucleus_core::limits;
 use nucleus_protocol::session::Features;
 use nucleus_server::commands::{self, ApiCommand};
 use nucleus_server::edge::quic;
-use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs, usage_line};
+use nucleus_server::start::cli::{
+    BackupArgs, Cli, Command, RestoreArgs, ServeArgs, TokenArgs, usage_line,
+};
 use nucleus_server::start::config::{Config, DEFAULT_TOML};
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::start::logging;
@@ -44,6 +47,11 @@ fn main() -> ExitCode {
         Ok(Command::Token(args)) => token(args),
         Ok(Command::Config) => print(DEFAULT_TOML),
         Ok(Command::Api(command)) => ask(command),
+        Ok(Command::Backup(BackupArgs { to, data_dir })) => backup(&data_dir, &to),
+        Ok(Command::Restore(RestoreArgs { from, data_dir })) => {
+            let restored = commands::restore(&from, &data_dir);
+            restored.map_err(Failure::runtime).and_then(|text| print(&text))
+        }
         // The text of --help or --version.
         Err(text) if !text.use_stderr() => text.exit(),
         Err(error) => Err(Failure::usage(usage_line(&error))),
@@ -156,6 +164,13 @@ fn ask(command: ApiCommand) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let answer = runtime.map_err(Failure::runtime)?.block_on(commands::run(command));
     print(&answer.map_err(Failure::runtime)?)
+}
+
+/// Copies a data directory.
+fn backup(data: &Path, to: &Path) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let saved = runtime.map_err(Failure::runtime)?.block_on(commands::backup(data, to));
+    print(&saved.map_err(Failure::runtime)?)
 }
 
 /// Writes a command's output to stdout.

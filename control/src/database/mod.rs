@@ -13,6 +13,7 @@ mod value;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool};
+use std::path::Path;
 use std::time::Duration;
 
 pub use address::{AddressError, DatabaseAddress};
@@ -123,6 +124,24 @@ impl Database {
             }
             Pools::Postgres(pool) => OpenTransaction::Postgres(pool.begin().await?),
         }))
+    }
+
+    /// Writes a copy of a SQLite database to a file that does not exist, while others read and write. The
+    /// copy is as the database was at one moment.
+    ///
+    /// # Errors
+    ///
+    /// The file exists or cannot be written, or the database is PostgreSQL, which has its own programs
+    /// for this.
+    pub async fn copy_into(&self, path: &Path) -> Result<(), DatabaseError> {
+        let unsupported =
+            || sqlx::Error::Configuration("the database is PostgreSQL: use pg_dump".into());
+        let Pools::Sqlite { readers, .. } = &self.0 else { return Err(unsupported().into()) };
+        let text = path.to_str().ok_or_else(|| sqlx::Error::Configuration("not UTF-8".into()))?;
+        address::create_private(path).map_err(sqlx::Error::from)?;
+        let values = value::sqlite(vec![text.into()])?;
+        sqlx::query_with("VACUUM INTO $1", values).execute(readers).await?;
+        Ok(())
     }
 
     /// Closes all connections. Waits for running statements.

@@ -13,7 +13,7 @@ pub struct ApiArgs {
     /// Data directory of a server on this machine
     #[arg(long, value_name = "DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,
-    /// Address of another server's API, such as https://nucleus.example.com; needs an API key in
+    /// Address of another server's API, such as `https://nucleus.example.com`; needs an API key in
     /// NUCLEUS_API_KEY
     #[arg(long, global = true)]
     pub url: Option<String>,

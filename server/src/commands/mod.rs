@@ -2,6 +2,7 @@
 
 mod api_client;
 mod args;
+mod backup;
 mod table;
 
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
 pub use args::{ApiArgs, ApiCommand, KeysCommand, RoomsCommand, TenantsCommand};
+pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
 
 /// Most pages that a list reads: 200,000 rows. A list that is longer says so.

@@ -33,6 +33,10 @@ pub enum Command {
     Token(TokenArgs),
     /// Print the documented default configuration
     Config,
+    /// Copy what makes a server (keys, bans, database) to a new directory; the server may run
+    Backup(BackupArgs),
+    /// Make a data directory from a backup
+    Restore(RestoreArgs),
     /// A command that speaks with a running server.
     #[command(flatten)]
     Api(ApiCommand),
@@ -69,6 +73,26 @@ pub struct ServeArgs {
     /// Format of the log on stderr [default: pretty]
     #[arg(long, value_name = "pretty|json")]
     pub log_format: Option<LogFormat>,
+}
+
+/// Arguments of `nucleus backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Directory to make
+    pub to: PathBuf,
+    /// Directory of the server
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+}
+
+/// Arguments of `nucleus restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Directory that `nucleus backup` has made
+    pub from: PathBuf,
+    /// Directory to make for a server
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
 }
 
 /// Flags of `nucleus token`.
