@@ -15,6 +15,9 @@ use super::support::TestServer;
 /// Half of a round trip over a satellite.
 const SLOW: Duration = Duration::from_millis(240);
 
+/// How often a wait is measured at the most.
+const TRIES: usize = 5;
+
 /// Starts a relay in front of a server, for one client. Each datagram takes `one_way` through it. Returns
 /// the relay's address.
 async fn slow_path(server: SocketAddr, one_way: Duration) -> SocketAddr {
@@ -57,26 +60,35 @@ async fn a_page_has_time_to_read_the_ends_of_its_streams_before_the_code() {
     let server = TestServer::start().await;
     // The server waits 30 ms, and on the slow path 125 ms more.
     for (one_way, wait_ms) in [(Duration::ZERO, 30), (SLOW, 155)] {
-        let path = slow_path(server.on.session, one_way).await;
-        let web = open_at(&server, path).await;
-        let ((mut control, mut answers), _) = join(&web, &server, server.token("web")).await;
-        let ended = async {
-            while let Ok(Some(_)) = answers.read_chunk(usize::MAX, true).await {}
-            Instant::now()
-        };
-        let told = async {
-            let (code, _) = closed(web).await;
-            (Instant::now(), code)
-        };
-        control.write_all(&[0xff; 8]).await.unwrap();
-        let both = async { tokio::join!(ended, told) };
-        let (ended, (told, code)) = timeout(Duration::from_secs(5), both).await.unwrap();
-        assert_eq!(code, Some(Code::Malformed));
-        // On a busy machine the client may notice the end of the streams late.
-        let waited = told.saturating_duration_since(ended);
         let least = Duration::from_millis(wait_ms * 2 / 3);
-        assert!(waited >= least, "{waited:?} of {wait_ms} ms, one way {one_way:?}");
+        let mut waits = Vec::new();
+        // On a busy machine the client may notice the end of the streams late, but not each time.
+        while waits.len() < TRIES && waits.last().is_none_or(|wait| *wait < least) {
+            waits.push(wait_before_the_code(&server, one_way).await);
+        }
+        let longest = waits.iter().max().copied().unwrap_or_default();
+        assert!(longest >= least, "{waits:?} of {wait_ms} ms, one way {one_way:?}");
     }
+}
+
+/// Breaks the rules as a page. Returns how long after the end of its streams the page learns the code.
+async fn wait_before_the_code(server: &TestServer, one_way: Duration) -> Duration {
+    let path = slow_path(server.on.session, one_way).await;
+    let web = open_at(server, path).await;
+    let ((mut control, mut answers), _) = join(&web, server, server.token("web")).await;
+    let ended = async {
+        while let Ok(Some(_)) = answers.read_chunk(usize::MAX, true).await {}
+        Instant::now()
+    };
+    let told = async {
+        let (code, _) = closed(web).await;
+        (Instant::now(), code)
+    };
+    control.write_all(&[0xff; 8]).await.unwrap();
+    let both = async { tokio::join!(ended, told) };
+    let (ended, (told, code)) = timeout(Duration::from_secs(5), both).await.unwrap();
+    assert_eq!(code, Some(Code::Malformed));
+    told.saturating_duration_since(ended)
 }
 
 #[tokio::test(flavor = "multi_thread")]

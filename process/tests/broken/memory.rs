@@ -44,9 +44,9 @@ const MOST_SAMPLES: usize = 30;
 /// Number of handshakes at a time: a handshake must not wait for long behind the others.
 const HANDSHAKES: usize = 32;
 
-/// Asserts that a measured figure is at most 10 % above the documented one, and not below it. Measures
-/// again if the figure is more than 10 % below or absent: on a busy machine the clients do not get to
-/// send all they may. A machine that stays busy shows only that the figure is not above.
+/// Asserts that a measured figure is within 10 % of the documented one. Measures again if it is lower or
+/// absent: on a busy machine the clients do not get to send all they may. A machine that stays busy must
+/// reach half of the figure at least.
 pub(crate) async fn assert_near<F>(what: &str, documented: u64, measure: impl Fn() -> F)
 where
     F: Future<Output = Option<u64>>,
@@ -62,11 +62,10 @@ where
             _ => {}
         }
     }
-    let is_busy = |kib: &Option<u64>| {
-        kib.is_none_or(|kib| (documented * BUSY_PERCENT / 100..=documented).contains(&kib))
-    };
+    let busy = documented * BUSY_PERCENT / 100..=documented;
+    let most = measured.iter().flatten().max();
     let text = format!("{what}: {measured:?} KiB, documented {documented} KiB");
-    assert!(measured.iter().all(is_busy), "{text}");
+    assert!(most.is_some_and(|kib| busy.contains(kib)), "{text}");
     println!("{text}: this machine was too busy to send all they may");
 }
 

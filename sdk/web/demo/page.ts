@@ -5,7 +5,7 @@ const LABEL_CHARACTERS = 20;
 /** A name has at most 128 bytes. So this many units of it are all that a label can need. */
 const NAME_UNITS = 256;
 /** How long a message stays on the screen, in ms. */
-const TOAST_MS = 8_000;
+const TOAST_MS = 9_000;
 /** More messages at a time would cover the page. */
 const MOST_TOASTS = 3;
 
