@@ -5,7 +5,7 @@ use std::time::Duration;
 use nucleus_core::control::{ControlError, ControlReply, ControlRequest};
 use tokio::sync::{mpsc, oneshot};
 
-/// Most requests that wait. The API is the only sender, and it has fewer connections.
+/// Most requests that wait. The API is the only sender; one more is refused as busy.
 const MAILBOX: usize = 256;
 /// Longest wait for an answer. A room that is busy for longer is not asked again and again.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -16,7 +16,8 @@ use arc_swap::ArcSwap;
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::{TenantPolicies, TenantPolicy};
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::database::{Database, DatabaseError};
 use crate::store::{self, ApiKey, StoreError, Tenant, api_keys, tenants};
@@ -28,7 +29,7 @@ const POLL: Duration = Duration::from_secs(1);
 const START_TIME: Duration = Duration::from_secs(5);
 /// Longest time between two writes of the copy while nothing changes: its age is that of the newest
 /// answer of the database.
-const COPY_EVERY: u64 = 60;
+const COPY_EVERY: Duration = Duration::from_secs(60);
 
 /// What the database said at some time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -101,6 +102,11 @@ pub struct SnapshotSettings {
 pub struct SnapshotKeeper {
     settings: SnapshotSettings,
     newest: ArcSwap<Snapshot>,
+    /// Held while the database is read and the answer published, so that no older answer replaces a
+    /// newer one.
+    reading: Mutex<()>,
+    /// Whether the copy is being written.
+    copying: Arc<AtomicBool>,
     /// Whether the tables are those of this server.
     is_migrated: AtomicBool,
 }
@@ -109,8 +115,15 @@ impl SnapshotKeeper {
     /// Makes a keeper that has read nothing yet.
     pub fn new(settings: SnapshotSettings) -> Arc<Self> {
         let nothing = Snapshot { revision: -1, ..Snapshot::default() };
-        let newest = ArcSwap::from_pointee(nothing);
-        Arc::new(Self { settings, newest, is_migrated: AtomicBool::new(false) })
+        // Until the database answers, no tenant is on the list.
+        settings.policies.store(Arc::new(nothing.policies(settings.listed_only)));
+        Arc::new(Self {
+            settings,
+            newest: ArcSwap::from_pointee(nothing),
+            reading: Mutex::default(),
+            copying: Arc::default(),
+            is_migrated: AtomicBool::new(false),
+        })
     }
 
     /// Reads the first snapshot at `now`: from the database, or from the copy if the database does not
@@ -152,7 +165,7 @@ impl SnapshotKeeper {
     /// Follows the changes of other servers. Never returns.
     pub async fn run(&self) {
         let mut failing = false;
-        let mut copied = 0;
+        let mut copied = Instant::now();
         loop {
             tokio::time::sleep(POLL).await;
             let now = Timestamp::now();
@@ -171,28 +184,29 @@ impl SnapshotKeeper {
         }
     }
 
-    async fn follow(&self, now: Timestamp, copied: &mut u64) -> Result<(), StoreError> {
+    async fn follow(&self, now: Timestamp, copied: &mut Instant) -> Result<(), StoreError> {
         let is_migrated = self.is_migrated.load(Ordering::Relaxed);
         if !is_migrated
             || store::revision(&self.settings.database).await? != self.newest.load().revision
         {
             self.read(now).await?;
-            *copied = now.seconds();
-        } else if now.seconds().saturating_sub(*copied) >= COPY_EVERY {
-            *copied = now.seconds();
-            self.write_copy(now).await;
+            *copied = Instant::now();
+        } else if copied.elapsed() >= COPY_EVERY {
+            *copied = Instant::now();
+            self.write_copy(now);
         }
         Ok(())
     }
 
     async fn read(&self, now: Timestamp) -> Result<(), StoreError> {
+        let _reading = self.reading.lock().await;
         if !self.is_migrated.load(Ordering::Relaxed) {
             self.settings.database.migrate().await?;
             self.is_migrated.store(true, Ordering::Relaxed);
         }
         let snapshot = Snapshot::read(&self.settings.database).await?;
         self.publish(snapshot);
-        self.write_copy(now).await;
+        self.write_copy(now);
         Ok(())
     }
 
@@ -202,12 +216,19 @@ impl SnapshotKeeper {
         self.newest.store(Arc::new(snapshot));
     }
 
-    /// Writes the copy. A copy that cannot be written is missed only at a start without the database.
-    async fn write_copy(&self, now: Timestamp) {
-        let (path, snapshot) = (self.settings.copy.clone(), self.newest());
-        let writing = tokio::task::spawn_blocking(move || copy::write(&path, &snapshot, now));
-        if let Ok(Err(error)) = writing.await {
-            tracing::warn!("cannot write {}: {error}", self.settings.copy.display());
+    /// Begins to write the copy, unless it is being written: a disk that hangs holds up nobody. A copy
+    /// that cannot be written is missed only at a start without the database.
+    fn write_copy(&self, now: Timestamp) {
+        if self.copying.swap(true, Ordering::AcqRel) {
+            return;
         }
+        let (path, snapshot) = (self.settings.copy.clone(), self.newest());
+        let copying = self.copying.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = copy::write(&path, &snapshot, now) {
+                tracing::warn!("cannot write {}: {error}", path.display());
+            }
+            copying.store(false, Ordering::Release);
+        }));
     }
 }

@@ -49,6 +49,9 @@ pub enum ControlError {
     /// There is no such peer in the room.
     #[error("there is no such peer in the room")]
     NoSuchPeer,
+    /// The room after which the list goes on has ended.
+    #[error("the list has changed: begin again at its first page")]
+    CursorEnded,
     /// The server has too much to do to answer in time.
     #[error("the server has too much to do: try again")]
     Busy,
@@ -199,9 +202,13 @@ pub struct ShardStatus {
 
 /// Returns the rooms of a page of a search, and the number of all that match.
 ///
-/// If the room of [`RoomSearch::after`] has ended meanwhile, the page is empty: nobody can tell where
-/// it was.
-pub fn search_rooms(mut rooms: Vec<RoomSummary>, search: &RoomSearch) -> (Vec<RoomSummary>, usize) {
+/// # Errors
+///
+/// [`ControlError::CursorEnded`]: nobody can tell where the room of [`RoomSearch::after`] was.
+pub fn search_rooms(
+    mut rooms: Vec<RoomSummary>,
+    search: &RoomSearch,
+) -> Result<(Vec<RoomSummary>, usize), ControlError> {
     let text = search.text.to_lowercase();
     rooms.retain(|room| {
         search.tenant.as_ref().is_none_or(|tenant| room.key.owner.tenant == *tenant)
@@ -219,10 +226,11 @@ pub fn search_rooms(mut rooms: Vec<RoomSummary>, search: &RoomSearch) -> (Vec<Ro
     let start = match search.after {
         None => 0,
         Some(after) => {
-            rooms.iter().position(|room| room.instance == after).map_or(total, |at| at + 1)
+            let at = rooms.iter().position(|room| room.instance == after);
+            at.ok_or(ControlError::CursorEnded)? + 1
         }
     };
-    (rooms.into_iter().skip(start).take(search.limit).collect(), total)
+    Ok((rooms.into_iter().skip(start).take(search.limit).collect(), total))
 }
 
 #[cfg(test)]
@@ -255,7 +263,7 @@ mod tests {
     }
 
     fn found(search: &RoomSearch) -> (Vec<u8>, usize) {
-        let (rooms, total) = search_rooms(rooms(), search);
+        let (rooms, total) = search_rooms(rooms(), search).unwrap();
         (rooms.iter().map(|room| room.instance.0[0]).collect(), total)
     }
 
@@ -289,6 +297,6 @@ mod tests {
         }
         let ended = Some(RoomInstanceId([9; 8]));
         let gone = RoomSearch { after: ended, limit: 3, ..RoomSearch::default() };
-        assert_eq!(found(&gone), (vec![], 4));
+        assert_eq!(search_rooms(rooms(), &gone), Err(ControlError::CursorEnded));
     }
 }

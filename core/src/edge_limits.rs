@@ -113,11 +113,10 @@ pub const HEALTH_DEATHS: u32 = 30;
 
 /// Largest file of the configuration, certificates and keys, in bytes. A larger file is refused.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
-/// Most HTTP connections at a time. One more closes the oldest. A metrics scraper, a few health probes
-/// and a person need about five.
-pub const HTTP_CONNECTIONS: usize = 64;
-/// Longest time of one HTTP connection, from its first byte to its last.
-pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// Most HTTP connections of one address of the server at a time. One more closes the one that has been
+/// silent the longest. A dashboard's viewers, scrapers, and the web servers of the tenants; each buffers
+/// at most a head of a request and what its route makes.
+pub const HTTP_CONNECTIONS: usize = 512;
 /// Longest time for the head of an HTTP request.
 pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(5);
 /// Longest time for the body of an HTTP request.

@@ -100,36 +100,32 @@ fn bind_or(preferred: SocketAddr, fallback: SocketAddr) -> io::Result<TcpListene
     }
 }
 
-/// The state that the request handlers share.
-#[derive(Clone)]
-struct HttpState {
-    metrics: MetricsSource,
-    health: Arc<Health>,
-}
-
 /// Returns the routes of health and metrics.
 pub(crate) fn router(metrics: MetricsSource, health: Arc<Health>) -> Router {
+    let metrics = get(async move || {
+        let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+        ([kind, CLOSE], metrics())
+    });
+    health_router(health).route("/metrics", metrics)
+}
+
+/// Returns the routes of health.
+pub(crate) fn health_router(health: Arc<Health>) -> Router {
     Router::new()
-        .route("/metrics", get(serve_metrics))
         .route("/health/live", get(serve_live))
         .route("/health/ready", get(serve_ready))
-        .with_state(HttpState { metrics, health })
+        .with_state(health)
 }
 
 /// Probes and scrapers ask once in a while, and the simplest of them read until the connection ends.
 const CLOSE: (header::HeaderName, &str) = (header::CONNECTION, "close");
 
-async fn serve_metrics(State(shared): State<HttpState>) -> impl IntoResponse {
-    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-    ([kind, CLOSE], (shared.metrics)())
+async fn serve_live(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    health_response("live", health.dead())
 }
 
-async fn serve_live(State(shared): State<HttpState>) -> impl IntoResponse {
-    health_response("live", shared.health.dead())
-}
-
-async fn serve_ready(State(shared): State<HttpState>) -> impl IntoResponse {
-    health_response("ready", shared.health.not_ready())
+async fn serve_ready(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    health_response("ready", health.not_ready())
 }
 
 fn health_response(state: &str, fault: Option<String>) -> impl IntoResponse {

@@ -40,8 +40,14 @@ impl PlanesShell {
             while answering.try_join_next().is_some() {}
             let planes = planes.clone();
             answering.spawn(async move {
-                // Fails if the control plane has given up.
-                let _gone = reply.send(planes.answer(request).await);
+                let mut reply = reply;
+                tokio::select! {
+                    biased;
+                    // The caller has given up: a busy room keeps no place of others.
+                    () = reply.closed() => {}
+                    // Fails if the control plane has given up.
+                    answer = planes.answer(request) => drop(reply.send(answer)),
+                }
             });
         }
     }
@@ -50,7 +56,7 @@ impl PlanesShell {
         let registry = self.context.directory.registry();
         Ok(match request {
             ControlRequest::Rooms(search) => {
-                let (rooms, total) = registry.search(&search);
+                let (rooms, total) = registry.search(&search)?;
                 ControlReply::Rooms(rooms, total)
             }
             ControlRequest::Room(instance) => {

@@ -131,6 +131,13 @@ fn check(
     if let Some(more) = scopes.iter().find(|scope| !caller.may_grant(**scope)) {
         return Err(Problem::forbidden(format!("the API key lacks the scope `{more}` itself")));
     }
+    if let Some(own) = caller.expires_at
+        && body.expires_at.is_none_or(|end| end > own)
+    {
+        return Err(Problem::forbidden(format!(
+            "the API key ends itself at {own}: so must this one"
+        )));
+    }
     if body.expires_at.is_some_and(|end| end <= state.now()) {
         return Err(Problem::invalid("`expires_at` is past"));
     }

@@ -1,25 +1,21 @@
 //! Who makes a request: the API key, its tenant and what it allows.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::Duration;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use super::bearer::bearer;
 use super::problem::Problem;
 use super::request::RequestInfo;
 use super::state::ApiState;
 use crate::api_key;
 use crate::store::{Actor, api_keys};
-
-/// Longest time that a request waits until the use of its key is noted.
-const NOTE_TIME: Duration = Duration::from_millis(200);
+use crate::timestamp::Timestamp;
 
 /// What an API key allows.
 #[derive(
@@ -80,6 +76,8 @@ pub(super) struct Caller {
     /// `None`: the whole server.
     pub(super) tenant: Option<CallerTenant>,
     scopes: Vec<Scope>,
+    /// When the key ends; `None`: never.
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -138,13 +136,12 @@ impl FromRequestParts<ApiState> for Caller {
         let info = parts.extensions.get::<RequestInfo>().cloned();
         let RequestInfo { id: request_id, ip } =
             info.unwrap_or(RequestInfo { id: String::new(), ip: String::new() });
-        let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let key = header.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
-        let key = key.ok_or_else(Problem::unauthorized)?;
-        let local = state.settings().local_key.as_bytes();
-        if verify_slices_are_equal(key.as_bytes(), local).is_ok() {
+        let key = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
+        // The key of commands on this machine is worth nothing elsewhere.
+        let is_local = ip.is_empty() || ip.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        if is_local && state.is_local_key(key) {
             let actor = Actor { name: "local".to_owned(), ip, request_id };
-            return Ok(Self { actor, tenant: None, scopes: Scope::ALL.to_vec() });
+            return Ok(Self { actor, tenant: None, scopes: Scope::ALL.to_vec(), expires_at: None });
         }
         let (id, secret) = api_key::parse(key).ok_or_else(Problem::unauthorized)?;
         let snapshot = state.snapshot();
@@ -165,13 +162,17 @@ impl FromRequestParts<ApiState> for Caller {
                 Some(CallerTenant { id: tenant.id.clone(), name: tenant.name.clone() })
             }
         };
-        // A key works also while the database does not answer.
-        let noted = timeout(NOTE_TIME, api_keys::note_use(state.database(), row, now)).await;
-        if !matches!(noted, Ok(Ok(()))) {
-            tracing::debug!("the use of an API key cannot be noted");
+        // A key works also while the database does not answer, and no request waits for this.
+        if state.key_uses().is_due(id, now) {
+            let (database, id) = (state.database().clone(), id.to_owned());
+            drop(tokio::spawn(async move {
+                if let Err(error) = api_keys::note_use(&database, &id, now).await {
+                    tracing::debug!(%error, "the use of an API key cannot be noted");
+                }
+            }));
         }
         let actor = Actor { name: format!("key:{id}"), ip, request_id };
         let scopes = row.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-        Ok(Self { actor, tenant, scopes })
+        Ok(Self { actor, tenant, scopes, expires_at: row.expires_at })
     }
 }

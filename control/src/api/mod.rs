@@ -5,9 +5,11 @@
 
 mod api_keys;
 mod audit;
+mod bearer;
 mod caller;
 mod extract;
 mod idempotency;
+mod key_uses;
 mod problem;
 mod rates;
 mod request;

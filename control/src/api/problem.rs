@@ -131,6 +131,7 @@ impl From<ControlError> for Problem {
             ControlError::NoSuchRoom | ControlError::NoSuchPeer => {
                 Self::not_found(error.to_string())
             }
+            ControlError::CursorEnded => Self::conflict(error.to_string()),
             ControlError::Busy => Self::unavailable(error.to_string()),
         }
     }

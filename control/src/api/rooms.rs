@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use nucleus_core::control::{
-    ControlReply, ControlRequest, PeerSummary, RoomAct, RoomDetail, RoomOrder, RoomSearch,
-    RoomSummary,
+    ControlError, ControlReply, ControlRequest, PeerSummary, RoomAct, RoomDetail, RoomOrder,
+    RoomSearch, RoomSummary,
 };
 use nucleus_core::ids::PeerId;
 use nucleus_protocol::limits::MAX_BAN;
@@ -223,7 +223,12 @@ impl RoomMember {
     tag = "rooms",
     params(RoomQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of rooms", body = RoomPage), Common)
+    responses(
+        (status = 200, description = "A page of rooms", body = RoomPage),
+        (status = 409, description = "The room of the cursor has ended", body = Problem,
+            content_type = "application/problem+json"),
+        Common
+    )
 )]
 async fn list(
     State(state): State<ApiState>,
@@ -315,7 +320,7 @@ async fn close(
     act(&state, &caller, &id, "room.close", RoomAct::Close).await
 }
 
-/// Lets nobody else into a room, or again.
+/// Locks a room, or unlocks it.
 #[utoipa::path(
     post,
     path = "/rooms/{id}/lock",
@@ -462,13 +467,29 @@ async fn carry_out(
     act: RoomAct,
     user: &str,
 ) -> Result<StatusCode, Problem> {
-    state.planes().ask(ControlRequest::Act(room.instance, act)).await?;
-    let tenant = &room.key.owner.tenant;
     let target = RoomAddress(room.instance).to_string();
-    let detail = match user {
+    let mut detail = match user {
         "" => room.key.name.clone(),
         user => format!("{}: {user}", room.key.name),
     };
-    state.note(&caller.actor, Some(tenant), action, &target, &detail).await;
+    if let RoomAct::Kick(_, ban) = &act
+        && !ban.is_zero()
+    {
+        detail += &format!(", banned for {} s", ban.as_secs());
+    }
+    let (state, actor, key) = (state.clone(), caller.actor.clone(), room.key.clone());
+    let request = ControlRequest::Act(room.instance, act);
+    // A task of its own: a caller who goes away meanwhile must not leave an act without its entry.
+    let acting = tokio::spawn(async move {
+        let result = state.planes().ask(request).await;
+        if matches!(result, Err(ControlError::Busy)) {
+            detail += " (no answer in time: perhaps not done)";
+        }
+        if matches!(result, Ok(_) | Err(ControlError::Busy)) {
+            state.note(&actor, Some(&key.owner.tenant), action, &target, &detail).await;
+        }
+        result
+    });
+    acting.await.map_err(|_| Problem::unavailable("the act was broken off"))??;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
 use crate::database::Database;
 use crate::planes::PlanesHandle;
 use crate::snapshot::{Snapshot, SnapshotKeeper};
 use crate::store::{Actor, AuditedChange, audit};
 use crate::timestamp::Timestamp;
 
+use super::key_uses::KeyUses;
 use super::problem::Problem;
 use super::rates::RequestRates;
 
@@ -34,16 +37,31 @@ pub struct ApiState(Arc<ApiShared>);
 struct ApiShared {
     settings: ApiSettings,
     rates: RequestRates,
+    key_uses: KeyUses,
 }
 
 impl ApiState {
     /// Makes the state of an API.
     pub fn new(settings: ApiSettings) -> Self {
-        Self(Arc::new(ApiShared { settings, rates: RequestRates::default() }))
+        Self(Arc::new(ApiShared {
+            settings,
+            rates: RequestRates::default(),
+            key_uses: KeyUses::default(),
+        }))
     }
 
     pub(super) fn settings(&self) -> &ApiSettings {
         &self.0.settings
+    }
+
+    pub(super) fn key_uses(&self) -> &KeyUses {
+        &self.0.key_uses
+    }
+
+    /// Whether a text is the secret of commands on the same machine.
+    pub(super) fn is_local_key(&self, text: &str) -> bool {
+        let own = self.0.settings.local_key.as_bytes();
+        verify_slices_are_equal(text.as_bytes(), own).is_ok()
     }
 
     pub(super) fn rates(&self) -> &RequestRates {

@@ -15,7 +15,7 @@ use super::idempotency::Idempotency;
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
 use super::state::ApiState;
-use crate::store::{Tenant, TenantSettings, tenants};
+use crate::store::{StoreError, Tenant, TenantSettings, tenants};
 use crate::timestamp::Timestamp;
 
 /// Largest limit of a tenant: that of the server's own settings.
@@ -149,7 +149,15 @@ async fn create(
     }
     let wanted = body.check(&state)?;
     let mut change = state.begin(&caller.actor).await?;
-    let tenant = tenants::create(&mut change, &wanted).await?;
+    let tenant = match tenants::create(&mut change, &wanted).await {
+        Err(StoreError::Exists(kind)) => {
+            drop(change);
+            // Perhaps the same request has made it just now.
+            let earlier = idempotency.earlier(&state, &caller, &body).await?;
+            return earlier.ok_or_else(|| StoreError::Exists(kind).into());
+        }
+        result => result?,
+    };
     idempotency.keep(&mut change, &caller, &body, &tenant).await?;
     state.commit(change).await?;
     Ok((StatusCode::CREATED, Json(tenant)).into_response())

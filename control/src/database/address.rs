@@ -66,19 +66,6 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Creates an empty file that only its owner can read.
-///
-/// # Errors
-///
-/// The file exists, or cannot be created.
-pub(super) fn create_private(path: &Path) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,7 +59,15 @@ impl Database {
                     .foreign_keys(true)
                     .busy_timeout(WAIT);
                 let pool = |most| PoolOptions::<Sqlite>::new().max_connections(most);
-                let writer = pool(1).acquire_timeout(WAIT).connect_lazy_with(options.clone());
+                // SQLite itself ends a transaction whose disk is full. sqlx then believes that it goes
+                // on, and could begin no other one.
+                let writer = pool(1).after_release(|connection, _| {
+                    Box::pin(async move {
+                        connection.ping().await?;
+                        Ok(!connection.is_in_transaction())
+                    })
+                });
+                let writer = writer.acquire_timeout(WAIT).connect_lazy_with(options.clone());
                 let readers = pool(CONNECTIONS).acquire_timeout(WAIT).connect_lazy_with(options);
                 Self(Pools::Sqlite { writer, readers })
             }
@@ -126,19 +134,18 @@ impl Database {
         }))
     }
 
-    /// Writes a copy of a SQLite database to a file that does not exist, while others read and write. The
-    /// copy is as the database was at one moment.
+    /// Writes a copy of a SQLite database to an empty file, while others read and write. The copy is as
+    /// the database was at one moment.
     ///
     /// # Errors
     ///
-    /// The file exists or cannot be written, or the database is PostgreSQL, which has its own programs
+    /// The file is not empty or cannot be written, or the database is PostgreSQL, which has its own programs
     /// for this.
     pub async fn copy_into(&self, path: &Path) -> Result<(), DatabaseError> {
         let unsupported =
             || sqlx::Error::Configuration("the database is PostgreSQL: use pg_dump".into());
         let Pools::Sqlite { readers, .. } = &self.0 else { return Err(unsupported().into()) };
         let text = path.to_str().ok_or_else(|| sqlx::Error::Configuration("not UTF-8".into()))?;
-        address::create_private(path).map_err(sqlx::Error::from)?;
         let values = value::sqlite(vec![text.into()])?;
         sqlx::query_with("VACUUM INTO $1", values).execute(readers).await?;
         Ok(())

@@ -1,15 +1,12 @@
-//! Which connections there are. One more than the limit closes the one that has been silent the
-//! longest: a client that sends no request must keep out nobody who does.
+//! Which connections there are. One more than the limit closes one that has never sent a request, or else
+//! the one that has been silent the longest: a client that sends no request must keep out nobody who does.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nucleus_core::limits::HTTP_CONNECTIONS;
 use tokio::task::AbortHandle;
-
-/// Most connections at a time: a dashboard's viewers, scrapers, and the web servers of the tenants.
-/// Each buffers at most a head of a request (16 KiB) and what its route makes.
-pub(crate) const MAX_CONNECTIONS: usize = 512;
 
 /// All connections.
 #[derive(Default)]
@@ -31,6 +28,8 @@ pub(super) struct Usage {
     busy: AtomicU64,
     /// The turn of the newest request's end; 0: there was none yet, which counts as the begin.
     used: AtomicU64,
+    /// Whether a request was answered.
+    is_known: AtomicBool,
 }
 
 /// A connection in the list, until it is dropped.
@@ -45,12 +44,16 @@ impl Connections {
     /// `None`: all of them are being answered, so the new one must go.
     pub(super) fn add(self: &Arc<Self>) -> Option<Entry> {
         let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
-        let usage = Arc::new(Usage { busy: AtomicU64::new(0), used: AtomicU64::new(number) });
+        let usage = Arc::new(Usage { used: AtomicU64::new(number), ..Usage::default() });
         let mut open = self.open();
-        if open.len() >= MAX_CONNECTIONS {
+        if open.len() >= HTTP_CONNECTIONS {
+            // Who has never sent a request goes before who has.
+            let silence = |usage: &Usage| {
+                (usage.is_known.load(Ordering::Relaxed), usage.used.load(Ordering::Relaxed))
+            };
             let silent =
                 open.iter().filter(|(_, open)| open.usage.busy.load(Ordering::Relaxed) == 0);
-            let oldest = silent.min_by_key(|(_, open)| open.usage.used.load(Ordering::Relaxed));
+            let oldest = silent.min_by_key(|(_, open)| silence(&open.usage));
             let oldest = *oldest?.0;
             if let Some(task) = open.remove(&oldest).and_then(|open| open.task) {
                 task.abort();
@@ -102,6 +105,7 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let turn = self.connections.turns.fetch_add(1, Ordering::Relaxed) + 1;
         self.usage.used.store(turn, Ordering::Relaxed);
+        self.usage.is_known.store(true, Ordering::Relaxed);
         self.usage.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -114,7 +118,7 @@ mod tests {
     fn the_one_that_was_silent_the_longest_goes_first() {
         let connections = Arc::new(Connections::default());
         let mut entries: Vec<_> =
-            (0..MAX_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
+            (0..HTTP_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
         let has = |entry: &Entry| connections.open().contains_key(&entry.number);
         // The first is being answered, and the second was answered just now.
         let busy = entries[0].request();
@@ -123,10 +127,10 @@ mod tests {
         assert!(has(&entries[0]) && has(&entries[1]) && has(&newest));
         assert!(!has(&entries[2]), "it has never sent a request");
         drop(busy);
-        let more: Vec<_> = (3..MAX_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
-        assert!(!has(&entries[3]) && !has(&entries[MAX_CONNECTIONS - 1]));
+        let more: Vec<_> = (3..HTTP_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
+        assert!(!has(&entries[3]) && !has(&entries[HTTP_CONNECTIONS - 1]));
         assert!(has(&entries[0]) && has(&entries[1]), "those that sent requests are left");
-        assert_eq!(connections.open().len(), MAX_CONNECTIONS);
+        assert_eq!(connections.open().len(), HTTP_CONNECTIONS);
         entries.clear();
         drop((more, newest));
         assert!(connections.open().is_empty());
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn nobody_is_closed_while_it_is_answered() {
         let connections = Arc::new(Connections::default());
-        let entries: Vec<_> = (0..MAX_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
+        let entries: Vec<_> = (0..HTTP_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
         let busy: Vec<_> = entries.iter().map(Entry::request).collect();
         assert!(connections.add().is_none());
         drop(busy);

@@ -85,9 +85,9 @@ impl HttpServer {
 
 /// Serves until the handle is dropped. The end of the runtime then closes all connections.
 async fn serve_until(serving: Serving, stopped: oneshot::Receiver<()>) {
-    let connections = Arc::new(Connections::default());
     for listener in serving.listeners {
-        tokio::spawn(serve::accept(listener, connections.clone()));
+        // Each address has connections of its own: those from outside keep no probe of this machine out.
+        tokio::spawn(serve::accept(listener, Arc::new(Connections::default())));
     }
     for task in serving.background {
         tokio::spawn(task);

@@ -96,7 +96,7 @@ where
     let _served = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The body of an answer. The connection counts as used until it is sent.
+/// The body of an answer. The connection counts as used until hyper has taken it.
 struct Answer {
     body: Body,
     _busy: Busy,

@@ -47,6 +47,34 @@ async fn without_a_key_no_route_answers() {
     }
 }
 
+/// Every route refuses a key that has all scopes but the one of the document.
+#[tokio::test]
+async fn every_route_asks_for_its_scope() {
+    let document: Value = serde_json::from_str(&nucleus_control::api::document()).unwrap();
+    let world = World::new().await;
+    for (method, path) in routes() {
+        let operation = &document["paths"][&path][method.to_lowercase()];
+        let scope = operation["security"][0]["key"][0].as_str().unwrap();
+        let others: Vec<_> = SCOPES.into_iter().filter(|other| *other != scope).collect();
+        let key = world.key(None, &others).await;
+        let body = match operation["requestBody"] {
+            Value::Null => Value::Null,
+            _ if path.starts_with("/tenants") => json!({"name": "a"}),
+            _ if path == "/keys" => json!({"name": "a", "scopes": ["read"]}),
+            _ if path.ends_with("/kick") => json!({}),
+            _ => json!({"on": true}),
+        };
+        let path = match path.starts_with("/peers") {
+            true => path.replace("{id}", "0101010101010101-7"),
+            false => path.replace("{id}", "0101010101010101"),
+        };
+        let answer = world.ask(&method, &path, &key, body).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}: {answer:?}");
+        assert!(answer.text.contains(&format!("`{scope}`")), "{method} {path}: {answer:?}");
+    }
+    assert!(world.acts.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     let seed = std::env::var("NUCLEUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);

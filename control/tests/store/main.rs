@@ -7,3 +7,4 @@ mod databases;
 mod keys;
 mod migrations;
 mod tenants;
+mod unavailable;

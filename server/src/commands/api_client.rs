@@ -1,6 +1,7 @@
 //! Sends a request to the API of a running server.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub enum ApiError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The key would travel in the clear.
+    #[error("--url must begin with https://: others on the way could read the API key")]
+    InTheClear,
     /// There is no key for another server.
     #[error("--url needs an API key in the environment variable NUCLEUS_API_KEY")]
     NoKey,
@@ -72,6 +76,9 @@ impl ApiClient {
     /// There is none on this machine, or no key for another one.
     pub fn new(args: &ApiArgs) -> Result<Self, ApiError> {
         if let Some(url) = &args.url {
+            if !is_safe(url) {
+                return Err(ApiError::InTheClear);
+            }
             let key = std::env::var(KEY_VARIABLE).map_err(|_| ApiError::NoKey)?;
             return Ok(Self { url: url.trim_end_matches('/').to_owned(), key });
         }
@@ -121,6 +128,15 @@ impl ApiClient {
     }
 }
 
+/// Whether a key may travel to this address: over TLS, or within this machine.
+fn is_safe(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return url.starts_with("https://") };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
 /// Writes a text for the query of an address.
 pub(super) fn encoded(text: &str) -> String {
     let mut encoded = String::new();
@@ -134,4 +150,32 @@ pub(super) fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_leaves_the_machine_over_tls_alone() {
+        for safe in [
+            "https://nucleus.example.com",
+            "http://127.0.0.1:8055",
+            "http://localhost:1/x",
+            "http://[::1]:8055",
+        ] {
+            assert!(is_safe(safe), "{safe}");
+        }
+        for unsafe_ in [
+            "http://nucleus.example.com",
+            "http://127.0.0.1.example.com",
+            "http://user@127.0.0.1@example.com",
+            "http://localhost:1@example.com",
+            "HTTP://127.0.0.1",
+            "nucleus.example.com",
+            "",
+        ] {
+            assert!(!is_safe(unsafe_), "{unsafe_}");
+        }
+    }
 }

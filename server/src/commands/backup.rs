@@ -1,6 +1,7 @@
 //! `nucleus backup` and `nucleus restore`: a directory with everything that a server needs to go on
 //! elsewhere: its identity, its keys, its bans and its database.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,10 @@ use crate::private_file;
 const DATABASE: &str = "nucleus.db";
 /// The other files, without which a server would be another one: clients could not come back with their
 /// tickets.
-const FILES: [&str; 6] =
-    ["server-id", "token-key.pem", "ticket-key", "reset-key", "address-token-key", "bans.json"];
+const FILES: [&str; 5] =
+    ["token-key.pem", "ticket-key", "reset-key", "address-token-key", "bans.json"];
+/// The server's id. It is copied last: a directory without it is no whole copy.
+const ID: &str = "server-id";
 /// How the names of development certificates begin.
 const CERTIFICATES: &str = "tls-";
 
@@ -47,14 +50,19 @@ pub enum BackupError {
 pub async fn backup(data: &Path, to: &Path) -> Result<String, BackupError> {
     let has_database = copy(data, to)?;
     if !has_database {
+        copy_file(&data.join(ID), &to.join(ID))?;
         return Ok(
             "done; there is no SQLite database: back PostgreSQL up with pg_dump\n".to_owned()
         );
     }
     let database = Database::open(&DatabaseAddress::Sqlite(data.join(DATABASE)));
-    let copied = database.copy_into(&to.join(DATABASE)).await;
+    let target = to.join(DATABASE);
+    let made = private_file::create(&target, b"");
+    made.map_err(|source| BackupError::File { path: target.clone(), source })?;
+    let copied = database.copy_into(&target).await;
     database.close().await;
     copied?;
+    copy_file(&data.join(ID), &to.join(ID))?;
     Ok("done\n".to_owned())
 }
 
@@ -67,13 +75,14 @@ pub fn restore(from: &Path, data: &Path) -> Result<String, BackupError> {
     if copy(from, data)? {
         copy_file(&from.join(DATABASE), &data.join(DATABASE))?;
     }
+    copy_file(&from.join(ID), &data.join(ID))?;
     Ok("done\n".to_owned())
 }
 
-/// Copies all files but the database to a directory that is empty or missing. Returns whether there is a
-/// database.
+/// Copies all files but the database and the id to a directory that is empty or missing. Returns whether
+/// there is a database.
 fn copy(from: &Path, to: &Path) -> Result<bool, BackupError> {
-    if !from.join("server-id").is_file() {
+    if !from.join(ID).is_file() {
         return Err(BackupError::NotAServer(from.to_owned()));
     }
     let of = |path: &Path| {
@@ -97,10 +106,32 @@ fn copy(from: &Path, to: &Path) -> Result<bool, BackupError> {
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
-    let content = std::fs::read(from)
-        .map_err(|source| BackupError::File { path: from.to_owned(), source })?;
-    private_file::create(to, &content)
-        .map_err(|source| BackupError::File { path: to.to_owned(), source })
+    let of = |path: &Path| {
+        let path = path.to_owned();
+        move |source| BackupError::File { path, source }
+    };
+    let mut source = open(from).map_err(of(from))?;
+    private_file::create(to, b"").map_err(of(to))?;
+    let copied = File::options().append(true).open(to).and_then(|mut target| {
+        io::copy(&mut source, &mut target)?;
+        target.sync_all()
+    });
+    copied.map_err(of(to))
+}
+
+/// Opens a regular file. The directory may belong to somebody else than who runs the command, and a link
+/// in it could name any file of the machine.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed(),
+    );
+    let file = options.open(path)?;
+    let is_file = file.metadata()?.is_file();
+    is_file.then_some(file).ok_or_else(|| io::Error::other("this is no regular file"))
 }
 
 #[cfg(test)]
@@ -148,6 +179,11 @@ mod tests {
         assert_eq!(second.ticket_key(), first.ticket_key());
         assert_eq!(second.certificate_pin(), first.certificate_pin());
         assert_eq!(tenant_names(&other).await, ["acme"]);
+
+        // A copy that was broken off has no id.
+        let part = dir.path().join("part");
+        copy(&saved, &part).unwrap();
+        assert!(matches!(restore(&part, &dir.path().join("y")), Err(BackupError::NotAServer(_))));
 
         for (from, to) in [(&saved, &other), (&dir.path().join("no"), &dir.path().join("x"))] {
             assert!(restore(from, to).is_err());

@@ -13,7 +13,11 @@ use super::room_handle::RoomHandle;
 
 impl RoomRegistry {
     /// Returns the rooms that match a search, and the number of all that match.
-    pub fn search(&self, search: &RoomSearch) -> (Vec<RoomSummary>, usize) {
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::CursorEnded`].
+    pub fn search(&self, search: &RoomSearch) -> Result<(Vec<RoomSummary>, usize), ControlError> {
         let own = |tenant: &str| search.tenant.as_ref().is_none_or(|own| own == tenant);
         let rooms = self.rooms.iter();
         let rooms = rooms.filter(|room| own(&room.key.owner.tenant));

@@ -51,7 +51,7 @@ pub struct Config {
     pub realtime: SocketAddr,
     /// TCP address of health and metrics, and of the API if it is on loopback.
     pub http: HttpAddr,
-    /// TCP address of health, metrics and the API over TLS; absent: none.
+    /// TCP address of health and the API over TLS; absent: none.
     #[serde(deserialize_with = "value::optional_socket_addr")]
     pub https: Option<SocketAddr>,
     /// The database of tenants and keys.

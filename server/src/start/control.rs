@@ -14,7 +14,7 @@ use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 
 use crate::health::Health;
-use crate::http::Demo;
+use crate::http::{self, Demo};
 use crate::local_access::LocalAccess;
 
 /// The file of SQLite in the data directory.
@@ -98,6 +98,7 @@ async fn setup(
     local_key: String,
     is_local: bool,
 ) -> Result<Serving, ControlPlaneError> {
+    let public = http::health_router(parts.health.clone());
     let ControlParts {
         database: address, http, https, policies, planes, router, health, demo, ..
     } = parts;
@@ -132,7 +133,7 @@ async fn setup(
         serving.listeners.push(Listener { socket, tls: None, router });
     }
     if let Some((socket, tls)) = https {
-        serving.listeners.push(Listener { socket, tls: Some(tls), router: router.merge(api) });
+        serving.listeners.push(Listener { socket, tls: Some(tls), router: public.merge(api) });
     }
     let watching: Background = Box::pin(async move { health.watch().await });
     let following: Background = Box::pin(async move { keeper.run().await });
