@@ -9,13 +9,17 @@ mod serve;
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::oneshot;
 
 use connections::Connections;
+
+/// Longest wait for the end of the thread.
+const END_TIME: Duration = Duration::from_secs(1);
 
 /// What runs on the thread beside the connections.
 pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -39,11 +43,14 @@ pub struct Serving {
     pub background: Vec<Background>,
 }
 
-/// A running HTTP server. Dropping it closes all connections and ends the thread.
+/// A running HTTP server. Dropping it closes all connections and ends the thread, for which it waits a
+/// second at most.
 #[derive(Debug)]
 pub struct HttpServer {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Disconnected when the thread ends.
+    ended: mpsc::Receiver<()>,
 }
 
 impl HttpServer {
@@ -71,12 +78,14 @@ impl HttpServer {
                 Err(error) => drop(tell.send(Err(error))),
             }
         };
+        let (ends, ended) = mpsc::channel::<()>();
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            let _ends = ends;
             runtime.block_on(run);
-            // A statement that runs on the database's thread holds nobody up.
+            // SQLite writes its file when the last connection is closed, here or on its own thread.
             runtime.shutdown_background();
         })?;
-        let server = Self { stop: Some(stop), thread: Some(thread) };
+        let server = Self { stop: Some(stop), thread: Some(thread), ended };
         let gone = |_| E::from(io::Error::other("the thread of the control plane has ended"));
         told.await.map_err(gone)??;
         Ok(server)
@@ -98,6 +107,10 @@ async fn serve_until(serving: Serving, stopped: oneshot::Receiver<()>) {
 impl Drop for HttpServer {
     fn drop(&mut self) {
         drop(self.stop.take());
+        // A disk that hangs must not hold up the end of the server.
+        if let Err(mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(END_TIME) {
+            return tracing::warn!("the thread of the control plane hangs");
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
