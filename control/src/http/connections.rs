@@ -26,7 +26,7 @@ struct OpenConnection {
 pub(super) struct Usage {
     /// Requests that are being answered.
     busy: AtomicU64,
-    /// The turn of the newest request's end; 0: there was none yet, which counts as the begin.
+    /// The turn at which the newest request ended; before the first one, that of the begin.
     used: AtomicU64,
     /// Whether a request was answered.
     is_known: AtomicBool,
@@ -40,7 +40,7 @@ pub(super) struct Entry {
 }
 
 impl Connections {
-    /// Adds a connection. Closes the one that has been silent the longest if there are too many.
+    /// Adds a connection. If there are too many, closes one that is not being answered.
     /// `None`: all of them are being answered, so the new one must go.
     pub(super) fn add(self: &Arc<Self>) -> Option<Entry> {
         let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;

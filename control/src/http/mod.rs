@@ -95,7 +95,8 @@ impl HttpServer {
 /// Serves until the handle is dropped. The end of the runtime then closes all connections.
 async fn serve_until(serving: Serving, stopped: oneshot::Receiver<()>) {
     for listener in serving.listeners {
-        // Each address has connections of its own: those from outside keep no probe of this machine out.
+        // Each address has its own limit, so that clients from outside cannot use up the connections of
+        // this machine's probes.
         tokio::spawn(serve::accept(listener, Arc::new(Connections::default())));
     }
     for task in serving.background {
