@@ -11,10 +11,18 @@ use super::support::TestServer;
 /// The origin of a page that development mode admits.
 pub(crate) const LOCAL: &str = "http://localhost:8055";
 
+/// The configuration of a browser that trusts the server's certificate as a root.
+pub(crate) fn config(server: &TestServer) -> quinn::ClientConfig {
+    client_config(server.data().certificates().in_service().cert_pem()).unwrap()
+}
+
 /// Opens a connection with ALPN `h3`. Trusts the server's certificate as a root.
 pub(crate) async fn connect(server: &TestServer, to: SocketAddr) -> quinn::Connection {
-    let data = server.data();
-    let config = client_config(data.certificates().in_service().cert_pem()).unwrap();
+    connect_with(config(server), to).await
+}
+
+/// Opens a connection with this configuration.
+pub(crate) async fn connect_with(config: quinn::ClientConfig, to: SocketAddr) -> quinn::Connection {
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     endpoint.connect_with(config, to, "localhost").unwrap().await.unwrap()
 }

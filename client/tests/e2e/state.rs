@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::browser::{self, LOCAL};
 use crate::support::TestServer;
 use nucleus_client::session::client_config;
 use nucleus_protocol::session::*;
 use nucleus_server::token::{Product, TokenRequest};
+use nucleus_webclient::{Browser, PATH, UNIDIRECTIONAL};
 use quinn::{RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -247,6 +249,43 @@ async fn who_does_not_read_the_state_is_cut() {
         panic!("lost");
     };
     assert_eq!(close.error_code, VarInt::from_u32(Code::SlowConsumer as u32));
+}
+
+/// A page that does not read the state is closed by its code. Its stream does not end before in the
+/// middle of the snapshot, which the page would take for a broken protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_does_not_read_the_state_finds_its_stream_reset() {
+    let server = TestServer::start().await;
+    let _builders = build_large_state(&server).await;
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(64 << 10));
+    let mut config = browser::config(&server);
+    config.transport_config(transport.into());
+    let connection = browser::connect_with(config, server.on.session).await;
+    let web = Browser::new(connection).await.unwrap().open(PATH, &[LOCAL]).await.unwrap();
+    let (_control, _joined) = browser::join(&web, &server, server.token("web")).await;
+    let mut streams = Vec::new();
+    let mut state = loop {
+        let mut stream = web.connection().accept_uni().await.unwrap();
+        let mut kind = [0; 4];
+        stream.read_exact(&mut kind[..1]).await.unwrap();
+        if kind[0] == UNIDIRECTIONAL[0] {
+            stream.read_exact(&mut kind[1..]).await.unwrap();
+            assert_eq!(kind[3], stream::STATE);
+            break stream;
+        }
+        streams.push(stream);
+    };
+    let (code, _) =
+        tokio::time::timeout(Duration::from_secs(9), browser::closed(web)).await.unwrap();
+    assert_eq!(code, Some(Code::SlowConsumer));
+    let end = loop {
+        match state.read_chunk(usize::MAX, true).await {
+            Ok(Some(_)) => {}
+            end => break end.map(|_| ()),
+        }
+    };
+    assert_eq!(end, Err(quinn::ReadError::Reset(VarInt::from_u32(0))));
 }
 
 /// Returns an address from which datagrams reach the server over a simulated path. The path to the

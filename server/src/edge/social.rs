@@ -270,7 +270,8 @@ async fn write(
 async fn write_all(stream: &mut SendStream, mut prefix: Bytes, message: Bytes) -> WriteOutcome {
     for at in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(at + limits::STATE_PIECE);
-        let write = stream.write_both(std::mem::take(&mut prefix), message.slice(at..end));
+        let piece = message.slice(at..end);
+        let write = stream.write_piece(std::mem::take(&mut prefix), piece, end == message.len());
         match timeout(limits::SOCIAL_WRITE_TIME, write).await {
             Ok(Ok(())) => {}
             Ok(Err(WriteError::Refused)) => return WriteOutcome::Refused,

@@ -154,7 +154,8 @@ async fn write_message(
 ) -> WriteOutcome {
     for start in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(start + limits::STATE_PIECE);
-        let write = write_piece(connection, stream, message.slice(start..end));
+        let is_last = end == message.len();
+        let write = write_piece(connection, stream, message.slice(start..end), is_last);
         match timeout(limits::STATE_PIECE_TIME, write).await {
             Ok(Ok(())) => queue.written(end - start),
             Ok(Err(error)) => {
@@ -174,6 +175,7 @@ async fn write_piece(
     connection: &Connection,
     stream: &mut Option<SendStream>,
     piece: Bytes,
+    is_last: bool,
 ) -> Result<(), WriteError> {
     let stream = match stream {
         Some(open) => open,
@@ -183,7 +185,7 @@ async fn write_piece(
             stream.insert(opened)
         }
     };
-    stream.write(piece).await
+    stream.write_piece(Bytes::new(), piece, is_last).await
 }
 
 /// Discards all messages: a client that does not want the state refuses its stream and stays in the

@@ -69,8 +69,13 @@ impl From<quinn::WriteError> for WriteError {
 #[derive(Clone)]
 pub(crate) struct QuicConnection(pub(super) quinn::Connection);
 
-/// A stream that the server writes.
-pub(crate) struct SendStream(quinn::SendStream);
+/// A stream that the server writes. Dropping it ends it, behind a whole message. Within a message it is
+/// reset: the client must not take the part for a message of a faulty server.
+pub(crate) struct SendStream {
+    stream: quinn::SendStream,
+    /// Whether a message has begun and is not written to its end.
+    within_message: bool,
+}
 
 /// A stream that the server reads.
 pub(crate) struct QuicRecvStream(quinn::RecvStream);
@@ -79,7 +84,7 @@ impl QuicConnection {
     /// Waits for the next bidirectional stream that the client opens.
     pub(crate) async fn accept_bi(&self) -> Result<(SendStream, QuicRecvStream), ConnectionClosed> {
         let (send, receive) = self.0.accept_bi().await.map_err(|_| ConnectionClosed)?;
-        Ok((SendStream(send), QuicRecvStream(receive)))
+        Ok((SendStream::new(send), QuicRecvStream(receive)))
     }
 
     /// Waits for the next unidirectional stream that the client opens.
@@ -91,7 +96,7 @@ impl QuicConnection {
     pub(crate) async fn open(&self, priority: i32) -> Result<SendStream, ConnectionClosed> {
         let stream = self.0.open_uni().await.map_err(|_| ConnectionClosed)?;
         stream.set_priority(priority).map_err(|_| ConnectionClosed)?;
-        Ok(SendStream(stream))
+        Ok(SendStream::new(stream))
     }
 
     /// Sets how many bytes the client may have in flight on all streams together.
@@ -180,32 +185,58 @@ impl QuicConnection {
 }
 
 impl SendStream {
-    /// Writes `bytes` completely.
-    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
-        Ok(self.0.write_chunk(bytes).await?)
+    fn new(stream: quinn::SendStream) -> Self {
+        Self { stream, within_message: false }
     }
 
-    /// Writes `first` and then `second` completely.
+    /// Writes `bytes` completely. A message ends with them.
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
+        self.write_both(bytes, Bytes::new()).await
+    }
+
+    /// Writes `first` and then `second` completely. A message ends with them.
     pub(crate) async fn write_both(
         &mut self,
         first: Bytes,
         second: Bytes,
     ) -> Result<(), WriteError> {
-        Ok(self.0.write_all_chunks(&mut [first, second]).await?)
+        self.write_piece(first, second, true).await
+    }
+
+    /// Writes `first` and then `second` completely. A message ends with them if `is_last`.
+    pub(crate) async fn write_piece(
+        &mut self,
+        first: Bytes,
+        second: Bytes,
+        is_last: bool,
+    ) -> Result<(), WriteError> {
+        self.within_message = true;
+        self.stream.write_all_chunks(&mut [first, second]).await?;
+        self.within_message = !is_last;
+        Ok(())
     }
 
     /// Abandons what is not sent yet, and tells the client so with a code of the protocol that the
     /// connection carries.
     pub(crate) fn reset_raw(&mut self, code: u64) {
         // Fails only for a stream that has already ended.
-        let _reset = self.0.reset(varint(code));
+        let _reset = self.stream.reset(varint(code));
     }
 
     /// Ends the stream. Waits until the client has received all of it or has refused it.
     pub(crate) async fn finish(&mut self) {
         // Fails only for a stream that has already ended.
-        let _finished = self.0.finish();
-        let _received = self.0.stopped().await;
+        let _finished = self.stream.finish();
+        let _received = self.stream.stopped().await;
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if self.within_message {
+            // The code of the session follows. Fails only for a stream that has already ended.
+            let _reset = self.stream.reset(VarInt::from_u32(0));
+        }
     }
 }
 
@@ -253,14 +284,14 @@ impl AsyncWrite for SendStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.0), cx, bytes)
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_flush(Pin::new(&mut self.0), cx)
+        AsyncWrite::poll_flush(Pin::new(&mut self.stream), cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_shutdown(Pin::new(&mut self.0), cx)
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), cx)
     }
 }
