@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::{TenantPolicies, TenantPolicy};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ use crate::timestamp::Timestamp;
 const POLL: Duration = Duration::from_secs(1);
 /// How long a start waits for the database.
 const START_TIME: Duration = Duration::from_secs(5);
+/// Longest time since the newest answer of a database that counts as answering: four polls, and a wait for
+/// another writer.
+const ANSWER_TIME: Duration = Duration::from_secs(7);
 /// Longest time between two writes of the copy while nothing changes: its age is that of the newest
 /// answer of the database.
 const COPY_EVERY: Duration = Duration::from_secs(60);
@@ -109,6 +112,8 @@ pub struct SnapshotKeeper {
     copying: Arc<AtomicBool>,
     /// Whether the tables are those of this server.
     is_migrated: AtomicBool,
+    /// When the database answered last.
+    answered: ArcSwapOption<Instant>,
 }
 
 impl SnapshotKeeper {
@@ -123,6 +128,7 @@ impl SnapshotKeeper {
             reading: Mutex::default(),
             copying: Arc::default(),
             is_migrated: AtomicBool::new(false),
+            answered: ArcSwapOption::empty(),
         })
     }
 
@@ -150,6 +156,11 @@ impl SnapshotKeeper {
     /// Returns the newest snapshot.
     pub fn newest(&self) -> Arc<Snapshot> {
         self.newest.load_full()
+    }
+
+    /// Returns whether the database answers: whether it has within the last few seconds.
+    pub fn is_answered(&self) -> bool {
+        self.answered.load().as_ref().is_some_and(|at| at.elapsed() < ANSWER_TIME)
     }
 
     /// Reads the database again. Called after every change of this server, so that its next request
@@ -195,6 +206,7 @@ impl SnapshotKeeper {
             *copied = Instant::now();
             self.write_copy(now);
         }
+        self.note_answer();
         Ok(())
     }
 
@@ -206,8 +218,13 @@ impl SnapshotKeeper {
         }
         let snapshot = Snapshot::read(&self.settings.database).await?;
         self.publish(snapshot);
+        self.note_answer();
         self.write_copy(now);
         Ok(())
+    }
+
+    fn note_answer(&self) {
+        self.answered.store(Some(Arc::new(Instant::now())));
     }
 
     fn publish(&self, snapshot: Snapshot) {

@@ -30,8 +30,8 @@
 //! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
 //! of the first and an input of the second. [`certificates`] is a schedule without a machine;
-//! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`control`] is the language of the control
-//! plane.
+//! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`histogram`] counts for the page of metrics.
+//! [`control`] is the language of the control plane.
 
 pub mod ban_records;
 pub mod certificates;
@@ -39,6 +39,7 @@ pub mod control;
 mod drive;
 mod edge_limits;
 pub mod fanout;
+pub mod histogram;
 pub mod ids;
 pub mod limits;
 pub mod lobby;

@@ -12,6 +12,7 @@ pub mod local_access;
 pub mod metrics;
 mod planes;
 mod private_file;
+pub mod published_histogram;
 pub mod queue;
 mod random;
 pub mod rooms;

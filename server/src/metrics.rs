@@ -1,15 +1,20 @@
-//! Renders the Prometheus text of `/metrics`. Each label is a shard's number or a code's name,
-//! never text from a peer.
+//! Renders the Prometheus text of `/metrics`. The labels are `shard`, `code`, `reason` and `outcome`,
+//! and the `version` of the build; their values are numbers and names of this program, never text from
+//! a peer. So the number of series depends on the number of shards alone.
 
-use std::fmt::{Display, Write as _};
+mod page;
+mod process;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use nucleus_core::fanout::FanoutCounters;
+use nucleus_core::fanout::{CounterMetric, FanoutCounters, FanoutHistograms};
 use nucleus_core::validity::Validity;
 
 use crate::edge::SessionContext;
-use crate::shard::ShardHandle;
+use crate::shard::{Published, ShardHandle};
+use crate::unix_time::unix_now;
+use page::{MetricKind, Page};
 
 /// Reads the figures of the process that no session changes.
 pub struct ProcessFigures {
@@ -17,6 +22,8 @@ pub struct ProcessFigures {
     pub certificate: Box<dyn Fn() -> Option<Validity> + Send + Sync>,
     /// Returns how many lines of the log were lost.
     pub lost_log_lines: fn() -> u64,
+    /// Whether the operator's files could be read when they were read last.
+    pub is_reloaded: Arc<AtomicBool>,
 }
 
 /// Reads the server's counters and renders them.
@@ -26,6 +33,8 @@ pub struct Metrics {
     process: ProcessFigures,
     /// Number of sessions that may be joined at a time.
     joined_capacity: usize,
+    /// When the server was started, in seconds since 1970.
+    started: u64,
 }
 
 impl Metrics {
@@ -37,55 +46,39 @@ impl Metrics {
         process: ProcessFigures,
     ) -> Self {
         let joined_capacity = context.joined.available_permits();
-        Self { context, shards, process, joined_capacity }
+        Self { context, shards, process, joined_capacity, started: unix_now() }
     }
 
-    /// Renders all metrics.
-    pub fn render(&self) -> String {
-        let mut page = Page(String::with_capacity(8 << 10));
-        self.shard_counters(&mut page);
-        self.sessions(&mut page);
-        page.0
+    /// Renders all metrics. `database_answers`: whether the database of the control plane does.
+    pub fn render(&self, database_answers: bool) -> String {
+        let mut page = Page::new();
+        let (build, help) = ("nucleus_build_info", "The version of the server. The value is 1.");
+        page.metric(build, MetricKind::Gauge, help);
+        page.series(build, ("version", env!("CARGO_PKG_VERSION")), 1);
+        let published: Vec<&Published> = self.shards.iter().map(|s| &*s.published).collect();
+        write_shards(&mut page, &published);
+        self.write_joins(&mut page);
+        self.write_sessions(&mut page);
+        self.write_certificate(&mut page);
+        self.write_upkeep(&mut page, database_answers);
+        process::write(&mut page, self.started);
+        page.into_text()
     }
 
-    fn shard_counters(&self, page: &mut Page) {
-        for (at, (name, help)) in FanoutCounters::NAMES.iter().enumerate() {
-            let name = format!("nucleus_realtime_{name}_total");
-            page.head(&name, "counter", help.trim());
-            for (shard, handle) in self.shards.iter().enumerate() {
-                let value = handle.published.counters().nth(at).unwrap_or(0);
-                page.line(&name, Some(("shard", &shard)), value);
-            }
+    fn write_joins(&self, page: &mut Page) {
+        let joins = &self.context.counters.joins;
+        let name = "nucleus_session_joins_total";
+        let help = "Clients that asked to join a room or to enter outside rooms, by outcome.";
+        page.metric(name, MetricKind::Counter, help);
+        for (outcome, count) in joins.by_outcome() {
+            page.series(name, ("outcome", outcome.name()), count);
         }
-        let mut gauge = |name: &str, kind, help, read: fn(&ShardHandle) -> &AtomicU64| {
-            page.head(name, kind, help);
-            for (shard, handle) in self.shards.iter().enumerate() {
-                page.line(name, Some(("shard", &shard)), read(handle).load(Ordering::Relaxed));
-            }
-        };
-        let drops = "Datagrams dropped by the kernel because the receive buffer was full.";
-        gauge("nucleus_realtime_kernel_drops_total", "counter", drops, |s| {
-            &s.published.kernel_drops
-        });
-        let failures = "Datagrams that could not be sent: the send buffer stayed full, or the address was refused.";
-        gauge("nucleus_realtime_send_failures_total", "counter", failures, |s| {
-            &s.published.send_failures
-        });
-        let overflow = "Datagrams of clients on the fallback that were dropped because the shard's mailbox was full.";
-        gauge("nucleus_realtime_session_overflow_total", "counter", overflow, |s| {
-            &s.published.session_overflow
-        });
-        let tick =
-            "Current tick: the longest time that a message waits to share a datagram with others.";
-        gauge("nucleus_realtime_tick_microseconds", "gauge", tick, |s| &s.published.tick_micros);
-        gauge("nucleus_realtime_links", "gauge", "Live links.", |s| &s.published.links);
-        let fallback = "Live links whose client is on the fallback, QUIC datagrams.";
-        gauge("nucleus_realtime_links_on_fallback", "gauge", fallback, |s| {
-            &s.published.on_fallback
-        });
+        let name = "nucleus_session_join_duration_seconds";
+        let help = "Time from a client's first packet until it was admitted.";
+        page.histogram(name, help, &joins.durations());
     }
 
-    fn sessions(&self, page: &mut Page) {
+    fn write_sessions(&self, page: &mut Page) {
         let c = &self.context;
         let counters = [
             ("attempts", "Connection attempts.", &c.counters.attempts),
@@ -109,9 +102,6 @@ impl Metrics {
                 "Browsers that were refused a session for their page's origin or for the path.",
                 &c.counters.pages_refused,
             ),
-            ("joins", "Sessions that joined a room, including resumes.", &c.counters.joins),
-            ("resumes", "Sessions that resumed a participant with a ticket.", &c.counters.resumes),
-            ("enters", "Sessions that entered outside rooms.", &c.counters.enters),
             ("events_in", "Reliable events received from peers.", &c.counters.events_in),
             ("events_out", "Reliable events written to peers.", &c.counters.events_out),
             ("bulk_in", "Pieces of the bulk lane received from peers.", &c.counters.bulk_in),
@@ -134,78 +124,191 @@ impl Metrics {
         ];
         for (name, help, value) in counters {
             let name = format!("nucleus_session_{name}_total");
-            page.head(&name, "counter", help);
-            page.line(&name, None, value.load(Ordering::Relaxed));
+            page.single(&name, MetricKind::Counter, help, value.load(Ordering::Relaxed));
         }
         let ended = "nucleus_session_ended_total";
-        page.head(ended, "counter", "Sessions that were refused or have ended, by code.");
+        let help = "Sessions that were refused or have ended, by code.";
+        page.metric(ended, MetricKind::Counter, help);
         for (code, count) in c.counters.by_code() {
-            page.line(ended, Some(("code", &code)), count);
+            page.series(ended, ("code", code), count);
         }
-        let in_use = |capacity: usize, free: usize| capacity.saturating_sub(free) as u64;
-        let joined = in_use(self.joined_capacity, c.joined.available_permits());
-        let unjoined = c.unjoined.taken() as u64;
+        let joined = self.joined_capacity.saturating_sub(c.joined.available_permits());
         let gauges = [
             (
                 "nucleus_sessions",
                 "Participants of rooms, those included who may still resume, and sessions outside rooms.",
                 joined,
             ),
-            ("nucleus_sessions_unjoined", "Sessions that have not joined yet.", unjoined),
+            ("nucleus_sessions_limit", "Most sessions at a time.", self.joined_capacity),
+            ("nucleus_sessions_unjoined", "Sessions that have not joined yet.", c.unjoined.taken()),
             (
-                "nucleus_halls",
+                "nucleus_social_products",
                 "Products of tenants with a user outside rooms.",
-                c.social_directory.count() as u64,
+                c.social_directory.count(),
             ),
-            ("nucleus_rooms", "Live rooms.", c.directory.registry().count() as u64),
+            ("nucleus_rooms", "Live rooms.", c.directory.registry().count()),
         ];
         for (name, help, value) in gauges {
-            page.head(name, "gauge", help);
-            page.line(name, None, value);
+            page.single(name, MetricKind::Gauge, help, value);
         }
-        self.bans(page);
-        self.certificate(page);
-        let lost = "nucleus_log_lines_lost_total";
-        page.head(lost, "counter", "Lines of the log that stderr did not take.");
-        page.line(lost, None, (self.process.lost_log_lines)());
     }
 
     /// The dates of the certificate that new sessions get. Absent if they cannot be read.
-    fn certificate(&self, page: &mut Page) {
+    fn write_certificate(&self, page: &mut Page) {
         let Some(validity) = (self.process.certificate)() else { return };
         let dates = [
             ("start", "First second of the certificate's validity, since 1970.", validity.start),
-            ("end", "Last second of the certificate's validity, since 1970.", validity.end),
+            ("expiry", "Last second of the certificate's validity, since 1970.", validity.end),
         ];
         for (name, help, value) in dates {
-            let name = format!("nucleus_certificate_{name}_seconds");
-            page.head(&name, "gauge", help);
-            page.line(&name, None, value);
+            let name = format!("nucleus_tls_certificate_{name}_timestamp_seconds");
+            page.single(&name, MetricKind::Gauge, help, value);
         }
     }
 
-    fn bans(&self, page: &mut Page) {
+    /// What an operator must look after: the database, files and the log.
+    fn write_upkeep(&self, page: &mut Page, database_answers: bool) {
         let bans = self.context.directory.registry().bans();
-        page.head("nucleus_bans", "gauge", "Bans that are kept over a restart.");
-        page.line("nucleus_bans", None, bans.count() as u64);
-        let failures = "nucleus_bans_write_failures_total";
-        page.head(failures, "counter", "Times that the file of bans could not be written.");
-        page.line(failures, None, bans.write_failures());
+        let is_reloaded = self.process.is_reloaded.load(Ordering::Relaxed);
+        let gauges = [
+            ("nucleus_database_up", "Whether the database answers.", u64::from(database_answers)),
+            (
+                "nucleus_config_last_reload_success",
+                "Whether the files of certificate and token keys could be read when they were read last.",
+                u64::from(is_reloaded),
+            ),
+            ("nucleus_bans", "Bans that are kept over a restart.", bans.count() as u64),
+        ];
+        for (name, help, value) in gauges {
+            page.single(name, MetricKind::Gauge, help, value);
+        }
+        let counters = [
+            (
+                "nucleus_bans_write_failures_total",
+                "Times that the file of bans could not be written.",
+                bans.write_failures(),
+            ),
+            (
+                "nucleus_log_dropped_total",
+                "Lines of the log that stderr did not take.",
+                (self.process.lost_log_lines)(),
+            ),
+        ];
+        for (name, help, value) in counters {
+            page.single(name, MetricKind::Counter, help, value);
+        }
     }
 }
 
-/// The text of the page. Writing to a `String` cannot fail, so the results are dropped.
-struct Page(String);
+/// Writes the figures of the shards. What is dropped and the histograms are sums over all shards, so
+/// that a server with many shards has not too many series.
+fn write_shards(page: &mut Page, shards: &[&Published]) {
+    let mut of_each = |name: &str, kind, help, read: &dyn Fn(&Published) -> u64| {
+        page.metric(name, kind, help);
+        for (shard, published) in shards.iter().enumerate() {
+            page.series(name, ("shard", shard), read(published));
+        }
+    };
+    let counter = |published: &Published, at| published.counters().nth(at).unwrap_or(0);
+    for (at, (metric, help)) in FanoutCounters::METRICS.iter().enumerate() {
+        if let CounterMetric::Own(name) = metric {
+            let name = format!("nucleus_realtime_{name}_total");
+            of_each(&name, MetricKind::Counter, help.trim(), &|shard| counter(shard, at));
+        }
+    }
+    let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    let help = "Datagrams dropped by the kernel because the receive buffer was full.";
+    let name = "nucleus_realtime_kernel_drops_total";
+    of_each(name, MetricKind::Counter, help, &|shard| load(&shard.kernel_drops));
+    let (name, help) = ("nucleus_realtime_links", "Live links.");
+    of_each(name, MetricKind::Gauge, help, &|shard| load(&shard.links));
+    let help = "Live links whose client is on the fallback, QUIC datagrams.";
+    let name = "nucleus_realtime_links_on_fallback";
+    of_each(name, MetricKind::Gauge, help, &|shard| load(&shard.on_fallback));
 
-impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let _written = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    let name = "nucleus_realtime_cpu_seconds_total";
+    page.metric(name, MetricKind::Counter, "CPU time that the shard's thread has used.");
+    for (shard, published) in shards.iter().enumerate() {
+        page.series(name, ("shard", shard), load(&published.cpu_micros) as f64 / 1e6);
+    }
+    write_drops(page, shards);
+    for (at, (name, help)) in FanoutHistograms::METRICS.iter().enumerate() {
+        let histograms = shards.iter().filter_map(|shard| shard.histograms().nth(at));
+        let all = histograms.reduce(|mut all, more| {
+            all.add(&more);
+            all
+        });
+        if let Some(all) = all {
+            page.histogram(&format!("nucleus_realtime_{name}"), help, &all);
+        }
+    }
+}
+
+fn write_drops(page: &mut Page, shards: &[&Published]) {
+    let name = "nucleus_realtime_drops_total";
+    let help = "Datagrams and messages that were dropped, by reason. Superseded and suppressed messages, and what the kernel drops, are counted by themselves.";
+    page.metric(name, MetricKind::Counter, help);
+    let mut reason = |reason: &str, read: &dyn Fn(&Published) -> u64| {
+        let sum: u64 = shards.iter().map(|shard| read(shard)).sum();
+        page.series(name, ("reason", reason), sum);
+    };
+    for (at, (metric, _)) in FanoutCounters::METRICS.iter().enumerate() {
+        if let CounterMetric::Drop(name) = metric {
+            reason(name, &|shard| shard.counters().nth(at).unwrap_or(0));
+        }
+    }
+    // The send buffer stayed full, or the address was refused.
+    reason("send_failed", &|shard| shard.send_failures.load(Ordering::Relaxed));
+    // The shard's mailbox for datagrams of clients on the fallback was full.
+    reason("mailbox_full", &|shard| shard.session_overflow.load(Ordering::Relaxed));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use nucleus_core::limits::MAX_SHARDS;
+
+    use super::*;
+
+    /// Series of a page.
+    fn series(page: &str) -> Vec<&str> {
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
     }
 
-    fn line(&mut self, name: &str, label: Option<(&str, &dyn Display)>, value: u64) {
-        let _written = match label {
-            Some((key, label)) => writeln!(self.0, "{name}{{{key}=\"{label}\"}} {value}"),
-            None => writeln!(self.0, "{name} {value}"),
-        };
+    fn page_of(shards: u16) -> String {
+        let published: Vec<_> = (0..shards).map(|_| Published::default()).collect();
+        let mut page = Page::new();
+        write_shards(&mut page, &published.iter().collect::<Vec<_>>());
+        page.into_text()
+    }
+
+    /// The other metrics have less than 200 series, see the test with a whole server.
+    #[test]
+    fn the_largest_server_has_few_enough_series() {
+        let page = page_of(MAX_SHARDS);
+        let series = series(&page);
+        assert!(series.len() <= 1_300, "{} series", series.len());
+        assert_eq!(series.iter().collect::<BTreeSet<_>>().len(), series.len(), "one twice");
+    }
+
+    #[test]
+    fn drops_and_histograms_are_summed_over_the_shards() {
+        let shards = [Published::default(), Published::default()];
+        shards[0].send_failures.store(2, Ordering::Relaxed);
+        shards[1].send_failures.store(3, Ordering::Relaxed);
+        shards[1].cpu_micros.store(1_500_000, Ordering::Relaxed);
+        let mut page = Page::new();
+        write_shards(&mut page, &[&shards[0], &shards[1]]);
+        let page = page.into_text();
+        for line in [
+            "nucleus_realtime_drops_total{reason=\"send_failed\"} 5",
+            "nucleus_realtime_cpu_seconds_total{shard=\"1\"} 1.5",
+            "nucleus_realtime_relay_latency_seconds_bucket{le=\"0.0005\"} 0",
+            "nucleus_realtime_datagrams_in_total{shard=\"0\"} 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
     }
 }

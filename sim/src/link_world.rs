@@ -152,6 +152,7 @@ impl LinkWorld {
     /// Passes the datagrams of the outbox to the clients, and returns the number of messages
     /// received.
     pub fn receive(&mut self) -> usize {
+        self.fanout.note_sent(self.now, &self.outbox);
         let mut received = 0;
         for (path, bytes) in self.outbox.datagrams() {
             self.datagram.clear();
@@ -262,6 +263,7 @@ impl LinkClient {
 #[cfg(test)]
 mod tests {
     use nucleus_core::fanout::Tick;
+    use nucleus_core::histogram::Histogram;
     use nucleus_core::limits::Limits;
     use nucleus_protocol::limits::{HEADER, MAX_BODY, MIN_BODY, TAG};
     use nucleus_protocol::realtime::TARGET_OTHERS;
@@ -294,6 +296,42 @@ mod tests {
         run(1_000, true);
         assert_eq!(run(100, false), 0);
         assert_eq!(run(100, true), 5 * 12 * 3);
+    }
+
+    /// A message waits for the tick, and is counted once however many recipients it has.
+    #[test]
+    fn the_histograms_tell_how_long_a_message_took() {
+        let tick = Tick::Fixed(Duration::from_millis(10));
+        let config = FanoutConfig { index: 0, tick, limits: Limits::default(), clock_epoch: 1 };
+        let mut world = LinkWorld::new(config, 3, 3);
+        let step = |world: &mut LinkWorld| {
+            world.pass(Duration::from_millis(1));
+            world.seal_datagrams();
+            world.take();
+            if world.is_due() {
+                world.flush();
+            }
+            world.receive()
+        };
+        let pose = |world: &mut LinkWorld, client| {
+            world.send(client, MessageKind::Pose, TARGET_OTHERS, &[0; 20]);
+        };
+        // The server learns the clients' addresses.
+        (0..3).for_each(|client| pose(&mut world, client));
+        for _ in 0..100 {
+            step(&mut world);
+        }
+        let before = world.fanout.counters.histograms;
+        pose(&mut world, 0);
+        let received: usize = (0..20).map(|_| step(&mut world)).sum();
+        assert_eq!(received, 2);
+        let after = world.fanout.counters.histograms;
+        let latency = after.relay_latency.sum() - before.relay_latency.sum();
+        assert!((9_000..=10_000).contains(&latency), "{latency} µs");
+        let count = |histogram: &Histogram| histogram.counts().iter().sum::<u64>();
+        assert_eq!(count(&after.relay_latency) - count(&before.relay_latency), 1);
+        let [before, after] = [before, after].map(|all| all.messages_per_datagram);
+        assert_eq!((count(&after) - count(&before), after.sum() - before.sum()), (2, 2));
     }
 
     #[test]

@@ -155,7 +155,7 @@ async fn who_speaks_is_seen_and_who_is_muted_is_not_heard() {
         assert_eq!(flags(), (false, true));
         speaker.set_muted(false).await.unwrap();
         speaks(true).await;
-        assert!(server.metric("nucleus_realtime_muted_total") > 0.0);
+        assert!(server.drops("muted") > 0.0);
     };
     tokio::select! {
         () = talk => {}

@@ -13,6 +13,7 @@ mod control;
 mod fairness;
 mod groups_and_voice;
 mod lobby;
+mod metrics;
 mod moderation;
 mod names;
 mod no_realtime;

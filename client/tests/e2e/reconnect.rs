@@ -75,7 +75,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     };
     assert_eq!(closed, Some(Code::Replaced));
     assert_eq!(watcher.peers().len(), 1, "exactly one other peer");
-    assert!(server.metric("nucleus_session_resumes_total") >= 1.0);
+    assert!(server.metric("nucleus_session_joins_total{outcome=\"resumed\"}") >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -222,7 +222,8 @@ async fn rejoining_makes_a_new_link() {
         exchange_pose(&watcher, &again).await;
         again.leave().await;
     }
-    assert_eq!(server.metric("nucleus_session_joins_total"), 4.0);
+    assert_eq!(server.metric("nucleus_session_joins_total{outcome=\"joined\"}"), 4.0);
+    assert_eq!(server.metric("nucleus_session_join_duration_seconds_count"), 4.0);
 }
 
 /// The kernel delivers each datagram to the shard that its connection id names.
@@ -231,9 +232,9 @@ async fn several_shards_carry_their_rooms() {
     for shards in [1, 2, 4] {
         let server = TestServer::with(|config| config.shards = shards).await;
         let _rooms = talk_in_six_rooms(&server).await;
-        for counter in ["handed_over", "strays_dropped", "unknown_id"] {
-            let metric = format!("nucleus_realtime_{counter}_total");
-            assert_eq!(server.metric(&metric), 0.0, "{metric}");
+        assert_eq!(server.metric("nucleus_realtime_handed_over_total"), 0.0);
+        for reason in ["misdirected", "unknown_id"] {
+            assert_eq!(server.drops(reason), 0.0, "{reason}");
         }
         let page = server.http("/metrics");
         let links = page.lines().filter(|l| l.starts_with("nucleus_realtime_links{"));
@@ -248,7 +249,7 @@ async fn what_comes_to_the_wrong_shard_is_handed_over() {
     let server = TestServer::with_all_on_one_shard().await;
     let _rooms = talk_in_six_rooms(&server).await;
     assert!(server.metric("nucleus_realtime_handed_over_total") > 10.0);
-    assert_eq!(server.metric("nucleus_realtime_strays_dropped_total"), 0.0);
+    assert_eq!(server.drops("misdirected"), 0.0);
 }
 
 async fn talk_in_six_rooms(server: &TestServer) -> Vec<(Room, Room)> {

@@ -47,7 +47,7 @@ async fn a_products_users_are_known_from_the_first_session_to_the_last() {
     assert_eq!((ada.user().as_str(), ada.ring_time()), ("ada", Duration::from_secs(30)));
     let other = TokenRequest::new(Product::Assist, "tenant", "bo");
     let bo = enter_with(&server, server.token_with(other)).await;
-    let counts = || (server.metric("nucleus_sessions"), server.metric("nucleus_halls"));
+    let counts = || (server.metric("nucleus_sessions"), server.metric("nucleus_social_products"));
     assert_eq!(counts(), (2.0, 2.0), "users of two products");
     ada.leave().await;
     assert_eq!(closed(&ada).await, Some(Code::Left));
@@ -101,7 +101,7 @@ async fn a_restart_is_told_and_the_session_comes_back() {
     });
     assert_eq!(code.await, Some(Code::ShuttingDown));
     wait_for(&ada, |event| (event == SocialEvent::Returned).then_some(())).await;
-    assert_eq!(server.metric("nucleus_halls"), 1.0);
+    assert_eq!(server.metric("nucleus_social_products"), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,14 +155,22 @@ impl TestServer {
         answer
     }
 
-    /// Returns the sum of a metric over its labels. Shards publish metrics a few times a second.
+    /// Returns the sum of a metric over its labels, or the value of one series if the name has a label.
+    /// Shards publish metrics a few times a second.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let page = self.http("/metrics");
-        let lines = page.lines().filter(|l| l.split(['{', ' ']).next() == Some(name));
+        let is_wanted =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let lines = page.lines().filter(is_wanted);
         let values: Vec<f64> =
             lines.map(|l| l.rsplit(' ').next().unwrap().parse().unwrap()).collect();
         assert!(!values.is_empty(), "no metric {name}");
         values.iter().sum()
+    }
+
+    /// Returns how many datagrams and messages the shards have dropped for this reason.
+    pub(crate) fn drops(&self, reason: &str) -> f64 {
+        self.metric(&format!("nucleus_realtime_drops_total{{reason=\"{reason}\"}}"))
     }
 
     /// Waits until the server has ended by itself.

@@ -37,6 +37,7 @@ async fn without_database_and_copy_listed_tenants_alone_means_nobody() {
         let (keeper, policies) = keeper(absent(dir.path()), dir.path(), listed_only);
         keeper.start(Timestamp::now()).await.unwrap();
         assert_eq!(keeper.newest().revision, -1, "nothing was read");
+        assert!(!keeper.is_answered());
         assert_eq!(policies.load().check("acme", Product::Atom, 0), expected);
     }
 }
@@ -52,6 +53,7 @@ async fn a_start_without_the_database_goes_on_with_the_copy() {
         change.commit().await.unwrap();
         let (first, _) = keeper(database, dir.path(), false);
         first.start(now).await.unwrap();
+        assert!(first.is_answered());
         let copy = dir.path().join("copy.json");
         for _ in 0..500 {
             if copy.exists() {

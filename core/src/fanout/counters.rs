@@ -1,83 +1,88 @@
 //! The counters of a shard, plain numbers that the shell publishes.
 
+use super::histograms::FanoutHistograms;
+
+/// How the page of metrics shows a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterMetric {
+    /// A metric of its own, of this name.
+    Own(&'static str),
+    /// Among everything that was dropped, with this reason.
+    Drop(&'static str),
+}
+
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident $(as $metric:literal)?,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ident $metric:literal,)*) => {
         /// The counters of a shard since its start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct FanoutCounters { $($(#[doc = $doc])* pub $name: u64,)* }
+        pub struct FanoutCounters {
+            $($(#[doc = $doc])* pub $name: u64,)*
+            /// The histograms.
+            pub histograms: FanoutHistograms,
+        }
 
         impl FanoutCounters {
-            /// The metric name and the explanation of each counter, in order.
-            pub const NAMES: &[(&str, &str)] =
-                &[$((metric_name!($name $($metric)?), concat!($($doc),*)),)*];
+            /// How the page shows each counter, and its explanation, in order.
+            pub const METRICS: &[(CounterMetric, &str)] =
+                &[$((CounterMetric::$kind($metric), concat!($($doc),*)),)*];
 
-            /// Returns the values of the counters, in the order of [`Self::NAMES`].
-            pub fn values(&self) -> [u64; Self::NAMES.len()] {
+            /// Returns the values of the counters, in the order of [`Self::METRICS`].
+            pub fn values(&self) -> [u64; Self::METRICS.len()] {
                 [$(self.$name,)*]
             }
         }
     };
 }
 
-/// The metric name of a counter: the name of its field, unless another one is given.
-macro_rules! metric_name {
-    ($name:ident) => {
-        stringify!($name)
-    };
-    ($name:ident $metric:literal) => {
-        $metric
-    };
-}
-
 counters! {
     /// Datagrams received.
-    datagrams_in,
+    datagrams_in: Own "datagrams_in",
     /// Bytes received.
-    bytes_in,
+    bytes_in: Own "received_bytes",
     /// Datagrams of another protocol.
-    not_ours,
+    not_ours: Drop "not_ours",
     /// Datagrams with a connection id that names no link.
-    unknown_id,
+    unknown_id: Drop "unknown_id",
     /// Datagrams on the realtime port over the rate of their link, dropped unread.
-    datagrams_over_rate,
+    datagrams_over_rate: Drop "datagram_rate",
     /// Datagrams that did not authenticate, were replayed, or were malformed.
-    rejected,
+    rejected: Drop "rejected",
     /// Messages received.
-    messages_in,
+    messages_in: Own "messages_in",
     /// Messages over their sender's rate.
-    over_rate,
+    over_rate: Drop "message_rate",
     /// Poses and voice messages that are too short for the fields of their kind.
-    incomplete,
+    incomplete: Drop "incomplete",
     /// Messages that were captured more than a second before they arrived: they waited in a buffer
     /// that nobody read.
-    too_old,
+    too_old: Drop "too_old",
     /// Voice messages over the speaker limit of their room.
-    over_speakers,
+    over_speakers: Drop "speakers",
     /// Voice messages of muted peers.
-    muted,
+    muted: Drop "muted",
     /// Messages refused because their target is invalid or the room's frame table is full.
-    refused_messages,
+    refused_messages: Drop "refused",
     /// Datagrams handed to the kernel.
-    datagrams_out,
+    datagrams_out: Own "datagrams_out",
     /// Bytes handed to the kernel.
-    bytes_out,
+    bytes_out: Own "sent_bytes",
     /// Messages handed to the kernel.
-    messages_out,
+    messages_out: Own "messages_out",
     /// Datagrams received from sessions: those of clients on the fallback, and keep-alives.
-    session_datagrams_in,
+    session_datagrams_in: Own "session_datagrams_in",
     /// Datagrams handed to sessions, for clients on the fallback.
-    session_datagrams_out,
+    session_datagrams_out: Own "session_datagrams_out",
     /// Datagrams dropped because their session has ended or its queue is full.
-    session_datagrams_dropped,
+    session_datagrams_dropped: Drop "session_queue",
     /// Misdirected datagrams handed over to the shard that they belong to.
-    handed_over,
+    handed_over: Own "handed_over",
     /// Misdirected datagrams dropped, because no link has their id or the other shard's mailbox is
     /// full.
-    misdirected_dropped as "strays_dropped",
+    misdirected_dropped: Drop "misdirected",
     /// Messages not sent because they were past their age limit.
-    superseded,
+    superseded: Own "superseded",
     /// Messages not sent because they exceeded a recipient's budget.
-    suppressed,
+    suppressed: Own "suppressed",
     /// Messages not sent because nothing has arrived on the recipient's link yet.
-    dropped,
+    dropped: Drop "no_address",
 }

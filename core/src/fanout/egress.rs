@@ -26,6 +26,8 @@ pub(super) struct Egress<'a> {
     first: usize,
     /// Index in the outbox at which the datagram that is being filled starts.
     open: Option<usize>,
+    /// Messages in that datagram.
+    messages: u64,
     /// Datagrams finished for the realtime port.
     datagrams: u64,
     /// Most bytes of frames in a datagram of this link.
@@ -47,8 +49,8 @@ impl<'a> Egress<'a> {
         budget: usize,
     ) -> Self {
         let (first, max_body) = (outbox.bytes.len(), link.max_body());
-        let open = None;
-        Self { now, to, link, outbox, counters, budget, first, open, datagrams: 0, max_body }
+        let (open, messages, datagrams) = (None, 0, 0);
+        Self { now, to, link, outbox, counters, budget, first, open, messages, datagrams, max_body }
     }
 
     /// Returns the bytes written so far.
@@ -92,15 +94,20 @@ impl<'a> Egress<'a> {
         }
         self.outbox.bytes.extend_from_slice(message);
         self.counters.messages_out += 1;
+        self.messages += 1;
     }
 
     /// Seals the datagram that starts at `start`.
     fn close(&mut self, start: usize) {
         self.open = None;
+        let messages = std::mem::take(&mut self.messages);
         if self.link.finish(self.now, &mut self.outbox.bytes, start).is_err() {
             // The link has used up its packet numbers. Its peer must join again to get a new link.
             self.outbox.bytes.truncate(start);
-        } else if self.to.route == Route::Session {
+            return;
+        }
+        self.counters.histograms.messages_per_datagram.observe(messages);
+        if self.to.route == Route::Session {
             self.outbox.commit_one(self.to, start);
             self.counters.session_datagrams_out += 1;
         } else {

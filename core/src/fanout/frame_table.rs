@@ -94,6 +94,11 @@ impl FrameTable {
         self.entries.iter().filter(move |entry| entry.is_for(slot, groups))
     }
 
+    /// Returns when each message arrived.
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = Time> {
+        self.entries.iter().map(|entry| entry.arrived)
+    }
+
     /// Returns the encoded message.
     pub(super) fn bytes_of(&self, entry: &FrameEntry) -> &[u8] {
         &self.bytes[entry.start as usize..entry.end as usize]

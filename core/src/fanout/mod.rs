@@ -10,6 +10,7 @@ mod counters;
 mod egress;
 mod entry;
 mod frame_table;
+mod histograms;
 mod ingress;
 mod input;
 mod outbox;
@@ -26,7 +27,8 @@ use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, Route};
 use nucleus_protocol::realtime::Header;
 use nucleus_protocol::time::Time;
 
-pub use counters::FanoutCounters;
+pub use counters::{CounterMetric, FanoutCounters};
+pub use histograms::FanoutHistograms;
 pub use input::{FanoutInput, FanoutOutput, LinkEvent, LinkParameters, OpenLink};
 pub use outbox::{Outbox, SessionTransmit, Transmit};
 pub use tick::Tick;
@@ -191,7 +193,11 @@ impl Fanout {
                     self.port_backlog_until = now + limits::BACKLOG_TIME;
                 }
             }
-            FanoutInput::Load(load) => self.tick.report_load(load),
+            FanoutInput::Load(load) => {
+                self.tick.report_load(load);
+                let tick = self.tick.tick().as_micros() as u64;
+                self.counters.histograms.tick.observe(tick);
+            }
         }
     }
 
@@ -230,6 +236,14 @@ impl Fanout {
             self.flush_link_outputs(now, outbox);
         }
         self.counters.bytes_out += outbox.take_new_bytes();
+    }
+
+    /// Notes that the datagrams of `outbox` were sent at `now`. Called before the outbox is cleared.
+    pub fn note_sent(&mut self, now: Time, outbox: &Outbox) {
+        let latency = &mut self.counters.histograms.relay_latency;
+        for arrived in &outbox.relayed {
+            latency.observe(now.as_micros().saturating_sub(arrived.as_micros()));
+        }
     }
 
     /// Returns the current tick: the longest time that a message waits to be sent with others.

@@ -1,6 +1,7 @@
 //! The datagrams to be sent, one after another in one reused buffer.
 
 use nucleus_protocol::link::{Path, Route};
+use nucleus_protocol::time::Time;
 
 use crate::ids::{PeerId, RoomId};
 
@@ -47,6 +48,8 @@ pub struct Outbox {
     pub transmits: Vec<Transmit>,
     /// The datagrams that travel inside sessions.
     pub session_transmits: Vec<SessionTransmit>,
+    /// When each message arrived whose last recipient's datagram is among these.
+    pub(super) relayed: Vec<Time>,
     /// Number of bytes that [`Self::take_new_bytes`] has already counted.
     counted: usize,
 }
@@ -78,7 +81,13 @@ impl Outbox {
         self.bytes.clear();
         self.transmits.clear();
         self.session_transmits.clear();
+        self.relayed.clear();
         self.counted = 0;
+    }
+
+    /// Returns true if messages were relayed to their last recipients.
+    pub fn has_relayed(&self) -> bool {
+        !self.relayed.is_empty()
     }
 
     /// Returns each datagram for the realtime port with its path.

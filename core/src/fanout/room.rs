@@ -126,6 +126,10 @@ impl RoomFanout {
                 self.flush_to(now, entry, outbox, counters);
             }
         }
+        // A peer that is alone in its room sends to nobody.
+        if self.recipients.len() > 1 {
+            outbox.relayed.extend(self.sending.arrivals());
+        }
         self.sending.clear();
         true
     }

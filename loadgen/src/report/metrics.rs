@@ -8,12 +8,12 @@ use std::time::Duration;
 const MAX_ANSWER: u64 = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The metrics that are read, in the order of [`Counters`].
+/// The metrics, or series of metrics, that are read, in the order of [`Counters`].
 const METRICS: [&str; 4] = [
     "nucleus_realtime_datagrams_out_total",
     "nucleus_realtime_messages_out_total",
     "nucleus_realtime_kernel_drops_total",
-    "nucleus_realtime_too_old_total",
+    "nucleus_realtime_drops_total{reason=\"too_old\"}",
 ];
 
 /// Counters, summed over all shards: datagrams out, messages out, kernel drops, and messages that
@@ -87,11 +87,13 @@ mod tests {
             nucleus_realtime_datagrams_out_total{shard=\"1\"} 5\n\
             nucleus_realtime_datagrams_out_total_other 7\n\
             nucleus_realtime_messages_out_total 1e3\n\
+            nucleus_realtime_drops_total{reason=\"too_old\"} 4\n\
+            nucleus_realtime_drops_total{reason=\"muted\"} 8\n\
             nucleus_realtime_kernel_drops_total{shard=\"0\"} nonsense\n";
-        let counters = Counters([Some(15), Some(1_000), None, None]);
+        let counters = Counters([Some(15), Some(1_000), None, Some(4)]);
         assert_eq!(Counters::parse(text), counters, "nonsense and absence are not 0");
         let earlier = Counters([Some(5), Some(2_000), Some(0), Some(0)]);
-        let growth = Counters([Some(10), None, None, None]);
+        let growth = Counters([Some(10), None, None, Some(4)]);
         assert_eq!(counters.since(&earlier), growth);
     }
 }

@@ -4,7 +4,7 @@ use nucleus_client::token::pins_in;
 use nucleus_client::{ConnectOptions, Room, Trust, connect};
 
 use crate::clients::{check_poses, check_seen, join};
-use crate::server::{Server, Setup};
+use crate::server::{RESUMES, Server, Setup};
 use crate::shim::Shim;
 
 const DAY: i64 = 86_400;
@@ -37,7 +37,7 @@ async fn a_clock_that_jumps_stops_nobody() {
         let late = join_after_jump(&server, &format!("late-{jump}"), &first_token).await;
         check_seen(&late, &ada, -1.0).await;
         check_seen(&bob, &late, -2.0).await;
-        assert_eq!(server.metric("nucleus_session_resumes_total"), 0, "a session was lost");
+        assert_eq!(server.metric(RESUMES), 0, "a session was lost");
         let other = tempfile::tempdir().unwrap();
         let later = Setup { shim: Some(shim.clone()), ..Setup::new(other.path()) }.start();
         check_poses(&later, "a server that starts then").await;

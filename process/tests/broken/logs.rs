@@ -51,9 +51,9 @@ async fn a_full_stderr_loses_lines_and_nothing_else() {
     let server = Setup { stderr: full.into(), ..Setup::new(dir.path()) }.start();
     moderate_in_rooms(&server, 2).await;
     check_poses(&server, "den").await;
-    server.until("lost lines are counted", |s| s.metric("nucleus_log_lines_lost_total") >= 40);
+    server.until("lost lines are counted", |s| s.metric("nucleus_log_dropped_total") >= 40);
     // Some seconds without clients. The notices of the loss fail too, and are no lost lines.
-    let lost = || server.metric("nucleus_log_lines_lost_total");
+    let lost = || server.metric("nucleus_log_dropped_total");
     std::thread::sleep(Duration::from_secs(2));
     let before = lost();
     std::thread::sleep(Duration::from_secs(3));
@@ -72,7 +72,7 @@ async fn a_closed_stderr_loses_lines_and_nothing_else() {
     drop(lines);
     moderate_in_rooms(&server, 2).await;
     check_poses(&server, "den").await;
-    server.until("lost lines are counted", |s| s.metric("nucleus_log_lines_lost_total") >= 40);
+    server.until("lost lines are counted", |s| s.metric("nucleus_log_dropped_total") >= 40);
     check_stop(server);
 }
 
@@ -97,7 +97,7 @@ async fn a_stuck_stderr_holds_nobody_up() {
     let joined = joins.join_all().await.into_iter().filter(Result::is_ok).count();
     assert_eq!(joined, 50);
     server.until("ready", Server::is_ready);
-    assert!(server.metric("nucleus_log_lines_lost_total") > 0, "the pipe was not stuck");
+    assert!(server.metric("nucleus_log_dropped_total") > 0, "the pipe was not stuck");
     check_stop(server);
     drop(reader);
 }
@@ -109,7 +109,7 @@ async fn a_log_that_goes_on_says_what_it_lacks() {
     let (reader, writer) = std::io::pipe().unwrap();
     let setup = Setup { stderr: writer.into(), level: "trace", ..Setup::new(dir.path()) };
     let server = setup.start();
-    while server.metric("nucleus_log_lines_lost_total") == 0 {
+    while server.metric("nucleus_log_dropped_total") == 0 {
         drop(try_join(&server, server.token("ada", "participant"), "den").await.unwrap());
     }
     let log = LogReader::of(reader);

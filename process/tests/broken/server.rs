@@ -13,6 +13,9 @@ use crate::shim::Shim;
 /// Longest time until a server is ready, and until other things of a busy machine have happened.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The series of metrics that counts resumed sessions.
+pub(crate) const RESUMES: &str = "nucleus_session_joins_total{outcome=\"resumed\"}";
+
 /// How a server is started.
 pub(crate) struct Setup {
     pub(crate) dir: PathBuf,
@@ -172,7 +175,7 @@ impl Server {
         self.page("/health/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
-    /// Returns a figure of `/metrics`.
+    /// Returns the value of a series of `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let end = Instant::now() + PATIENCE;
         let page = loop {

@@ -12,7 +12,7 @@ use nucleus_client::{
 use crate::clients::{check_poses, hear, join, try_join};
 use crate::heavy::alone;
 use crate::log_reader::LogReader;
-use crate::server::{Server, Setup};
+use crate::server::{RESUMES, Server, Setup};
 use crate::shim::{Disk, Shim};
 
 /// Writes a certificate that signs itself and ends in so many days, and its key. Returns its pin.
@@ -78,7 +78,7 @@ async fn a_renewed_certificate_is_served_and_no_session_is_lost() {
         until_served(&server, &token, pin).await;
         assert!(join_pinned(&server, &token, "door", old).await.is_err(), "the old one is served");
     }
-    assert_eq!(server.metric("nucleus_session_resumes_total"), 0);
+    assert_eq!(server.metric(RESUMES), 0);
     assert!(server.metric("nucleus_sessions") >= 200);
     drop(headsets);
 }
@@ -93,6 +93,8 @@ async fn a_bad_certificate_is_not_taken_and_ends_nothing() {
     let token = server.token("ada", "participant");
     let [certificate, key] = ["cert.pem", "key.pem"].map(|name| files.path().join(name));
     let good = std::fs::read(&certificate).unwrap();
+    let is_reloaded = || server.metric("nucleus_config_last_reload_success");
+    assert_eq!(is_reloaded(), 1, "nothing has failed");
     std::fs::write(&certificate, "nonsense").unwrap();
     server.signal("HUP");
     log.wait_for(&["certificate was not reloaded", "cert.pem"]);
@@ -100,10 +102,12 @@ async fn a_bad_certificate_is_not_taken_and_ends_nothing() {
     std::fs::remove_file(key).unwrap();
     server.signal("HUP");
     log.wait_for(&["certificate was not reloaded", "key.pem"]);
+    assert_eq!(is_reloaded(), 0);
     until_served(&server, &token, first).await;
     let mended = write_identity(files.path(), 90);
     server.signal("HUP");
     until_served(&server, &token, mended).await;
+    server.until("the success is told", |_| is_reloaded() == 1);
 }
 
 #[tokio::test]
@@ -127,7 +131,7 @@ fn an_expired_certificate_is_told_in_the_log_and_in_the_metrics() {
         let config = tls_config(files.path());
         let server = Setup { config, stderr, ..Setup::new(dir.path()) }.start();
         log.wait_for(&["cert.pem", word]);
-        let end = server.metric("nucleus_certificate_end_seconds");
+        let end = server.metric("nucleus_tls_certificate_expiry_timestamp_seconds");
         assert!(end.abs_diff(now.checked_add_signed(days * 86_400).unwrap()) < 600);
     }
 }
@@ -189,7 +193,7 @@ async fn a_paused_server_loses_nobody() {
         server.signal("CONT");
         server.until("ready again", Server::is_ready);
         check_poses(&server, "den").await;
-        assert_eq!(server.metric("nucleus_session_resumes_total"), 0, "after {seconds} s");
+        assert_eq!(server.metric(RESUMES), 0, "after {seconds} s");
     }
     for room in &rooms {
         let seen: BTreeSet<_> = room.peers().iter().map(|peer| peer.id).collect();

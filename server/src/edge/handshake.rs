@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use super::SessionContext;
 use super::admission::{AdmittedUser, admit, check_licence, check_origin};
 use super::carrier::{Connection, Incoming, NoSession, RecvStream, SendStream};
+use super::joins::JoinOutcome;
 use super::peer::PeerSession;
 use super::refusal::{Refusal, refuse, turn_away};
 use super::social::{self, SocialConnection};
@@ -44,7 +45,8 @@ const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
 ///
 /// Holds `place` until the session has joined or is refused.
 pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc<SessionContext>) {
-    let deadline = Instant::now() + context.limits.unjoined_timeout;
+    let began = Instant::now();
+    let deadline = began + context.limits.unjoined_timeout;
     let handshake = incoming.handshake(&context.handshakes);
     let opening = async {
         Connection::open(
@@ -74,8 +76,12 @@ pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc
     };
     let joined = match timeout_at(deadline, joining).await {
         Ok(Ok(joined)) => joined,
-        Ok(Err(refusal)) => return turn_away(&connection, refusal, &context).await,
+        Ok(Err(refusal)) => {
+            context.counters.joins.count(JoinOutcome::of_refusal(refusal.code));
+            return turn_away(&connection, refusal, &context).await;
+        }
         Err(_) => {
+            context.counters.joins.count(JoinOutcome::of_refusal(Code::JoinTimeout));
             connection.close(Code::JoinTimeout, Code::JoinTimeout.name());
             context.counters.count_end(Code::JoinTimeout);
             connection.drained().await;
@@ -83,6 +89,7 @@ pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc
         }
     };
     drop(place);
+    context.counters.joins.note_duration(began.elapsed());
     // The session runs in a new task, because the memory of this task holds the state of a join.
     match joined {
         NewSession::Room(session) => drop(tokio::spawn(session.run(context))),
@@ -225,12 +232,13 @@ async fn join_on(
         Some(ticket) => joining.resume(&join, ticket).await,
         None => None,
     };
-    let (room, JoinedRoom { session, budgets }) = match resumed {
-        Some(joined) => joined,
-        None => joining.join_new(&join, ticket).await?,
+    let (outcome, (room, joined)) = match resumed {
+        Some(joined) => (JoinOutcome::Resumed, joined),
+        None => (JoinOutcome::Joined, joining.join_new(&join, ticket).await?),
     };
+    let JoinedRoom { session, budgets } = joined;
     let queues = joining.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
-    context.counters.joins.fetch_add(1, Ordering::Relaxed);
+    context.counters.joins.count(outcome);
     Ok(AdmittedJoin::Room { room, session, queues, features, budgets })
 }
 
@@ -289,9 +297,7 @@ impl Joining<'_> {
         let resume = Resume { claim: content.claim, last: [join.last_event, join.last_bulk] };
         let joining_user = JoiningUser { user: content.user.clone(), ..JoiningUser::default() };
         let (join, outgoing) = self.request(joining_user, Some(resume));
-        let joined = context.directory.resume(room, join, outgoing).await.ok()?;
-        context.counters.resumes.fetch_add(1, Ordering::Relaxed);
-        Some(joined)
+        context.directory.resume(room, join, outgoing).await.ok()
     }
 
     /// Joins as a new participant, in a room that the token admits to, or the ticket if the token

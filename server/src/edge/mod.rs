@@ -8,6 +8,7 @@ mod fault;
 mod handshake;
 mod ingress_limits;
 mod joined;
+mod joins;
 mod lanes;
 mod peer;
 pub mod quic;
@@ -21,6 +22,7 @@ mod wire;
 mod writer;
 
 pub use accept::accept;
+pub use joins::{JoinFigures, JoinOutcome};
 pub use servers::ServerEndpoints;
 pub use unjoined::Unjoined;
 pub use webtransport::{ALPN as WEB_ALPN, ClosingPages};
@@ -93,12 +95,8 @@ pub struct SessionCounters {
     pub failed_handshakes: AtomicU64,
     /// Browsers that were refused a session for their page's origin or for the path.
     pub pages_refused: AtomicU64,
-    /// Joins, including resumes.
-    pub joins: AtomicU64,
-    /// Resumes.
-    pub resumes: AtomicU64,
-    /// Sessions outside rooms that have entered.
-    pub enters: AtomicU64,
+    /// How joins ended, and how long they took.
+    pub joins: JoinFigures,
     /// Refused and ended sessions, by the position of their code in [`Code::ALL`].
     ended: CodeCounters,
     /// Events received from clients.

@@ -2,7 +2,6 @@
 //! and writes its messages.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use nucleus_core::ids::{DeviceId, ProductKey};
@@ -22,6 +21,7 @@ use super::SessionContext;
 use super::admission::{check_licence, check_origin, display_name, verify};
 use super::carrier::{Connection, ConnectionEnd, RecvStream, SendStream, WriteError};
 use super::fault::{SessionFault, unreadable};
+use super::joins::JoinOutcome;
 use super::lanes::{refuse_streams, until_connection_ends};
 use super::peer::{ended, read_control};
 use super::refusal::{Refusal, refuse};
@@ -75,7 +75,7 @@ pub(super) async fn enter(
     let entered = context.social_directory.enter(&key, &enter, make_queue).await;
     let (social, device) = entered.map_err(refuse)?;
     let queue = queue.ok_or_else(|| Refusal::new(Code::Internal, "no queue"))?;
-    context.counters.enters.fetch_add(1, Ordering::Relaxed);
+    context.counters.joins.count(JoinOutcome::Entered);
     Ok(AdmittedDevice { social, device, queue, budgets, room_list_requests, room_lists })
 }
 

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use nucleus_core::fanout::{FanoutCounters, FanoutInput, LinkEvent, OpenLink};
+use nucleus_core::fanout::{FanoutCounters, FanoutHistograms, FanoutInput, LinkEvent, OpenLink};
+use nucleus_core::histogram::Histogram;
 use nucleus_core::ids::{RoomId, SessionId};
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::published_histogram::PublishedHistogram;
 use crate::queue::QueueSender;
 
 /// Posts an event of a room's link to the room, without waiting.
@@ -72,9 +74,9 @@ pub struct ShardHandle {
 }
 
 /// A shard's figures. Its thread publishes them four times a second.
-#[derive(Default)]
 pub struct Published {
-    pub(super) counters: [AtomicU64; FanoutCounters::NAMES.len()],
+    pub(super) counters: [AtomicU64; FanoutCounters::METRICS.len()],
+    pub(super) histograms: [PublishedHistogram; FanoutHistograms::METRICS.len()],
     /// Number of times that the figures were published, which shows that the thread goes on.
     pub(super) turns: AtomicU64,
     /// Number of live links.
@@ -83,6 +85,8 @@ pub struct Published {
     pub on_fallback: AtomicU64,
     /// The current tick, µs.
     pub tick_micros: AtomicU64,
+    /// CPU time that the thread has used, µs.
+    pub cpu_micros: AtomicU64,
     /// Datagrams of sessions that were dropped because the shard's mailbox was full.
     pub session_overflow: AtomicU64,
     /// Datagrams that the kernel dropped because the receive buffer was full.
@@ -91,10 +95,33 @@ pub struct Published {
     pub send_failures: AtomicU64,
 }
 
+impl Default for Published {
+    fn default() -> Self {
+        let empty = FanoutHistograms::default();
+        Self {
+            counters: Default::default(),
+            histograms: empty.all().map(|histogram| PublishedHistogram::new(histogram.scale())),
+            turns: AtomicU64::default(),
+            links: AtomicU64::default(),
+            on_fallback: AtomicU64::default(),
+            tick_micros: AtomicU64::default(),
+            cpu_micros: AtomicU64::default(),
+            session_overflow: AtomicU64::default(),
+            kernel_drops: AtomicU64::default(),
+            send_failures: AtomicU64::default(),
+        }
+    }
+}
+
 impl Published {
-    /// Returns the values of the fan-out's counters, in the order of [`FanoutCounters::NAMES`].
+    /// Returns the values of the fan-out's counters, in the order of [`FanoutCounters::METRICS`].
     pub fn counters(&self) -> impl Iterator<Item = u64> {
         self.counters.iter().map(|c| c.load(Ordering::Relaxed))
+    }
+
+    /// Returns the fan-out's histograms, in the order of [`FanoutHistograms::METRICS`].
+    pub fn histograms(&self) -> impl Iterator<Item = Histogram> {
+        self.histograms.iter().map(PublishedHistogram::read)
     }
 }
 

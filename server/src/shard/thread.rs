@@ -289,6 +289,9 @@ impl ShardThread {
         if !batch.is_empty() {
             self.send_failures += send_batch(&mut self.socket, batch);
         }
+        if self.outbox.has_relayed() {
+            self.fanout.note_sent(Time::from_micros(self.clock.now()), &self.outbox);
+        }
         self.outbox.clear();
     }
 
@@ -338,10 +341,15 @@ impl ShardThread {
         for (published, value) in self.published.counters.iter().zip(values) {
             published.store(value, Ordering::Relaxed);
         }
+        let histograms = self.fanout.counters.histograms.all();
+        for (published, histogram) in self.published.histograms.iter().zip(histograms) {
+            published.publish(histogram);
+        }
         self.published.links.store(self.fanout.links() as u64, Ordering::Relaxed);
         self.published.on_fallback.store(self.fanout.on_fallback() as u64, Ordering::Relaxed);
         let tick = self.fanout.tick().as_micros() as u64;
         self.published.tick_micros.store(tick, Ordering::Relaxed);
+        self.published.cpu_micros.store(self.cpu_used, Ordering::Relaxed);
         self.published.send_failures.store(self.send_failures, Ordering::Relaxed);
         if let Ok(drops) = self.socket.kernel_drops() {
             self.published.kernel_drops.store(drops.into(), Ordering::Relaxed);

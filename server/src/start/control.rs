@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
@@ -16,6 +15,7 @@ use nucleus_core::tenancy::TenantPolicies;
 use crate::health::Health;
 use crate::http::{self, Demo};
 use crate::local_access::LocalAccess;
+use crate::metrics::Metrics;
 
 /// The file of SQLite in the data directory.
 const DATABASE_FILE: &str = "nucleus.db";
@@ -52,8 +52,8 @@ pub(super) struct ControlParts {
     pub(super) policies: Arc<ArcSwap<TenantPolicies>>,
     /// The way to the other planes.
     pub(super) planes: PlanesHandle,
-    /// The routes of health and metrics.
-    pub(super) router: Router,
+    /// Renders the page of metrics.
+    pub(super) metrics: Metrics,
     /// Watched beside the connections.
     pub(super) health: Arc<Health>,
     /// The demo page, served if plain HTTP is on loopback.
@@ -100,7 +100,15 @@ async fn setup(
 ) -> Result<Serving, ControlPlaneError> {
     let public = http::health_router(parts.health.clone());
     let ControlParts {
-        database: address, http, https, policies, planes, router, health, demo, ..
+        database: address,
+        http,
+        https,
+        policies,
+        planes,
+        metrics,
+        health,
+        demo,
+        ..
     } = parts;
     let sqlite = || DatabaseAddress::Sqlite(dir.join(DATABASE_FILE));
     let address = address.unwrap_or_else(sqlite);
@@ -113,6 +121,9 @@ async fn setup(
         copy: dir.join(COPY_FILE),
     });
     keeper.start(Timestamp::now()).await.map_err(failed)?;
+    let answering = keeper.clone();
+    let render = Arc::new(move || metrics.render(answering.is_answered()));
+    let router = http::router(render, health.clone());
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),

@@ -2,6 +2,7 @@
 //! operator of a certificate that ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nucleus_core::validity::ValidityNotice;
@@ -18,6 +19,8 @@ pub(super) struct Reload {
     tls: Option<TlsFiles>,
     served: Arc<ServedCertificate>,
     context: Arc<SessionContext>,
+    /// Whether all files could be read when they were read last, for the page of metrics.
+    is_reloaded: Arc<AtomicBool>,
 }
 
 /// Why a file was not taken. What the server had before stays.
@@ -34,8 +37,9 @@ impl Reload {
         tls: Option<TlsFiles>,
         served: Arc<ServedCertificate>,
         context: Arc<SessionContext>,
+        is_reloaded: Arc<AtomicBool>,
     ) -> Self {
-        Self { tls, served, context }
+        Self { tls, served, context, is_reloaded }
     }
 
     /// Reads the files again at each request, until the task is aborted or nobody can request it.
@@ -53,6 +57,7 @@ impl Reload {
     /// Reads each file, whether or not another one could be read.
     fn read_all(&self) {
         let parts = [("certificate", self.certificate()), ("token key", self.token_key())];
+        self.is_reloaded.store(parts.iter().all(|(_, read)| read.is_ok()), Ordering::Relaxed);
         for (what, result) in parts {
             match result {
                 Ok(true) => tracing::info!("reloaded the {what}"),

@@ -198,9 +198,11 @@ pub async fn run_in(
     // An operator's certificate is not pinned.
     let pins = renewal.as_ref().map(Renewal::token_pins).unwrap_or_default();
     let shown = served.clone();
+    let is_reloaded = Arc::new(AtomicBool::new(true));
     let process = ProcessFigures {
         certificate: Box::new(move || shown.validity()),
         lost_log_lines: logging::lost_lines,
+        is_reloaded: is_reloaded.clone(),
     };
     let metrics = Metrics::new(context.clone(), shards.clone(), process);
     let health = Health::new(&Handle::current(), &shards);
@@ -229,7 +231,7 @@ pub async fn run_in(
             https,
             policies,
             planes,
-            router: http::router(Arc::new(move || metrics.render()), health.clone()),
+            metrics,
             health: health.clone(),
             demo,
         },
@@ -247,7 +249,7 @@ pub async fn run_in(
     let mut tasks: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
     tasks.extend(renewal.map(|renewal| tokio::spawn(renewal.run(renewal_clock))));
     tasks.push(tokio::spawn(watch_validity(served.clone(), now, interval)));
-    let reloading = Reload::new(config.tls.clone(), served, context.clone());
+    let reloading = Reload::new(config.tls.clone(), served, context.clone(), is_reloaded);
     tasks.push(tokio::spawn(reloading.run(reload)));
     let answering = PlanesShell {
         context: context.clone(),
