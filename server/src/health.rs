@@ -1,9 +1,13 @@
 //! Watches the threads of the server: a thread that has work and does none hangs.
 //!
+//! Shards go on even if they have nothing to do. The threads of tokio are seen to work or to wait, and each
+//! runtime is also given a small task at each look, which it must have done by the next one. The control
+//! plane's thread watches the others and answers probes itself: if it hangs, a probe gets no answer.
+//!
 //! The watch counts its own looks, not time. So a machine that was paused as a whole, watch
 //! included, is not mistaken for one that hangs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nucleus_core::limits::{HEALTH_DEATHS, HEALTH_INTERVAL, HEALTH_STALLS};
@@ -25,6 +29,8 @@ pub struct Health {
 struct WatchedThread {
     name: String,
     progress: ReadProgress,
+    /// Number of looks in a row without progress after which the server is not ready.
+    patience: u32,
     stall: Stall,
 }
 
@@ -45,26 +51,25 @@ impl Stall {
 }
 
 impl Health {
-    /// Watches the shards, and the threads of the runtime of sessions.
-    pub fn new(sessions: &Handle, shards: &[Arc<ShardHandle>]) -> Arc<Self> {
+    /// Watches the shards, and the threads of the runtimes of sessions and of handshakes.
+    pub fn new(
+        sessions: &Handle,
+        handshakes: Option<&Handle>,
+        shards: &[Arc<ShardHandle>],
+    ) -> Arc<Self> {
         let shards = shards.iter().enumerate().map(|(index, shard)| {
             let shard = shard.clone();
-            (format!("shard {index}"), Box::new(move || Some(shard.turns())) as ReadProgress)
+            WatchedThread::new(format!("shard {index}"), HEALTH_STALLS, move || Some(shard.turns()))
         });
-        let workers = (0..sessions.metrics().num_workers()).map(|index| {
-            let sessions = sessions.clone();
-            (
-                format!("session thread {index}"),
-                Box::new(move || worker_progress(&sessions, index)) as ReadProgress,
-            )
-        });
-        Self::of(shards.chain(workers))
+        let sessions = runtime_threads("session", sessions, HEALTH_STALLS);
+        // Their low priority makes them slow on a busy machine.
+        let handshakes =
+            handshakes.map(|threads| runtime_threads("handshake", threads, HEALTH_DEATHS));
+        Self::of(shards.chain(sessions).chain(handshakes.into_iter().flatten()).collect())
     }
 
-    fn of(threads: impl Iterator<Item = (String, ReadProgress)>) -> Arc<Self> {
-        let watched = |(name, progress)| WatchedThread { name, progress, stall: Stall::default() };
-        let threads = Mutex::new(threads.map(watched).collect());
-        Arc::new(Self { accepting: AtomicBool::new(false), threads })
+    fn of(threads: Vec<WatchedThread>) -> Arc<Self> {
+        Arc::new(Self { accepting: AtomicBool::new(false), threads: Mutex::new(threads) })
     }
 
     /// Notes whether the server accepts sessions.
@@ -91,24 +96,78 @@ impl Health {
         if !self.accepting.load(Ordering::Acquire) {
             return Some("it starts or stops".to_owned());
         }
-        self.hanging(HEALTH_STALLS)
+        self.hanging(|thread| thread.patience)
     }
 
     /// Returns why the server should be started again; `None` if it lives.
     pub(crate) fn dead(&self) -> Option<String> {
-        self.hanging(HEALTH_DEATHS)
+        self.hanging(|_| HEALTH_DEATHS)
     }
 
-    fn hanging(&self, looks: u32) -> Option<String> {
+    fn hanging(&self, looks: impl Fn(&WatchedThread) -> u32) -> Option<String> {
         let threads = self.threads();
-        let hanging: Vec<_> =
-            threads.iter().filter(|t| t.stall.looks >= looks).map(|t| t.name.as_str()).collect();
+        let hanging = threads.iter().filter(|thread| thread.stall.looks >= looks(thread));
+        let hanging: Vec<_> = hanging.map(|thread| thread.name.as_str()).collect();
         (!hanging.is_empty()).then(|| format!("{} hangs", hanging.join(", ")))
     }
 
     fn threads(&self) -> MutexGuard<'_, Vec<WatchedThread>> {
         // No code panics while it holds the lock, so a poisoned lock is still consistent.
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WatchedThread {
+    fn new(
+        name: String,
+        patience: u32,
+        progress: impl Fn() -> Option<u64> + Send + 'static,
+    ) -> Self {
+        Self { name, progress: Box::new(progress), patience, stall: Stall::default() }
+    }
+}
+
+/// Returns the threads of a runtime, and the runtime as a whole.
+fn runtime_threads(
+    name: &str,
+    runtime: &Handle,
+    patience: u32,
+) -> impl Iterator<Item = WatchedThread> {
+    let workers: Vec<_> = (0..runtime.metrics().num_workers())
+        .map(|index| {
+            let runtime = runtime.clone();
+            WatchedThread::new(format!("{name} thread {index}"), patience, move || {
+                worker_progress(&runtime, index)
+            })
+        })
+        .collect();
+    let probe =
+        RuntimeProbe { runtime: runtime.clone(), asked: AtomicU64::new(0), done: Arc::default() };
+    let whole =
+        WatchedThread::new(format!("the runtime of {name}s"), patience, move || probe.progress());
+    workers.into_iter().chain([whole])
+}
+
+/// Gives a runtime one small task after another.
+struct RuntimeProbe {
+    runtime: Handle,
+    /// Tasks that the runtime was given.
+    asked: AtomicU64,
+    /// Tasks that the runtime has done.
+    done: Arc<AtomicU64>,
+}
+
+impl RuntimeProbe {
+    /// Returns how many tasks the runtime has done; `None`: all, and it is given the next one.
+    fn progress(&self) -> Option<u64> {
+        let done = self.done.load(Ordering::Relaxed);
+        if done < self.asked.load(Ordering::Relaxed) {
+            return Some(done);
+        }
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let counter = self.done.clone();
+        drop(self.runtime.spawn(async move { counter.fetch_add(1, Ordering::Relaxed) }));
+        None
     }
 }
 
@@ -131,7 +190,6 @@ fn worker_progress(_runtime: &Handle, _worker: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -140,9 +198,9 @@ mod tests {
     fn health() -> (Arc<Health>, Arc<AtomicU64>) {
         let progress = Arc::new(AtomicU64::new(0));
         let source = progress.clone();
-        let read: ReadProgress =
-            Box::new(move || Some(source.load(Ordering::Relaxed)).filter(|at| *at > 0));
-        let health = Health::of([("shard 0".to_owned(), read)].into_iter());
+        let read = move || Some(source.load(Ordering::Relaxed)).filter(|at| *at > 0);
+        let health =
+            Health::of(vec![WatchedThread::new("shard 0".to_owned(), HEALTH_STALLS, read)]);
         health.set_accepting(true);
         (health, progress)
     }
@@ -178,7 +236,7 @@ mod tests {
     fn a_stuck_worker_is_seen_and_a_busy_or_idle_one_is_well() {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        let health = Health::new(runtime.handle(), &[]);
+        let health = Health::new(runtime.handle(), None, &[]);
         health.set_accepting(true);
         let look = || {
             for _ in 0..=HEALTH_STALLS {
@@ -203,5 +261,37 @@ mod tests {
         assert!(why.starts_with("session thread ") && why.ends_with(" hangs"), "{why}");
         drop(release);
         assert_eq!(look(), None, "it goes on");
+    }
+
+    /// The only worker of one runtime is stuck. A runtime of low priority gets more time.
+    #[test]
+    fn a_runtime_that_does_no_task_hangs() {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+        let (sessions, handshakes) = (runtime().unwrap(), runtime().unwrap());
+        let health = Health::new(sessions.handle(), Some(handshakes.handle()), &[]);
+        health.set_accepting(true);
+        let look = |times| {
+            for _ in 0..times {
+                std::thread::sleep(Duration::from_millis(20));
+                health.look();
+            }
+        };
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        sessions.spawn(async move { wait.recv() });
+        look(HEALTH_STALLS + 2);
+        let why = health.not_ready().expect("it is stuck");
+        assert!(why.contains("the runtime of sessions"), "{why}");
+        drop(release);
+        look(2);
+        assert_eq!(health.not_ready(), None, "it goes on");
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        handshakes.spawn(async move { wait.recv() });
+        look(HEALTH_STALLS + 2);
+        assert_eq!(health.not_ready(), None, "it may be slow");
+        look(HEALTH_DEATHS);
+        let why = health.dead().expect("it is stuck");
+        assert!(why.contains("the runtime of handshakes"), "{why}");
+        assert_eq!(health.not_ready(), Some(why));
+        drop(release);
     }
 }

@@ -1,6 +1,6 @@
 //! Starts the real `nucleus` binary in surroundings that misbehave: a stderr that is full, closed or
-//! stuck, no file descriptors, a full or read-only disk, a moved clock, signals, a second instance,
-//! plain sockets, clients that take as much memory or as many handshakes as they can. In each case
+//! stuck, no file descriptors, a full or read-only disk, a moved clock, threads that hang, signals, a second
+//! instance, plain sockets, clients that take as much memory or as many handshakes as they can. In each case
 //! the server goes on, or says in one line why it cannot.
 //!
 //! `cargo test --workspace` builds the binary. To run these tests alone:
@@ -14,6 +14,7 @@ mod clients;
 mod clock;
 mod files;
 mod flood;
+mod hangs;
 mod heavy;
 mod log_reader;
 mod logs;

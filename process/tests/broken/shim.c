@@ -1,10 +1,11 @@
 /* A library that the tests load into the server in front of the C library. It makes the disk, the
- * clock and hard links misbehave as the file NUCLEUS_SHIM says, which a test can change at any time.
+ * clock, hard links and single threads misbehave as the file NUCLEUS_SHIM says, which a test can change at any time.
  * Files count as "on the disk" if their path begins with NUCLEUS_SHIM_DIR. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct control {
     int64_t clock_offset_s;
     int32_t disk; /* 0: well, 1: full, 2: read-only, 3: hangs */
     int32_t no_links;
+    char hanging[16]; /* the name of the threads that hang; empty: none */
 };
 
 enum { FULL = 1, READ_ONLY = 2, HANGS = 3 };
@@ -131,7 +133,16 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
     return NEXT(linkat)(from_dir, from, to_dir, to, flags);
 }
 
+/* Every thread reads the clock before it waits for work and after that. */
+static void hang_if_told(void) {
+    char name[16];
+    if (!control || !control->hanging[0]) return;
+    if (pthread_getname_np(pthread_self(), name, sizeof name)) return;
+    while (strncmp(name, (const char *)control->hanging, sizeof name) == 0) usleep(10000);
+}
+
 int clock_gettime(clockid_t clock, struct timespec *time) {
+    hang_if_told();
     int result = NEXT(clock_gettime)(clock, time);
     if (result == 0 && clock == CLOCK_REALTIME && control) time->tv_sec += control->clock_offset_s;
     return result;

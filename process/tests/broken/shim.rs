@@ -1,4 +1,4 @@
-//! The library that makes the disk and the clock of a server misbehave. It is built with the C
+//! The library that makes the disk, the clock and the threads of a server misbehave. It is built with the C
 //! compiler that the workspace needs anyway.
 
 use std::fs::File;
@@ -15,6 +15,9 @@ pub(crate) enum Disk {
     ReadOnly = 2,
     Hangs = 3,
 }
+
+/// Bytes of a thread's name, with a 0 at the end.
+const THREAD_NAME: usize = 16;
 
 /// Makes the surroundings of one server misbehave. `shim.c` reads the file that this writes.
 #[derive(Clone)]
@@ -34,7 +37,7 @@ impl Shim {
         cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
         assert!(cc.status().unwrap().success(), "the C compiler failed");
         let file = scratch.join("shim.control");
-        std::fs::write(&file, [0; 16]).unwrap();
+        std::fs::write(&file, [0; 16 + THREAD_NAME]).unwrap();
         let control = Arc::new(File::options().write(true).open(&file).unwrap());
         Self { library, file, control, dir: dir.to_owned() }
     }
@@ -46,6 +49,13 @@ impl Shim {
 
     pub(crate) fn set_disk(&self, disk: Disk) {
         self.control.write_all_at(&(disk as i32).to_ne_bytes(), 8).unwrap();
+    }
+
+    /// Makes the threads of this name hang; "": none. Those that hung go on.
+    pub(crate) fn set_hanging(&self, thread: &str) {
+        let mut name = [0; THREAD_NAME];
+        name[..thread.len()].copy_from_slice(thread.as_bytes());
+        self.control.write_all_at(&name, 16).unwrap();
     }
 
     /// Takes hard links away from the file system.

@@ -11,7 +11,7 @@ const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn start() -> (Router, Arc<Health>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let health = Health::new(runtime.handle(), &[]);
+    let health = Health::new(runtime.handle(), None, &[]);
     let metrics: MetricsSource = Arc::new(|| "nucleus_rooms 3\n".to_owned());
     (router(metrics, health.clone()), health)
 }

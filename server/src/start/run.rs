@@ -205,7 +205,7 @@ pub async fn run_in(
         is_reloaded: is_reloaded.clone(),
     };
     let metrics = Metrics::new(context.clone(), shards.clone(), process);
-    let health = Health::new(&Handle::current(), &shards);
+    let health = Health::new(&Handle::current(), context.handshakes.handle(), &shards);
     // Only development mode has a key that signs tokens, and certificates for every address.
     let admits_demo = context.origins.admits(http::DEMO_TENANT, http::DEMO_ORIGIN);
     let is_development = config.tokens.is_none() && config.tls.is_none();

@@ -62,6 +62,11 @@ impl Handshakes {
         Ok(Self(Some(runtime)))
     }
 
+    /// Returns the handle of the threads; `None`: they were stopped.
+    pub fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(tokio::runtime::Runtime::handle)
+    }
+
     /// Runs `work` on one of the threads and returns its result. `None`: the threads were stopped.
     ///
     /// Dropping the future before a thread has begun `work` cancels `work`. Otherwise, once the
