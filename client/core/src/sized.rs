@@ -130,7 +130,8 @@ impl<E: HeldBytes> EventQueue<E> {
     }
 
     /// Returns whether the application has taken so few events over several sessions that another
-    /// session would not help. One session alone stops being read when the queue is full.
+    /// session would not help. One session alone stops being read when the queue is full; what its last
+    /// message adds is less than the queue's limit, or the server is hostile.
     pub(crate) fn is_overfull(&self) -> bool {
         self.counted >= 2 * self.limit.full
             || self.bytes >= self.limit.most_bytes

@@ -34,7 +34,7 @@ use crate::session::{
     ClientOptions, ClientOutput, ClientSession, DrivenClient, JoinError, ReturnTicket,
     SessionInput, SessionPurpose,
 };
-use crate::sized::{EventQueue, HeldBytes};
+use crate::sized::{EventQueue, HeldBytes, QueueLimit};
 use crate::state::Replica;
 use desired::Desired;
 pub use desired::SettingNumber;
@@ -225,7 +225,7 @@ impl RoomClient {
             groups: Desired::new(),
             bulk: BulkAssembly::default(),
             next_object,
-            events: EventQueue::new(limits::ROOM_EVENTS),
+            events: EventQueue::new(QueueLimit { full: config.event_bytes, ..limits::ROOM_EVENTS }),
             taken: TakenEvents::new(taken),
             claimed: [0; 2],
             is_behind: false,

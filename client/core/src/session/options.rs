@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits;
+
 /// How a client behaves, whatever it joins.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions {
@@ -12,6 +14,9 @@ pub struct ClientOptions {
     /// Whether the client of a room keeps the roster. A load generator with thousands of clients in
     /// a room keeps few; the others then have no host.
     pub keeps_roster: bool,
+    /// Bytes of the waiting events at which the client of a room stops reading. A simulation makes it
+    /// smaller, so that the limit is reached.
+    pub event_bytes: usize,
     /// A random number, which must differ between clients.
     pub seed: u64,
 }
@@ -19,6 +24,7 @@ pub struct ClientOptions {
 impl ClientOptions {
     /// Returns the options of a client that keeps the roster and provides no fresh tokens.
     pub fn new(patience: Duration, seed: u64) -> Self {
-        Self { patience, has_token_provider: false, keeps_roster: true, seed }
+        let event_bytes = limits::ROOM_EVENTS.full;
+        Self { patience, has_token_provider: false, keeps_roster: true, event_bytes, seed }
     }
 }

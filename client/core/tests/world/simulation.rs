@@ -26,6 +26,10 @@ const MAX_AT_ONCE: u32 = 100_000;
 /// A seed with which a client's requests to peers begin five numbers before the numbers wrap.
 const SEED_OF_LAST_NUMBERS: u64 = 0x1ea_bfcf_0000_0000;
 
+/// Bytes of waiting events at which a client stops reading: so few that an application which pauses
+/// reaches them.
+const EVENT_BYTES: usize = 256 << 10;
+
 /// What goes wrong in a simulation, and how often.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Troubles {
@@ -308,6 +312,7 @@ impl Simulation {
         };
         let config = ClientOptions {
             has_token_provider: self.troubles.is_calm || network.rng.bool(),
+            event_bytes: EVENT_BYTES,
             ..ClientOptions::new(patience, seed)
         };
         let is_expired = !network.is_healed && !self.troubles.is_calm && network.chance(4);
