@@ -228,6 +228,7 @@ export class RoomClient extends RoomReporter {
   /** Begins a session with the server's `Joined`. */
   _begin(now: number, features: number, body: Uint8Array): void {
     const joined = decodeBody(Joined, body);
+    const newer = new Roster(joined.rosterVersion, joined.roster);
     const settings = settingsFromList(joined.settings);
     const isFirst = this._instance === undefined;
     const isSameRoom = isFirst || sameBytes(this._instance ?? body, joined.roomInstance);
@@ -262,7 +263,6 @@ export class RoomClient extends RoomReporter {
     const epoch = this._clockEpoch;
     this._clockEpoch = joined.clockEpoch;
     this._outputs.push({ kind: "link", link: this._linkOf(now, joined, settings), isSameRoom });
-    const newer = new Roster(joined.rosterVersion, joined.roster);
     if (isFirst) {
       return this._beginFirst(newer, joined.resumed, wasPartial);
     }

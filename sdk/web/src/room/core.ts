@@ -1,7 +1,6 @@
 /** What a client in a room knows: the state of a `RoomClient`, and how it queues events. */
 
 import type { Joined } from "../wire/messages.js";
-import { changeBytes } from "../state/change.js";
 import { Replica } from "../state/replica.js";
 import { Rpcs } from "../rpc/rpcs.js";
 import type { GrantedLink } from "../realtime/plane.js";
@@ -9,6 +8,7 @@ import type { SentSequences } from "../realtime/sent.js";
 import { EventBacklog } from "../session/backlog.js";
 import { ClientSession } from "../session/client-session.js";
 import type { NucleusError } from "../session/error.js";
+import { ROOM_EVENTS } from "../session/held.js";
 import { JoinToken } from "../session/join-token.js";
 import { EventQueue } from "../session/queue.js";
 import type { ClientOptions } from "../session/step.js";
@@ -21,19 +21,6 @@ import { TokenRenewal } from "./renewal.js";
 import { RoomRequests } from "./requests.js";
 import { type PeerId, Roster } from "./roster.js";
 import { type LanePosition, TakenEvents } from "./taken.js";
-
-/**
- * Size of the waiting events, in bytes, at which the client stops reading the session. Flow control
- * then stops the senders. The limit is one second of events in the largest rooms.
- */
-const WAITING_BYTES = 256 << 10;
-/**
- * Events at which a lost session is not resumed any more: those of one session, with the rosters
- * and states of a few others.
- */
-const MOST_WAITING = 64 << 10;
-/** Bytes counted for an event in addition to its payload. */
-const EVENT_OVERHEAD = 64;
 
 /** An output of a `RoomClient`, besides those of its session. */
 export type RoomOutput =
@@ -104,7 +91,7 @@ export class RoomCore {
   _bulk = new BulkAssembly();
   /** Number of the next object that this client creates. */
   _nextObject = 1;
-  _events = new EventQueue<WaitingEvent>(WAITING_BYTES, MOST_WAITING);
+  _events = new EventQueue<WaitingEvent>(ROOM_EVENTS);
   _taken: TakenEvents;
   /**
    * Largest sequence that a join as this peer has named, by lane. The server does not send the
@@ -206,7 +193,7 @@ export class RoomCore {
    */
   _push(event: RoomEvent, isFree = false, position?: LanePosition): void {
     this._taken.queue(event.kind, position);
-    this._events.push({ event, position }, isFree ? 0 : lengthOf(event) + EVENT_OVERHEAD);
+    this._events.push({ event, position }, isFree);
   }
 
   /** Takes the next event, and leaves out requests that do not wait for an answer any more. */
@@ -226,22 +213,5 @@ export class RoomCore {
         return { ...event, timeoutMs };
       }
     }
-  }
-}
-
-/** Returns the size of an event's data, in bytes. */
-function lengthOf(event: RoomEvent): number {
-  switch (event.kind) {
-    case "event":
-    case "bulk":
-      return event.payload.length;
-    case "typedEvent":
-      return event.type.length + event.payload.length;
-    case "rpcRequest":
-      return event.method.length + event.payload.length;
-    case "state":
-      return changeBytes(event.change);
-    default:
-      return 0;
   }
 }

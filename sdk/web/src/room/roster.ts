@@ -1,7 +1,6 @@
 /** The peers of a room. Applies the server's updates and returns the changes; does no I/O. */
 
 import { lossyText } from "../wire/codec.js";
-import { MAX_ROOM_PEERS } from "../wire/limits.js";
 import {
   AWAY,
   MODERATOR,
@@ -11,12 +10,7 @@ import {
   SELF_MUTED,
 } from "../wire/messages.js";
 import { ProtocolError } from "../session/error.js";
-
-/**
- * Peers of a roster: nearly as many as there are slots, so that a later version may have larger
- * rooms. Updates without end must not fill the memory.
- */
-const MAX_ROSTER = 16 * MAX_ROOM_PEERS;
+import { heldBytes, MAX_PEER_TEXT, ROSTER, SizedMap } from "../session/held.js";
 
 /** A peer's number, unique in a room instance. */
 export type PeerId = number;
@@ -80,59 +74,70 @@ function peerOf({ peer, slot, presence, user, name, role }: WirePeer): Peer {
   };
 }
 
-/** All peers of a room, including this client. */
+/**
+ * All peers of a room, including this client: at most 64,000, whose user ids, names and roles have
+ * 24.6 MB together and 6 KiB each.
+ */
 export class Roster {
   /** The version. Each update increases it by one; the first value is the server's choice. */
   version: number;
-  _peers = new Map<PeerId, Peer>();
+  _peers = new SizedMap<PeerId, Peer>();
   /** All peers in the order of their ids, if nothing has changed since. */
   _sorted: Peer[] | undefined;
 
   /**
    * Creates the roster that a `Joined` message contains.
    *
-   * Throws a {@link ProtocolError} if it has too many peers.
+   * Throws a {@link ProtocolError} if it has too many peers or too long names.
    */
   constructor(version: number, peers: readonly WirePeer[]) {
-    checkSize(peers.length);
     this.version = version;
-    for (const peer of peers) {
-      this._peers.set(peer.peer, peerOf(peer));
+    this._read(peers).forEach((peer) => this._peers.set(peer.id, peer));
+  }
+
+  /** Reads peers. Throws unless the roster stays within its limits with these in addition. */
+  _read(wire: readonly WirePeer[]): Peer[] {
+    const peers = wire.map(peerOf);
+    this._peers.check(ROSTER, peers, "peers");
+    if (peers.some((peer) => heldBytes(peer) > MAX_PEER_TEXT)) {
+      throw new ProtocolError("a peer of the roster has too long names");
     }
+    return peers;
   }
 
   /**
    * Applies the next update and returns the changes.
    *
    * A peer that joined and left within the same update is not reported, nor is an unknown peer that
-   * left.
+   * left. Of several changes of one peer in an update, the last counts.
    *
    * Throws a {@link ProtocolError} if the update's version is not the next one, or if the roster
-   * would have too many peers. The roster is then unchanged.
+   * would have too many peers or too long names. The roster is then unchanged.
    */
   apply(update: RosterUpdate): RosterChange[] {
     const expected = (this.version + 1) >>> 0;
     if (update.version !== expected) {
       throw new ProtocolError(`received roster version ${update.version}, expected ${expected}`);
     }
-    checkSize(this._peers.size + update.joined.length);
+    const joined = this._read(update.joined);
     this.version = expected;
     this._sorted = undefined;
     const gone = new Set(update.left.map((left) => left.peer));
     const changes: RosterChange[] = [];
     for (const { peer: id, code } of update.left) {
-      const peer = this._peers.get(id);
-      if (this._peers.delete(id) && peer) {
+      const peer = this._peers.delete(id);
+      if (peer) {
         changes.push({ kind: "left", peer, code });
       }
     }
-    for (const wire of update.joined.filter(({ peer }) => !gone.has(peer))) {
+    for (const peer of joined.filter(({ id }) => !gone.has(id))) {
       // The roster in `Joined` may already contain peers that a later update announces: this client
       // itself, and peers that joined at the same moment. The later entry counts.
-      changes.push(...this._replace(peerOf(wire)));
+      changes.push(...this._replace(peer));
     }
-    for (const { peer: id, presence } of update.changed) {
-      const before = this._peers.get(id);
+    const newest = new Map(update.changed.map(({ peer, presence }) => [peer, presence]));
+    for (const [id, presence] of newest) {
+      const before = this.peer(id);
       if (before) {
         changes.push(...this._replace({ ...before, ...presenceOf(presence) }));
       }
@@ -141,7 +146,7 @@ export class Roster {
   }
 
   _replace(peer: Peer): RosterChange[] {
-    const before = this._peers.get(peer.id);
+    const before = this.peer(peer.id);
     this._peers.set(peer.id, peer);
     return before ? changesBetween(before, peer) : [{ kind: "joined", peer }];
   }
@@ -152,13 +157,13 @@ export class Roster {
    */
   replace(isSameRoom: boolean, newer: Roster): RosterChange[] {
     const changes: RosterChange[] = [];
-    for (const peer of this._peers.values()) {
-      if (!isSameRoom || !newer._peers.has(peer.id)) {
+    for (const peer of this._peers.entries.values()) {
+      if (!isSameRoom || !newer.peer(peer.id)) {
         changes.push({ kind: "left", peer, code: undefined });
       }
     }
-    for (const peer of newer._peers.values()) {
-      const before = isSameRoom ? this._peers.get(peer.id) : undefined;
+    for (const peer of newer._peers.entries.values()) {
+      const before = isSameRoom ? this.peer(peer.id) : undefined;
       changes.push(
         ...(before ? changesBetween(before, peer) : [{ kind: "joined", peer } as const]),
       );
@@ -171,20 +176,12 @@ export class Roster {
 
   /** Returns the peer with this id. */
   peer(id: PeerId): Peer | undefined {
-    return this._peers.get(id);
+    return this._peers.entries.get(id);
   }
 
   /** Returns all peers in the order in which they joined. */
   all(): readonly Peer[] {
-    return (this._sorted ??= [...this._peers.values()].sort((a, b) => a.id - b.id));
-  }
-}
-
-function checkSize(peers: number): void {
-  if (peers > MAX_ROSTER) {
-    throw new ProtocolError(
-      `received a roster of ${peers} peers, at most ${MAX_ROSTER} are possible`,
-    );
+    return (this._sorted ??= [...this._peers.entries.values()].sort((a, b) => a.id - b.id));
   }
 }
 

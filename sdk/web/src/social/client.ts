@@ -6,6 +6,7 @@ import { filtersOf } from "../room/selection.js";
 import { ClientSession } from "../session/client-session.js";
 import type { NucleusError } from "../session/error.js";
 import { localError, ProtocolError } from "../session/error.js";
+import { SOCIAL_EVENTS } from "../session/held.js";
 import type { ReceivedItem } from "../session/incoming.js";
 import { JoinToken } from "../session/join-token.js";
 import { invalidAnswer } from "../session/joining.js";
@@ -34,11 +35,6 @@ import type { ListedRoom } from "./rooms.js";
 import { RoomWatch } from "./rooms.js";
 import { UserWatch } from "./users.js";
 
-/**
- * Waiting events at which the client stops reading the session. About a minute of changes of many
- * watched users.
- */
-const MAX_WAITING = 1_024;
 /** Silence of this client, in ms, after which it sends a `Ping`. The server asks for 15 s. */
 const PING_AFTER = 10_000;
 
@@ -82,7 +78,7 @@ export class SocialClient {
   readonly #users = new UserWatch();
   readonly #rooms = new RoomWatch();
   readonly #calls = new CallState();
-  readonly #events = new EventQueue<SocialEvent>(MAX_WAITING, 2 * MAX_WAITING);
+  readonly #events = new EventQueue<SocialEvent>(SOCIAL_EVENTS);
   #isLeaving = false;
   /** When the next `Ping` is due; `Infinity` without a session. */
   #pingAt = Infinity;
@@ -428,7 +424,7 @@ export class SocialClient {
 
   #push(event: SocialEvent | undefined): void {
     if (event) {
-      this.#events.push(event, 1);
+      this.#events.push(event);
     }
   }
 }

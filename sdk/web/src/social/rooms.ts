@@ -1,17 +1,13 @@
 // The watched rooms of the lobby.
 
-import { ProtocolError } from "../session/error.js";
+import { ROOMS, SizedMap } from "../session/held.js";
 import type { Value } from "../state/value.js";
 import { valueFromWire } from "../state/value.js";
 import { lossyText } from "../wire/codec.js";
-import { MAX_ROOM_LIST } from "../wire/limits.js";
 import { ROOM_LOCKED, ROOM_PASSWORD, WatchRooms } from "../wire/rooms.js";
 import type { RoomInfo, RoomList } from "../wire/rooms.js";
 import { encodeMessage } from "../wire/schema.js";
 import type { SocialEvent } from "./event.js";
-
-/** Most rooms that are kept: a later server may list more than today's, but not without end. */
-const MOST_ROOMS = 16 * MAX_ROOM_LIST;
 
 /** A room as the lobby lists it. */
 export interface ListedRoom {
@@ -59,7 +55,7 @@ function knownValue(wire: RoomInfo["fields"][number]["value"]): Value | undefine
 /** The request for rooms, which is kept over all sessions, and the current list. */
 export class RoomWatch {
   #watched: WatchRooms | undefined;
-  readonly #rooms = new Map<string, ListedRoom>();
+  readonly #rooms = new SizedMap<string, ListedRoom>();
 
   /** Returns the request as a message, to be sent in a new session. */
   watchMessage(): Uint8Array | undefined {
@@ -73,7 +69,7 @@ export class RoomWatch {
 
   /** Returns the rooms in the order of their names. */
   rooms(): ListedRoom[] {
-    return [...this.#rooms.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.#rooms.entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /**
@@ -87,18 +83,16 @@ export class RoomWatch {
     const rooms = list.rooms.map(roomFromWire);
     const names = new Set(rooms.map(({ name }) => name));
     const gone = list.whole
-      ? [...this.#rooms.keys()].filter((name) => !names.has(name))
+      ? [...this.#rooms.entries.keys()].filter((name) => !names.has(name))
       : list.gone.map(lossyText);
     gone.forEach((name) => this.#rooms.delete(name));
+    this.#rooms.check(ROOMS, rooms, "rooms");
     rooms.forEach((room) => this.#rooms.set(room.name, room));
-    if (this.#rooms.size > MOST_ROOMS) {
-      throw new ProtocolError("the list of rooms is too long");
-    }
     return {
       kind: "rooms",
       changed: rooms.map(({ name }) => name),
       // A room of the same name that was created in the meantime is not gone.
-      gone: gone.filter((name) => !this.#rooms.has(name)),
+      gone: gone.filter((name) => !this.#rooms.entries.has(name)),
       total: list.total,
     };
   }

@@ -1,21 +1,17 @@
 // The watched users.
 
-import { ProtocolError } from "../session/error.js";
+import { SizedMap, USERS } from "../session/held.js";
 import { lossyText } from "../wire/codec.js";
-import { MAX_USER_LIST } from "../wire/limits.js";
 import { encodeMessage } from "../wire/schema.js";
 import { WatchUsers } from "../wire/social.js";
 import type { UserList } from "../wire/social.js";
 import type { SocialEvent, User } from "./event.js";
 import { userFromWire } from "./event.js";
 
-/** Most users that are kept: a later server may list more than today's, but not without end. */
-const MOST_USERS = 16 * MAX_USER_LIST;
-
 /** The request for users, which is kept over all sessions, and the current list. */
 export class UserWatch {
   #watched: WatchUsers | undefined;
-  readonly #users = new Map<string, User>();
+  readonly #users = new SizedMap<string, User>();
 
   /** Returns the request as a message, to be sent in a new session. */
   watchMessage(): Uint8Array | undefined {
@@ -29,7 +25,7 @@ export class UserWatch {
 
   /** Returns the users that are connected, in the order of their ids. */
   users(): User[] {
-    return [...this.#users.values()].sort((a, b) => (a.user < b.user ? -1 : 1));
+    return [...this.#users.entries.values()].sort((a, b) => (a.user < b.user ? -1 : 1));
   }
 
   /**
@@ -43,18 +39,16 @@ export class UserWatch {
     const changed = list.users.map(userFromWire);
     const ids = new Set(changed.map(({ user }) => user));
     const gone = list.whole
-      ? [...this.#users.keys()].filter((user) => !ids.has(user))
+      ? [...this.#users.entries.keys()].filter((user) => !ids.has(user))
       : list.gone.map(lossyText);
     gone.forEach((user) => this.#users.delete(user));
+    this.#users.check(USERS, changed, "users");
     changed.forEach((user) => this.#users.set(user.user, user));
-    if (this.#users.size > MOST_USERS) {
-      throw new ProtocolError("the list of users is too long");
-    }
     return {
       kind: "users",
       changed,
       // A user that left and came back is not gone.
-      gone: gone.filter((user) => !this.#users.has(user)),
+      gone: gone.filter((user) => !this.#users.entries.has(user)),
       total: list.total,
     };
   }

@@ -45,12 +45,3 @@ export type StateChange =
   | { readonly kind: "claimed"; readonly object: ObjectId; readonly by: number }
   /** The host changed, because a peer was chosen, joined, left, or became away or present. */
   | { readonly kind: "host"; readonly host: number | undefined };
-
-/** Returns about how many bytes the texts and byte strings of a change take. */
-export function changeBytes(change: StateChange): number {
-  if (change.kind !== "field") {
-    return 0;
-  }
-  const { key, value } = change;
-  return key.length + (typeof value === "object" || typeof value === "string" ? value.length : 0);
-}

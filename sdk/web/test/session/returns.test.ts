@@ -235,6 +235,13 @@ test("a fresh token is handed in before the ticket ends", async () => {
   assert.ok(asked >= 3);
 });
 
+test("an address of another server that is more than host and port is not dialled", async () => {
+  const endpoints = ["host:1/path", "ada@host:1", "host:1?x", "ho st:1"];
+  server.refusals.push({ code: CODES.moved, endpoints });
+  await assert.rejects(join(), { code: "notReachable" });
+  assert.deepEqual(carrier.dialled, [SERVER]);
+});
+
 test("a client is sent to another server, and comes back to it", async () => {
   const other = new ModelServer(clock);
   carrier.servers.set("other:1", other);
@@ -251,7 +258,7 @@ test("a client is sent to another server, and comes back to it", async () => {
 test("an application that takes nothing stops the reading, and loses nothing", async () => {
   const room = await join();
   const participant = server.only;
-  for (let n = 0; n < 600; n += 1) {
+  for (let n = 0; n < 2_500; n += 1) {
     server.send(participant, bytes(`${n}`.padEnd(1_000)));
   }
   await clock.pass(1_000);
@@ -262,7 +269,7 @@ test("an application that takes nothing stops the reading, and loses nothing", a
     seen.push(...room.poll());
     await clock.pass(16);
   }
-  assert.equal(seen.length, 600);
+  assert.equal(seen.length, 2_500);
   assert.equal(carrier.newest?.unread, 0);
 });
 
