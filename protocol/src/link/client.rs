@@ -484,8 +484,10 @@ impl ClientSide {
         if self.settle_samples_left > 0 {
             return Some(self.clock_requested + SETTLE_INTERVAL);
         }
+        // The realtime port has probes of its own.
+        let again = self.unanswered.again_at().filter(|_| self.chooser.plane() == Plane::Session);
         let at = self.clock_requested + limits::CLOCK_INTERVAL;
-        self.last_traffic.filter(|traffic| *traffic + TRAFFIC_TIME >= at).map(|_| at)
+        again.or(self.last_traffic.filter(|traffic| *traffic + TRAFFIC_TIME >= at).map(|_| at))
     }
 }
 

@@ -70,11 +70,17 @@ pub(super) fn backoff(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1 << times.min(16)).min(PROBE_MAX)
 }
 
-/// The server is silent if it has answered none of the last [`SILENT_REQUESTS`] requests, the oldest
-/// of which is this old. Every datagram counts as an answer.
+/// A request that has no answer for so long was lost, or its answer was. Far above the round trip of a
+/// network on which people talk.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// The server is silent if it has answered no request for this long, and had [`ANSWER_TIME`] for the
+/// answer to a second one. Every datagram counts as an answer. So one lost datagram is no silence,
+/// however rarely the client asks.
 const SILENT_TIME: Duration = Duration::from_secs(4);
-/// One request may be lost, or its answer.
-const SILENT_REQUESTS: u32 = 2;
+/// How long a client whose request has no answer asks every [`ANSWER_TIME`]. Without this, an idle one
+/// would ask only with its next keep-alive. It covers the silence and the two evaluations of the quality
+/// that tell of it; one more, because a timer may be late.
+const ASKING_TIME: Duration = Duration::from_secs(8);
 
 /// Clock requests and keep-alives on the chosen plane since the newest datagram of the server on
 /// either plane. Probes of the realtime port do not count while the session carries the messages.
@@ -83,19 +89,33 @@ pub(super) struct Unanswered {
     requests: u32,
     /// When the first of them left.
     since: Time,
+    /// When the second left.
+    again: Time,
+    newest: Time,
 }
 
 impl Unanswered {
     pub(super) fn requested(&mut self, now: Time) {
-        if self.requests == 0 {
-            self.since = now;
-        }
         self.requests = self.requests.saturating_add(1);
+        match self.requests {
+            1 => self.since = now,
+            2 => self.again = now,
+            _ => {}
+        }
+        self.newest = now;
+    }
+
+    /// Returns when to ask again; `None` if everything is answered, or the client has asked long enough.
+    pub(super) fn again_at(&self) -> Option<Time> {
+        let asks = self.requests > 0 && self.newest.since(self.since) < ASKING_TIME;
+        asks.then(|| self.newest + ANSWER_TIME)
     }
 
     /// Returns whether the server answers nothing.
     pub(super) fn is_silent(&self, now: Time) -> bool {
-        self.requests >= SILENT_REQUESTS && now.since(self.since) >= SILENT_TIME
+        self.requests >= 2
+            && now.since(self.since) >= SILENT_TIME
+            && now.since(self.again) >= ANSWER_TIME
     }
 }
 
@@ -167,5 +187,36 @@ impl Unacked {
     pub(super) fn lost_at(&self, round_trip: Duration) -> Option<Time> {
         let oldest = self.samples.front()?.sent;
         Some(oldest + limits::FALLBACK_AFTER + round_trip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: fn(u64) -> Time = |seconds| Time::from_millis(1_000 * seconds);
+
+    #[test]
+    fn a_request_without_an_answer_is_repeated_for_a_while() {
+        let mut unanswered = Unanswered::default();
+        assert_eq!(unanswered.again_at(), None);
+        for seconds in [20, 22, 24, 26] {
+            unanswered.requested(S(seconds));
+            assert_eq!(unanswered.again_at(), Some(S(seconds + 2)));
+            assert_eq!(unanswered.is_silent(S(seconds)), seconds >= 24);
+        }
+        unanswered.requested(S(28));
+        assert_eq!(unanswered.again_at(), None, "a silent server is not asked for ever");
+        assert!(unanswered.is_silent(S(28)));
+    }
+
+    #[test]
+    fn a_second_request_has_time_for_its_answer() {
+        let mut unanswered = Unanswered::default();
+        unanswered.requested(S(20));
+        assert!(!unanswered.is_silent(S(35)), "one answer may be lost");
+        unanswered.requested(S(35));
+        assert!(!unanswered.is_silent(S(36)));
+        assert!(unanswered.is_silent(S(37)));
     }
 }

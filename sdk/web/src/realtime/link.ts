@@ -58,10 +58,17 @@ const SESSION_PING = 1_000;
  */
 const ANSWER_TIME = 2_000;
 /**
- * The server is silent if it has answered none of the last two clock requests, the older of which is
- * this old. Every datagram counts as an answer. One lost datagram is no silence.
+ * The server is silent if it has answered no clock request for this long, and had
+ * {@link ANSWER_TIME} for the answer to a second one. Every datagram counts as an answer. So one
+ * lost datagram is no silence, however rarely the client asks.
  */
-const SILENT_TIME = 4_000;
+const SILENT_TIME = 2 * ANSWER_TIME;
+/**
+ * How long a client whose request has no answer asks every {@link ANSWER_TIME}. Without this, an
+ * idle one would ask only with its next keep-alive. It covers the silence and the two evaluations
+ * of the quality that tell of it; one more, because a timer may be late.
+ */
+const ASKING_TIME = SILENT_TIME + 2 * ANSWER_TIME;
 /** The choice of a client without a realtime port, for good. */
 const CHOICE = { change: 0, plane: PLANE_SESSION } as const;
 
@@ -101,8 +108,8 @@ export class Link {
   #answerBy: number | undefined;
   /** When the last datagram left, session pings not counted. */
   #lastSent: number;
-  /** Clock requests since the newest datagram of the server, and when the first of them left. */
-  #asked = { count: 0, since: 0 };
+  /** Clock requests since the newest datagram of the server, and when the first two of them left. */
+  #asked = { count: 0, since: 0, again: 0 };
   /** When the last datagram left. */
   #lastSentAny: number;
   #lastTraffic = -Infinity;
@@ -277,7 +284,8 @@ export class Link {
 
   /** Returns whether the server does not answer: then nothing is known of the path. */
   isSilent(now: number): boolean {
-    return this.#asked.count >= 2 && now - this.#asked.since >= SILENT_TIME;
+    const { count, since, again } = this.#asked;
+    return count >= 2 && now - since >= SILENT_TIME && now - again >= ANSWER_TIME;
   }
 
   /**
@@ -332,10 +340,12 @@ export class Link {
     if (clock) {
       putClockRequest(out, { clientSent: micros(now) });
       this.#clockRequested = now;
-      if (this.#asked.count === 0) {
-        this.#asked.since = now;
-      }
       this.#asked.count += 1;
+      if (this.#asked.count === 1) {
+        this.#asked.since = now;
+      } else if (this.#asked.count === 2) {
+        this.#asked.again = now;
+      }
       if (this.clock.isSet) {
         this.#settleSamplesLeft = Math.max(this.#settleSamplesLeft - 1, 0);
         this.#answerBy ??= now + ANSWER_TIME;
@@ -391,6 +401,10 @@ export class Link {
     }
     if (this.#settleSamplesLeft > 0) {
       return this.#clockRequested + SETTLE_INTERVAL;
+    }
+    const { count, since } = this.#asked;
+    if (count > 0 && this.#clockRequested - since < ASKING_TIME) {
+      return this.#clockRequested + ANSWER_TIME;
     }
     const at = this.#clockRequested + CLOCK_INTERVAL;
     return this.#lastTraffic + TRAFFIC_TIME >= at ? at : Infinity;

@@ -131,6 +131,11 @@ export class Pair {
   now = 100_000;
   readonly server: TestServer;
   readonly plane: RealtimePlane;
+  /** How many of the server's next answers are lost. */
+  lost = 0;
+  /** How late the server's answers are, in ms. */
+  delay = 0;
+  #late: { at: number; answer: Uint8Array }[] = [];
   /** All frames that the server has received. */
   frames: { at: number; kinds: string[] }[] = [];
 
@@ -171,7 +176,11 @@ export class Pair {
       const { frames, answer } = this.server.handleInput(this.now, datagram);
       this.frames.push({ at: this.now, kinds: frames.map(({ kind }) => kind) });
       received.push(frames.flatMap((frame) => (frame.kind === "message" ? [frame.message] : [])));
-      if (answer !== undefined) {
+      if (answer !== undefined && this.lost > 0) {
+        this.lost -= 1;
+      } else if (answer !== undefined && this.delay > 0) {
+        this.#late.push({ at: this.now + this.delay, answer });
+      } else if (answer !== undefined) {
         this.plane.datagram(this.now, answer);
       }
       assert.ok(received.length < 1_000, "it sends for ever");
@@ -204,12 +213,15 @@ export class Pair {
     for (let steps = 0; ; steps += 1) {
       assert.ok(steps < 100_000, "the deadline does not move on");
       this.exchange();
-      const deadline = this.plane.deadline();
+      const deadline = Math.min(this.plane.deadline(), this.#late[0]?.at ?? Infinity);
       assert.ok(deadline > this.now, `due at ${deadline}, now ${this.now}`);
       if (deadline > end) {
         break;
       }
       this.advance(deadline - this.now);
+      for (; (this.#late[0]?.at ?? Infinity) <= this.now; this.#late.shift()) {
+        this.plane.datagram(this.now, this.#late[0]?.answer ?? new Uint8Array(0));
+      }
     }
     this.advance(end - this.now);
   }
