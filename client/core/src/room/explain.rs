@@ -4,6 +4,7 @@ use std::fmt;
 
 use nucleus_protocol::session::{Code, Operation, act, operation, scope, value};
 
+use crate::moderation::ModerationAct;
 use crate::refusal;
 use crate::roster::PeerId;
 
@@ -11,8 +12,12 @@ use crate::roster::PeerId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusedAction {
-    /// An act of moderation, by its number on the wire.
-    Act(u8),
+    /// An act of moderation.
+    Act(ModerationAct),
+    /// To mute itself.
+    MuteSelf,
+    /// To unmute itself.
+    UnmuteSelf,
     /// A subscription to groups.
     Subscribe,
     /// An operation on the state.
@@ -22,48 +27,63 @@ pub enum RefusedAction {
 /// An operation on the state that the server refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedOperation {
-    words: &'static str,
-    right: &'static str,
+    requested: RequestedOperation,
     /// Index in the batch, from 0.
     index: usize,
     /// Number of operations of the batch.
     count: usize,
 }
 
+/// An operation as it is remembered until the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestedOperation {
+    words: &'static str,
+    /// The right that it needs.
+    right: &'static str,
+    creates: bool,
+}
+
 /// The rights of the protocol's section "Shared state", and what gives them.
-const MODERATE: &str =
-    "the right to moderate: the role \"host\" or \"expert\", or the grant \"moderate\"";
-const ROOM: &str = "the right to the room's fields: the role \"presenter\", \"host\" or \
-                    \"expert\", or the grant \"state.room\"";
-const OBJECTS: &str =
-    "the right to objects: a role other than \"observer\", or the grant \"state.objects\"";
-const OWN: &str = "a role other than \"observer\"";
+const MODERATE: &str = "the right to moderate: the role \"host\" or \"expert\" or the grant \
+                        \"moderate\" in its token, or a hand-over";
+const ROOM: &str = "the right to the room's fields: the role \"presenter\", \"host\" or \"expert\" \
+                    or the grant \"state.room\" in its token";
+const OBJECTS: &str = "the right to objects: a role other than \"observer\" or the grant \
+                       \"state.objects\" in its token";
+const OWN: &str = "a role other than \"observer\" in its token";
 
 /// A request as it is remembered until its reply.
 pub(super) enum RequestedAction {
     Act(u8),
     Subscribe,
-    /// What each operation does, and the right that it needs.
-    Change(Vec<(&'static str, &'static str)>),
+    Change(Vec<RequestedOperation>),
 }
 
 impl RequestedAction {
     /// Returns what a request for changes by the peer `me` does.
     pub(super) fn change(operations: &[Operation], me: PeerId) -> Self {
-        Self::Change(operations.iter().map(|each| (words(each), right(each, me))).collect())
+        let requested = |each: &Operation| RequestedOperation {
+            words: words(each),
+            right: right(each, me),
+            creates: each.kind == operation::CREATE,
+        };
+        Self::Change(operations.iter().map(requested).collect())
     }
 
     /// Returns the part that was refused. `index` is the index of the operation that the server
     /// named, which may be any number.
     pub(super) fn refused(&self, index: usize) -> RefusedAction {
         match self {
-            Self::Act(act) => RefusedAction::Act(*act),
+            Self::Act(act::MUTE_SELF) => RefusedAction::MuteSelf,
+            Self::Act(act::UNMUTE_SELF) => RefusedAction::UnmuteSelf,
+            Self::Act(act) => RefusedAction::Act((*act).into()),
             Self::Subscribe => RefusedAction::Subscribe,
             Self::Change(operations) => {
-                let (words, right) =
-                    operations.get(index).copied().unwrap_or(("change the state", OWN));
+                let unknown =
+                    RequestedOperation { words: "change the state", right: OWN, creates: false };
+                let requested = operations.get(index).copied().unwrap_or(unknown);
                 let count = operations.len();
-                RefusedAction::Operation(RefusedOperation { words, right, index, count })
+                RefusedAction::Operation(RefusedOperation { requested, index, count })
             }
         }
     }
@@ -73,20 +93,25 @@ impl RefusedAction {
     fn right(&self) -> &'static str {
         match self {
             Self::Act(_) => MODERATE,
-            Self::Subscribe => OWN,
-            Self::Operation(operation) => operation.right,
+            Self::MuteSelf | Self::UnmuteSelf | Self::Subscribe => OWN,
+            Self::Operation(operation) => operation.requested.right,
         }
     }
 
     /// Returns why the server refused the action.
     pub(super) fn explain(&self, code: Option<Code>, number: u16) -> String {
-        match code {
-            Some(Code::Forbidden) => {
-                format!("to {self}, this client needs {} in its token", self.right())
+        let text = match (code, self) {
+            (Some(Code::Forbidden), _) => {
+                format!("to {self}, this client needs {}", self.right())
             }
-            Some(_) => format!("cannot {self}: {}", refusal::reason(code)),
-            None => format!("cannot {self}: {}", refusal::code_name(code, number)),
-        }
+            (Some(Code::NoSuchEntity), Self::Operation(operation))
+                if operation.requested.creates =>
+            {
+                format!("cannot {self}: there is already an object with this id")
+            }
+            _ => format!("cannot {self}: {}", refusal::reason(code)),
+        };
+        format!("the server refused ({}): {text}.", refusal::code_name(code, number))
     }
 }
 
@@ -94,9 +119,11 @@ impl fmt::Display for RefusedAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Act(act) => f.write_str(act_words(*act)),
+            Self::MuteSelf => f.write_str("mute itself"),
+            Self::UnmuteSelf => f.write_str("unmute itself"),
             Self::Subscribe => f.write_str("subscribe to groups"),
-            Self::Operation(RefusedOperation { words, index, count, .. }) => {
-                f.write_str(words)?;
+            Self::Operation(RefusedOperation { requested, index, count }) => {
+                f.write_str(requested.words)?;
                 // A person counts from 1.
                 if *count > 1 && index < count {
                     write!(f, " (operation {} of {count})", index + 1)?;
@@ -107,23 +134,21 @@ impl fmt::Display for RefusedAction {
     }
 }
 
-fn act_words(act: u8) -> &'static str {
+fn act_words(act: ModerationAct) -> &'static str {
     match act {
-        act::KICK => "kick a peer",
-        act::LOCK => "lock the room",
-        act::UNLOCK => "unlock the room",
-        act::HIDE => "hide the room",
-        act::SHOW => "show the room",
-        act::MUTE => "mute a peer",
-        act::UNMUTE => "unmute a peer",
-        act::MUTE_ALL => "mute all peers",
-        act::UNMUTE_ALL => "unmute all peers",
-        act::MUTE_SELF => "mute itself",
-        act::UNMUTE_SELF => "unmute itself",
-        act::CLEAR => "clear the room",
-        act::HAND_OVER => "hand over the moderation",
-        act::END => "end the room",
-        _ => "moderate",
+        ModerationAct::Kick => "kick a peer",
+        ModerationAct::Lock => "lock the room",
+        ModerationAct::Unlock => "unlock the room",
+        ModerationAct::Hide => "hide the room",
+        ModerationAct::Show => "show the room",
+        ModerationAct::Mute => "mute a peer",
+        ModerationAct::Unmute => "unmute a peer",
+        ModerationAct::MuteAll => "mute all peers",
+        ModerationAct::UnmuteAll => "unmute all peers",
+        ModerationAct::Clear => "clear the room",
+        ModerationAct::HandOver => "hand over the moderation",
+        ModerationAct::End => "end the room",
+        ModerationAct::Other(_) => "moderate",
     }
 }
 
@@ -188,19 +213,36 @@ mod tests {
 
     #[test]
     fn a_refused_act_names_itself_and_the_right_that_it_needs() {
-        let needs = "this client needs the right to moderate: the role \"host\" or \"expert\", or \
-                     the grant \"moderate\" in its token";
+        let needs = "this client needs the right to moderate: the role \"host\" or \"expert\" or the \
+                     grant \"moderate\" in its token, or a hand-over";
         let kick = || RequestedAction::Act(act::KICK);
-        assert_eq!(forbidden(kick()), format!("to kick a peer, {needs}"));
-        let gone = "cannot kick a peer: there is no such peer, object or call";
+        let expected = format!("the server refused (forbidden): to kick a peer, {needs}.");
+        assert_eq!(forbidden(kick()), expected);
+        let gone = "the server refused (no_such_entity): cannot kick a peer: there is no such peer, \
+                    object or call.";
         assert_eq!(refused(kick(), Code::NoSuchEntity as u16, 0), gone);
-        assert_eq!(refused(kick(), 999, 0), "cannot kick a peer: code 999");
-        let subscribe =
-            "to subscribe to groups, this client needs a role other than \"observer\" in its token";
+        let later = "the server refused (code 999): cannot kick a peer: no reason given.";
+        assert_eq!(refused(kick(), 999, 0), later);
+        let subscribe = "the server refused (forbidden): to subscribe to groups, this client needs a \
+                         role other than \"observer\" in its token.";
         assert_eq!(forbidden(RequestedAction::Subscribe), subscribe);
         for number in 1..=act::HAND_OVER {
-            assert_ne!(act_words(number), "moderate", "{number}");
+            let action = RequestedAction::Act(number).refused(0).to_string();
+            assert_ne!(action, "moderate", "{number}");
         }
+    }
+
+    #[test]
+    fn an_object_that_exists_is_no_missing_one() {
+        let cup = ObjectId::new(ME, 1);
+        let batch = || change(Batch::new().create(cup, ObjectMode::TAKE).set(cup, "color", "red"));
+        let code = Code::NoSuchEntity as u16;
+        let exists = "the server refused (no_such_entity): cannot create an object (operation 1 of \
+                      2): there is already an object with this id.";
+        assert_eq!(refused(batch(), code, 0), exists);
+        let gone = "the server refused (no_such_entity): cannot set a field of an object (operation 2 \
+                    of 2): there is no such peer, object or call.";
+        assert_eq!(refused(batch(), code, 1), gone);
     }
 
     #[test]
@@ -213,22 +255,23 @@ mod tests {
         let conflict = Code::Conflict as u16;
         assert_eq!(
             refused(batch(), conflict, 1),
-            "cannot remove a field of the room (operation 2 of 3): the field has another version, \
-             or the object another owner"
+            "the server refused (conflict): cannot remove a field of the room (operation 2 of 3): \
+             the field has another version, or the object another owner."
         );
         let right = forbidden(change(Batch::new().set(EntityId::Room, "topic", "x")));
-        assert!(
-            right.starts_with("to set a field of the room, this client needs the right to the")
-        );
+        let begins = "the server refused (forbidden): to set a field of the room, this client needs \
+                      the right to the";
+        assert!(right.starts_with(begins), "{right}");
         // A hostile server names an operation that there is not.
-        assert!(refused(batch(), conflict, 9).starts_with("cannot change the state: the field"));
+        let begins = "the server refused (conflict): cannot change the state: the field";
+        assert!(refused(batch(), conflict, 9).starts_with(begins));
     }
 
     #[test]
     fn each_operation_needs_its_right() {
         let cup = ObjectId::new(ME, 1);
         let right = |batch: Batch| match change(batch).refused(0) {
-            RefusedAction::Operation(operation) => operation.right,
+            RefusedAction::Operation(operation) => operation.requested.right,
             _ => unreachable!(),
         };
         let set = |entity: EntityId| right(Batch::new().set(entity, "k", 1));

@@ -159,13 +159,49 @@ export function refusal(number: number, text: string, details: ErrorDetails = {}
 /** Returns the meaning of a code with which a server refuses without a text. */
 export function reasonOf(number: number): string {
   const code = codeName(number);
-  return (code && REASONS[code]) ?? "no reason given";
+  return code ? REASONS[code] : "no reason given";
 }
 
-/** The meanings of the codes that come without a text. */
-const REASONS: Readonly<Partial<Record<CodeName, string>>> = {
+/** The meanings of the codes, for a refusal without a text. The Rust client has the same. */
+const REASONS: Readonly<Record<CodeName, string>> = {
+  left: "the client left",
+  leaving: "the client left",
+  version: "client and server have no version of the protocol in common",
+  malformed: "a message was invalid",
+  joinTimeout: "the join did not arrive in time",
+  tokenMalformed: "the token is not complete",
+  tokenAlgorithm: "the server does not take tokens of this algorithm",
+  tokenSignature: "the signature of the token is wrong",
+  tokenExpired: "the token has expired",
+  tokenNotYetValid: "the token is not valid yet",
+  tokenAudience: "the token is for another server",
+  roomNotAllowed: "the token does not permit this room",
+  badName: "the name is against the rules",
+  roomFull: "the room is full",
+  suite: "client and server have no encryption in common",
+  alreadyJoined: "the user is in the room with another device",
   joinRate: "the user does this too often",
+  roomLocked: "the room is locked",
+  roomExists: "there is a room of this name",
+  noSuchRoom: "there is no such room",
+  incompatible: "the room is for another version of the application",
+  serverFull: "the server is full",
+  shuttingDown: "the server is shutting down",
+  internal: "the server failed",
+  wrongPassword: "the password is wrong",
+  notInvited: "the user is not invited",
+  tenantFull: "there are too many sessions",
+  tenantRooms: "there are too many rooms",
+  userSessions: "the user has too many sessions",
   tenantCalls: "there are too many calls",
+  moved: "another server takes the join",
+  eventTooLarge: "an event was too large, or named too many peers",
+  slowConsumer: "the client reads too slowly",
+  timedOut: "nothing was received for too long",
+  eventRate: "the client sends too many events",
+  replaced: "another session has replaced this one",
+  kicked: "a moderator removed the user",
+  roomEnded: "a moderator ended the room",
   actRate: "the moderators of the room act too fast",
   forbidden: "the role and the grants in the token do not allow it",
   noSuchEntity: "there is no such peer, object or call",

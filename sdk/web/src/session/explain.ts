@@ -14,12 +14,15 @@ type Operation = Init<typeof wire.Operation>;
 
 /** The rights of the protocol's section "Shared state", and what gives them. */
 const RIGHTS = {
-  moderate: 'the right to moderate: the role "host" or "expert", or the grant "moderate"',
+  moderate:
+    'the right to moderate: the role "host" or "expert" or the grant "moderate" in its token, ' +
+    "or a hand-over",
   room:
-    "the right to the room's fields: " +
-    'the role "presenter", "host" or "expert", or the grant "state.room"',
-  objects: 'the right to objects: a role other than "observer", or the grant "state.objects"',
-  own: 'a role other than "observer"',
+    'the right to the room\'s fields: the role "presenter", "host" or "expert" or ' +
+    'the grant "state.room" in its token',
+  objects:
+    'the right to objects: a role other than "observer" or the grant "state.objects" in its token',
+  own: 'a role other than "observer" in its token',
 } as const;
 
 /** What a client wants to do. */
@@ -56,15 +59,19 @@ export function explainChange(operations: readonly Operation[], me: number): Exp
   return (code, index) => {
     const operation = operations[index];
     const at = operations.length > 1 ? ` (operation ${index + 1} of ${operations.length})` : "";
-    return operation
-      ? reason(code, operationWords(operation) + at, RIGHTS[rightFor(operation, me)])
-      : reason(code, "change the state", RIGHTS.own);
+    if (!operation) {
+      return reason(code, "change the state", RIGHTS.own);
+    }
+    const what = operationWords(operation) + at;
+    return code === CODES.noSuchEntity && operation.kind === wire.OPERATION_CREATE
+      ? `cannot ${what}: there is already an object with this id`
+      : reason(code, what, RIGHTS[rightFor(operation, me)]);
   };
 }
 
 function reason(code: number, what: string, right: string): string {
   return code === CODES.forbidden
-    ? `to ${what}, this client needs ${right} in its token`
+    ? `to ${what}, this client needs ${right}`
     : `cannot ${what}: ${reasonOf(code)}`;
 }
 

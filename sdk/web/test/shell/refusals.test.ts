@@ -1,12 +1,13 @@
 // What a person reads when the server refuses a request of a room.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import type { Room } from "../../src/room.js";
 import { NucleusError, refusal } from "../../src/session/error.js";
 import { Batch } from "../../src/state/batch.js";
-import { CODES } from "../../src/wire/code.js";
+import { type CodeName, CODES } from "../../src/wire/code.js";
 import { StateReply } from "../../src/wire/state.js";
 import { FakeCarrier, join, settle } from "./fake.js";
 
@@ -29,7 +30,8 @@ async function refused(ask: (room: Room) => Promise<unknown>, code: number, fail
 const { forbidden, noSuchEntity, conflict, actRate, badState } = CODES;
 
 test("a refused act says which act, and which right it needs", async () => {
-  const needed = /needs the right to moderate: the role "host" .* in its token\.$/;
+  const needed =
+    /needs the right to moderate: the role "host" .* "moderate" in its token, or a hand-over\.$/;
   const acts: [(room: Room) => Promise<unknown>, string][] = [
     [(room) => room.kick(2), "kick a peer"],
     [(room) => room.mutePeer(2, true), "mute a peer"],
@@ -82,6 +84,46 @@ test("a refused change says which operation, and which right it needs", async ()
   assert.equal(second.operation, 1);
   const odd = await refused((room) => room.change(two), badState, 40);
   assert.match(odd.message, /cannot change the state: /);
+});
+
+test("an object that exists is no missing one", async () => {
+  const object = 7n as never;
+  const batch = new Batch().create(object, { ownership: "take" }).set({ object }, "a", 1n);
+  const exists = await refused((room) => room.change(batch), noSuchEntity);
+  assert.equal(
+    exists.message,
+    "the server refused (noSuchEntity): cannot create an object (operation 1 of 2): " +
+      "there is already an object with this id.",
+  );
+  const gone = await refused((room) => room.change(batch), noSuchEntity, 1);
+  assert.match(gone.message, /\(operation 2 of 2\): there is no such peer, object or call\.$/);
+});
+
+/** Returns the groups of all matches in a file of the repository. */
+function matches(file: string, pattern: RegExp): string[][] {
+  const text = readFileSync(new URL(`../../../../../${file}`, import.meta.url), "utf8");
+  return [...text.matchAll(pattern)].map((match) => match.slice(1));
+}
+
+/** Returns a name of Rust as it is in TypeScript. */
+function camel(name: string): string {
+  return name.charAt(0).toLowerCase() + name.slice(1);
+}
+
+test("the codes are those of the protocol, with the words of the Rust client", () => {
+  const codes = matches("protocol/src/session/code.rs", /^ {4}(\w+) = (\d+), "\w+";$/gm);
+  const ours = Object.entries(CODES).map(([name, number]) => [name, `${number}`]);
+  assert.deepEqual(ours, codes.map(([name = "", number]) => [camel(name), number]));
+  const words = matches("client/core/src/refusal.rs", /^ {8}(Code::[\w: |]+) => "([^"]+)",$/gm);
+  let compared = 0;
+  for (const [names = "", text = ""] of words.filter(([, text]) => !text?.startsWith(" "))) {
+    for (const name of names.split(" | ")) {
+      const number = CODES[camel(name.replace("Code::", "")) as CodeName];
+      assert.equal(refusal(number, "").message.split("): ")[1]?.startsWith(`${text}.`), true, name);
+      compared += 1;
+    }
+  }
+  assert.equal(compared, ours.length);
 });
 
 test("a code without a text has words", () => {
