@@ -49,12 +49,14 @@ impl TokenProvider {
     }
 
     /// Asks for a token in a task of its own, and passes it to `take`. A provider that panics
-    /// provides nothing, and so does one that takes longer than [`LATER_TOKEN`].
+    /// provides nothing, and so does one that takes longer than [`LATER_TOKEN`], or whose text cannot
+    /// be a token.
     pub(crate) fn provide(&self, take: impl FnOnce(Option<String>) + Send + 'static) {
         let provided = tokio::time::timeout(LATER_TOKEN, self.ask());
         tokio::spawn(async move {
             let provided = provided.await.ok().and_then(Result::ok).flatten();
-            take(provided.map(|provided| token::trimmed(&provided)));
+            let provided = provided.map(|provided| token::trimmed(&provided));
+            take(provided.filter(|provided| token::problem(provided).is_none()));
         });
     }
 }

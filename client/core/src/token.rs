@@ -1,4 +1,5 @@
-//! Reads the certificate pins and the room from this client's own join token.
+//! Reads the certificate pins and the room from this client's own join token, and says why a text cannot
+//! be a token.
 //!
 //! The token is **not verified** here, and need not be. The application received it over a channel
 //! that it trusts (its own backend, or a user's terminal). An attacker who can forge a token there
@@ -13,6 +14,45 @@ use serde::Deserialize;
 /// Returns the token without the white space and the byte order mark that a file with it may have.
 pub fn trimmed(token: &str) -> String {
     token.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_owned()
+}
+
+/// Ends a static text with what to do about a text that cannot be a token.
+macro_rules! with_advice {
+    ($problem:literal) => {
+        concat!(
+            $problem,
+            ". Hand in the complete token, as your backend or `nucleus token` has written it"
+        )
+    };
+}
+
+/// Returns why a text cannot be a token, and what to do; `None` if it can be one. A server refuses such a
+/// text, and ends the session. The signature is not checked: only the server can do this.
+pub fn problem(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        return Some(with_advice!("the join token is empty"));
+    } else if text.len() > limits::MAX_TOKEN {
+        return Some(with_advice!("a join token has at most 4,096 bytes"));
+    }
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let [header, payload, signature] = text.split('.').collect::<Vec<_>>()[..] else {
+        return Some(with_advice!(
+            "a join token has three parts of base64url, with dots between them"
+        ));
+    };
+    if signature.is_empty() || !signature.bytes().all(is_base64url) {
+        Some(with_advice!("a join token has three parts of base64url, with dots between them"))
+    } else if !is_object(header) || !is_object(payload) {
+        Some(with_advice!("the first two parts of a join token are JSON objects in base64url"))
+    } else {
+        None
+    }
+}
+
+/// Returns whether a part of a token is a JSON object.
+fn is_object(part: &str) -> bool {
+    let Ok(bytes) = URL_SAFE_NO_PAD.decode(part) else { return false };
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes).is_ok()
 }
 
 #[derive(Deserialize)]
@@ -65,6 +105,34 @@ mod tests {
     fn what_a_file_adds_to_a_token_is_cut_off() {
         for text in ["a.b.c", "a.b.c\n", "\u{feff}a.b.c\r\n", " a.b.c "] {
             assert_eq!(trimmed(text), "a.b.c");
+        }
+    }
+
+    /// The same examples as in the tests of the browser SDK, `test/shell/opening.test.ts`.
+    #[test]
+    fn a_text_that_cannot_be_a_token_is_told_apart() {
+        const TOKEN: &str = "e30.e30.c2ln";
+        assert_eq!(problem(TOKEN), None);
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        for (text, says) in [
+            (String::new(), "is empty"),
+            ("token".to_owned(), "three parts"),
+            ("ada.token".to_owned(), "three parts"),
+            (format!("{TOKEN}.more"), "three parts"),
+            ("e30.e30".to_owned(), "three parts"),
+            ("e30.e30.".to_owned(), "three parts"),
+            (format!("{TOKEN}="), "three parts"),
+            ("e30.e30.c2 ln".to_owned(), "three parts"),
+            ("example.com.au".to_owned(), "JSON objects"),
+            (format!("e30.{}.c2ln", part("no JSON")), "JSON objects"),
+            (format!("e30.{}.c2ln", part("[1]")), "JSON objects"),
+            (format!("e30.{}.c2ln", part("null")), "JSON objects"),
+            (format!(".{}.c2ln", part("{}")), "JSON objects"),
+            (format!("Bearer {TOKEN}"), "JSON objects"),
+            ("x".repeat(4_097), "at most 4,096 bytes"),
+        ] {
+            let found = problem(&text).unwrap_or_default();
+            assert!(found.contains(says) && found.contains("Hand in"), "{text}: {found}");
         }
     }
 

@@ -178,6 +178,9 @@ impl Room {
     /// See [`RenewError`].
     pub async fn renew(&self, token: impl Into<String>) -> Result<(), RenewError> {
         let token = token::trimmed(&token.into());
+        if token::problem(&token).is_some() {
+            return Err(RenewError::Invalid);
+        }
         let renewal = self.client.change(|client, _| client.renew(token))?;
         let _forget = OnDrop(|| self.client.change(|client, _| client.forget_renewal(renewal)));
         self.client.wait_for(|client, _| client.take_renewal(renewal)).await

@@ -39,7 +39,7 @@ async fn each_bad_token_has_its_code() {
     let request = || TokenRequest::new(Product::Atom, "tenant", "eve");
 
     let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
-    let unsigned = format!("{none}.{}.", good[1]);
+    let unsigned = format!("{none}.{}.{}", good[1], good[2]);
     assert_eq!(refused(&server, unsigned).await, Some(Code::TokenAlgorithm));
 
     let claims = URL_SAFE_NO_PAD.decode(&good[1]).unwrap();
@@ -53,7 +53,12 @@ async fn each_bad_token_has_its_code() {
     let elsewhere = server.token_with(TokenRequest { room: Some("attic".into()), ..request() });
     assert_eq!(refused(&server, elsewhere).await, Some(Code::RoomNotAllowed));
 
-    assert_eq!(refused(&server, "garbage".into()).await, Some(Code::TokenMalformed));
+    assert_eq!(refused(&server, "e30.e30.c2ln".into()).await, Some(Code::TokenMalformed));
+    for text in ["garbage", &format!("{none}.{}.", good[1])] {
+        let wrong = connect(server.options(text.to_owned())).await;
+        let is_told = matches!(&wrong, Err(ConnectError::Join(JoinError::Options(_))));
+        assert!(is_told, "{text}: it is not sent");
+    }
 
     // Another server with the same key but another id.
     let twin = tempfile::tempdir().unwrap();

@@ -36,12 +36,13 @@ async fn a_token_that_does_not_belong_here_changes_nothing() {
         (expired, Code::TokenExpired),
         (server.token_with(attic), Code::RoomNotAllowed),
         (server.token_with(foreign), Code::Forbidden),
-        ("garbage".to_owned(), Code::TokenMalformed),
+        ("e30.e30.c2ln".to_owned(), Code::TokenMalformed),
     ];
     for (token, code) in cases {
         let refused = room.renew(token).await.unwrap_err();
         assert_eq!(refused, RenewError::Refused { code: Some(code), number: code as u16 });
     }
+    assert_eq!(room.renew("garbage").await, Err(RenewError::Invalid));
     room.renew(server.token("guide")).await.unwrap();
 }
 

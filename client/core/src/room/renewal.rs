@@ -35,8 +35,8 @@ pub enum RenewError {
     /// Too many tokens wait for a reply.
     #[error("too many tokens wait for the server's reply")]
     TooMany,
-    /// The text cannot be a token: it is empty, or has more than 4,096 bytes. Nothing was sent.
-    #[error("a token must have 1 to 4,096 bytes")]
+    /// The text cannot be a token, see [`token::problem`](crate::token::problem). Nothing was sent.
+    #[error("the text is no join token, which has three parts of base64url with dots between them")]
     Invalid,
     /// The server takes no fresh tokens in mid-session. The token is used for the next join.
     #[error("the server takes no fresh tokens in mid-session; this one is used at the next join")]

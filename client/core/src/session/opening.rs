@@ -11,6 +11,7 @@ use nucleus_protocol::session::{
 
 use super::buffer::{MessageBuffer, NextMessage};
 use super::{Capabilities, JoinError, ProtocolError};
+use crate::token;
 
 /// Encodes the type byte and `Hello`, with which every control stream begins.
 pub(super) fn hello(agent: &str, capabilities: &Capabilities) -> Vec<u8> {
@@ -24,18 +25,19 @@ pub(super) fn hello(agent: &str, capabilities: &Capabilities) -> Vec<u8> {
     [&[stream::CONTROL][..], &hello.encode()].concat()
 }
 
-/// Returns whether a text can be a token. A server refuses others, and ends the session.
+/// Returns whether a token has a length that a server takes: it ends the session at others. The shell
+/// checks the rest of the form, with [`token::problem`].
 pub(crate) fn may_be_token(text: &str) -> bool {
     !text.is_empty() && text.len() <= limits::MAX_TOKEN
 }
 
-/// Checks the limits of the options that all sessions have in common.
+/// Checks the limits of the options that all sessions have in common, and the form of the token.
 ///
 /// # Errors
 /// The first limit that is not kept, as one line.
 pub fn check_opening(token: &str, name: &str, agent: &str) -> Result<(), &'static str> {
-    if !may_be_token(token) {
-        Err("the join token must have 1 to 4,096 bytes")
+    if let Some(problem) = token::problem(token) {
+        Err(problem)
     } else if name.len() > limits::MAX_NAME {
         Err("the display name must have at most 128 bytes")
     } else if agent.len() > limits::MAX_AGENT {
