@@ -90,7 +90,13 @@ export function settle(topic: Topic): void {
   newest.delete(topic);
 }
 
-/** Shows a message until its reason is gone, but for a while at most. */
+/** Returns whether the person is selecting the text of an element, for example to copy it. */
+function isSelected(element: Element): boolean {
+  const selection = getSelection();
+  return selection?.isCollapsed === false && selection.containsNode(element, true);
+}
+
+/** Shows a message until its reason is gone, but for a while at most. A selected one stays. */
 export function toast(topic: Topic, text: string): void {
   const box = byId("toasts");
   const made = html("div", "toast", text);
@@ -100,5 +106,6 @@ export function toast(topic: Topic, text: string): void {
   while (box.childElementCount > MOST_TOASTS) {
     box.firstElementChild?.remove();
   }
-  setTimeout(() => made.remove(), TOAST_MS);
+  const end = () => void (isSelected(made) ? setTimeout(end, TOAST_MS) : made.remove());
+  setTimeout(end, TOAST_MS);
 }

@@ -49,18 +49,30 @@ export async function colours(browser, url, one) {
   };
 }
 
-/** Returns whether a message covers a part of the chat. */
-function coversChat(page) {
-  return page.evaluate(() => {
-    const chat = document.querySelector(".chat").getBoundingClientRect();
+/** Returns whether a message covers a part of an element. */
+function covers(page, selector) {
+  return page.evaluate((selector) => {
+    const other = document.querySelector(selector).getBoundingClientRect();
     return [...document.querySelectorAll(".toast")].some((toast) => {
       const { left, right, top, bottom } = toast.getBoundingClientRect();
-      return left < chat.right && right > chat.left && top < chat.bottom && bottom > chat.top;
+      return left < other.right && right > other.left && top < other.bottom && bottom > other.top;
     });
+  }, selector);
+}
+
+/** Returns whether a person sees the newest message, and can select its text. */
+function isInReach(page) {
+  return page.evaluate(() => {
+    const toast = [...document.querySelectorAll(".toast")].at(-1);
+    const { left, right, top, bottom } = toast.getBoundingClientRect();
+    return document.elementFromPoint((left + right) / 2, (top + bottom) / 2) === toast;
   });
 }
 
-/** Messages stand beside the chat, and not longer than their reason. */
+/**
+ * Messages stand beside the chat, and not longer than their reason. On a phone, where the page
+ * scrolls, they are seen everywhere, and do not cover what a person writes.
+ */
 export async function messages(context, url) {
   state.isDown = true;
   const page = await context.newPage();
@@ -73,11 +85,12 @@ export async function messages(context, url) {
   await page.route("**/demo/token", (route) => route.abort());
   await page.goto(`${url}/demo#room=messages`);
   await until("a message", async () => /Nobody can call you/.test(await text(page, "#toasts")));
-  for (const width of [1280, 360]) {
+  for (const [width, free] of [[1280, ".chat"], [360, "#form"]]) {
     await page.setViewportSize({ width, height: 740 });
-    for (const id of ["toasts", "say"]) {
+    for (const id of ["main", "say"]) {
       await page.locator(`#${id}`).evaluate((element) => element.scrollIntoView());
-      assert.equal(await coversChat(page), false, `at ${width} px`);
+      assert.equal(await covers(page, free), false, `${free} at ${width} px`);
+      assert.equal(await isInReach(page), true, `scrolled to ${id} at ${width} px`);
     }
   }
   await page.unroute("**/demo/token");
