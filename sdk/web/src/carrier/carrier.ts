@@ -88,8 +88,9 @@ export interface Connection {
 /** Opens connections. */
 export interface Carrier {
   /**
-   * Connects to a server, `host:port`. `pins` are the SHA-256 digests of the certificates that are
-   * trusted; without any, the system's roots decide. An abort of `signal` gives up.
+   * Connects to a server, `host:port` as a URL has it: the client has checked the text. `pins` are
+   * the SHA-256 digests of the certificates that are trusted; without any, the system's roots
+   * decide. An abort of `signal` gives up.
    *
    * Rejects with a {@link DialError}.
    */

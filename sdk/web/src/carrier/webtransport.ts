@@ -48,7 +48,7 @@ export class WebTransportCarrier implements Carrier {
     }
     let transport: WebTransport;
     try {
-      transport = new WebTransport(urlOf(server), optionsOf(pins));
+      transport = new WebTransport(`https://${server}${PATH}`, optionsOf(pins));
     } catch (error) {
       throw new DialError(textOf(error), false);
     }
@@ -66,15 +66,6 @@ export class WebTransportCarrier implements Carrier {
     }
     return new WebTransportConnection(transport);
   }
-}
-
-/** Returns the URL of a server. Refuses a text that is more than host and port. */
-function urlOf(server: string): string {
-  const url = new URL(`https://${server}`);
-  if (url.pathname !== "/" || url.username || url.password || url.search || url.hash) {
-    throw new DialError("a server is host:port", false);
-  }
-  return `https://${url.host}${PATH}`;
 }
 
 function optionsOf(pins: readonly Uint8Array[]): WebTransportOptions {

@@ -4,6 +4,8 @@
 const DEFAULT_PORT = 5_055;
 /** Longest name of a host in DNS. */
 const MAX_HOST = 253;
+/** Longest address: a host and a port. A longer text is not even read: that takes time. */
+const MAX_ADDRESS = MAX_HOST + ":65535".length;
 
 /** A host without characters that a URL gives another meaning, or an IPv6 address in brackets. */
 const ADDRESS = /^(\[[\da-f:.]+\]|[^\s:/?#@%\\[\]]+)(?::(\d{1,5}))?$/i;
@@ -19,6 +21,9 @@ const IPV4 = /^\d+\.\d+\.\d+\.\d+$/;
  */
 export function addressOf(server: string): string | undefined {
   const text = server.trim();
+  if (text.length > MAX_ADDRESS) {
+    return undefined;
+  }
   const [, host = "", port = DEFAULT_PORT] =
     ADDRESS.exec(BARE_IPV6.test(text) ? `[${text}]` : text) ?? [];
   if (host === "" || Number(port) < 1 || Number(port) > 65_535) {

@@ -75,12 +75,6 @@ test("a server is dialled by its address and the pins", async () => {
   assert.equal(StandIn.newest.options.serverCertificateHashes, undefined);
 });
 
-test("an address that is more than host and port is refused", async () => {
-  for (const server of ["host:1/path", "user@host:1", "host:1?x", "host:1#x", "ho st:1", "", "/"]) {
-    await assert.rejects(dial(server), DialError, server);
-  }
-});
-
 test("a failure may be about the certificate only if there are pins", async () => {
   StandIn.isReachable = false;
   const mayBe = async (pins: Uint8Array[]) => {

@@ -24,7 +24,7 @@ const NO_ADDRESSES = [
   ...["[", "]", "[]", "[]:1", "[::1", "::1]", "[::1]x", "[::1]:", "[::1]:0", "[::1]:99999", "[x]:1"],
   ...[":::", "1::2::3", "12345::", "[1.2.3.4]", "[fe80::1%eth0]:1", "fe80::1%eth0", "[[::1]]:1"],
   ...[".", "..", ".a", "a..b", "xn--", "\u200b", "a\u2028b", "a\u3000b"],
-  ...["a".repeat(300), `${"a.".repeat(130)}b`, "x".repeat(100_000)],
+  ...["a".repeat(254), "a".repeat(300), `${"a.".repeat(130)}b`, "x".repeat(100_000)],
 ];
 
 /** What a backend answers that has failed. */
@@ -150,6 +150,13 @@ test("an address is dialled with its port", () => {
     assert.equal(addressOf(text), address, text);
   }
   NO_ADDRESSES.forEach((text) => assert.equal(addressOf(text), undefined, text));
+});
+
+/** Would catch a regular expression that tries all pairs of colons. */
+test("a long text that is no address is refused at once", () => {
+  const begin = performance.now();
+  assert.equal(addressOf(`${":".repeat(200_000)}x`), undefined);
+  assert.ok(performance.now() - begin < 1_000);
 });
 
 test("a signal ends a join and its connection", async () => {
