@@ -10,6 +10,8 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use nucleus_protocol::session::{
     Enter, Entered, Features, Schema, SetStatus, UserList, WatchUsers, encode, owned,
 };
@@ -340,8 +342,9 @@ impl SocialClient {
         let changed: Vec<UserInfo> = list.users.into_iter().map(UserInfo::from).collect();
         let mut gone: Vec<String> = list.gone.iter().map(|user| text(user)).collect();
         if list.whole != 0 {
-            let is_listed = |user: &String| changed.iter().any(|other| other.user == *user);
-            gone = self.users.entries().keys().filter(|user| !is_listed(user)).cloned().collect();
+            let users: HashSet<&str> = changed.iter().map(|user| &*user.user).collect();
+            let is_gone = |user: &&String| !users.contains(user.as_str());
+            gone = self.users.entries().keys().filter(is_gone).cloned().collect();
         }
         gone.iter().for_each(|user| drop(self.users.remove(user)));
         if !self.users.has_room(limits::USERS, &changed) {

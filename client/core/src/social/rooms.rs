@@ -1,5 +1,7 @@
 //! The watched rooms of the lobby.
 
+use std::collections::HashSet;
+
 use nucleus_protocol::session::{self, ROOM_LOCKED, ROOM_PASSWORD, RoomList, WatchRooms, encode};
 
 use super::event::{SocialEvent, text};
@@ -84,7 +86,8 @@ impl RoomWatch {
         let changed: Vec<RoomInfo> = list.rooms.into_iter().map(RoomInfo::from).collect();
         let mut gone: Vec<String> = list.gone.iter().map(|name| text(name)).collect();
         if list.whole != 0 {
-            let is_gone = |name: &&String| !changed.iter().any(|room| room.name == **name);
+            let names: HashSet<&str> = changed.iter().map(|room| &*room.name).collect();
+            let is_gone = |name: &&String| !names.contains(name.as_str());
             gone = self.rooms.entries().keys().filter(is_gone).cloned().collect();
         }
         gone.iter().for_each(|name| drop(self.rooms.remove(name)));
