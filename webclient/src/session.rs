@@ -108,16 +108,29 @@ impl Browser {
 fn headers<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     let mut block = vec![0, 0];
     for (name, value) in fields {
-        match name.len() {
-            short @ ..7 => block.push(0x20 | short as u8),
-            long => block.extend([0x27, (long - 7) as u8]),
-        }
+        put_prefixed(&mut block, 0x20, 3, name.len());
         block.extend(name.bytes());
-        block.push(value.len() as u8);
+        put_prefixed(&mut block, 0, 7, value.len());
         block.extend(value.bytes());
     }
-    let length = 0x4000 | block.len() as u16;
+    // The length of a frame in four bytes (RFC 9000, 16).
+    let length = 0x8000_0000 | block.len() as u32;
     [&[1], &length.to_be_bytes()[..], &block].concat()
+}
+
+/// Appends an integer whose first `bits` bits are in a byte with these `flags` (RFC 7541, 5.1).
+fn put_prefixed(block: &mut Vec<u8>, flags: u8, bits: u32, integer: usize) {
+    let most = (1 << bits) - 1;
+    if integer < most {
+        return block.push(flags | integer as u8);
+    }
+    block.push(flags | most as u8);
+    let mut rest = integer - most;
+    while rest >= 0x80 {
+        block.push(0x80 | (rest & 0x7f) as u8);
+        rest >>= 7;
+    }
+    block.push(rest as u8);
 }
 
 /// A WebTransport session, which ends when this is dropped.
@@ -163,5 +176,37 @@ impl WebSession {
             Some(Capsule::CloseWebTransportSession { code, reason }) => Ok((code, reason)),
             other => Err(WebError::Answer(format!("{other:?}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 7541, C.1, and the limits of a prefix of 7 bits.
+    #[test]
+    fn long_integers_go_on_behind_their_prefix() {
+        for (flags, bits, integer, expected) in [
+            (0, 5, 10, &[10][..]),
+            (0, 5, 1_337, &[0x1f, 0x9a, 0x0a]),
+            (0x20, 3, 6, &[0x26]),
+            (0x20, 3, 7, &[0x27, 0]),
+            (0, 7, 126, &[126]),
+            (0, 7, 127, &[127, 0]),
+            (0, 7, 255, &[127, 0x80, 1]),
+        ] {
+            let mut block = Vec::new();
+            put_prefixed(&mut block, flags, bits, integer);
+            assert_eq!(block, expected, "{integer}");
+        }
+    }
+
+    #[test]
+    fn a_header_may_be_long() {
+        let origin = "o".repeat(20_000);
+        let frame = headers([("origin", &*origin)].into_iter());
+        assert_eq!(frame[..5], [1, 0x80, 0, 0x4e, 0x2c]);
+        assert_eq!(frame.len() - 5, 0x4e2c);
+        assert_eq!(frame[5..14], *b"\0\0\x26origin");
     }
 }
