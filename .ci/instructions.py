@@ -83,16 +83,18 @@ def measure(server: str, loadgen: str, blocked: int) -> float:
                  "--block-realtime", str(blocked), "--duration", f"{SETTLE_S + MEASURED_S + 5}s"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
-            time.sleep(SETTLE_S)
-            control = ["callgrind_control"]
-            subprocess.run([*control, "-z", str(run.pid)], check=True, stdout=subprocess.DEVNULL)
-            before = messages(http)
-            time.sleep(MEASURED_S)
-            after = messages(http)
-            subprocess.run([*control, "--dump=end", str(run.pid)], check=True, stdout=subprocess.DEVNULL)
-            assert load.poll() is None, "the load ended too early"
-            load.kill()
-            load.wait()
+            try:
+                time.sleep(SETTLE_S)
+                control = ["callgrind_control"]
+                subprocess.run([*control, "-z", str(run.pid)], check=True, stdout=subprocess.DEVNULL)
+                before = messages(http)
+                time.sleep(MEASURED_S)
+                after = messages(http)
+                subprocess.run([*control, "--dump=end", str(run.pid)], check=True, stdout=subprocess.DEVNULL)
+                assert load.poll() is None, "the load ended too early"
+            finally:
+                load.kill()
+                load.wait()
         finally:
             run.kill()
             run.wait()
