@@ -57,6 +57,8 @@ impl Metrics {
         page.series(build, ("version", env!("CARGO_PKG_VERSION")), 1);
         let published: Vec<&Published> = self.shards.iter().map(|s| &*s.published).collect();
         write_shards(&mut page, &published);
+        let over_rate = &self.context.counters.datagrams_over_rate;
+        write_drops(&mut page, &published, over_rate.load(Ordering::Relaxed));
         self.write_joins(&mut page);
         self.write_sessions(&mut page);
         self.write_certificate(&mut page);
@@ -106,11 +108,6 @@ impl Metrics {
             ("events_out", "Reliable events written to peers.", &c.counters.events_out),
             ("bulk_in", "Pieces of the bulk lane received from peers.", &c.counters.bulk_in),
             ("bulk_out", "Pieces of the bulk lane written to peers.", &c.counters.bulk_out),
-            (
-                "datagrams_over_rate",
-                "Datagrams of clients on the fallback over the rate of their link, dropped unread.",
-                &c.counters.datagrams_over_rate,
-            ),
             (
                 "state_in",
                 "Requests for changes of the shared state received from peers.",
@@ -231,7 +228,6 @@ fn write_shards(page: &mut Page, shards: &[&Published]) {
     for (shard, published) in shards.iter().enumerate() {
         page.series(name, ("shard", shard), load(&published.cpu_micros) as f64 / 1e6);
     }
-    write_drops(page, shards);
     for (at, (name, help)) in FanoutHistograms::METRICS.iter().enumerate() {
         let histograms = shards.iter().filter_map(|shard| shard.histograms().nth(at));
         let all = histograms.reduce(|mut all, more| {
@@ -244,7 +240,9 @@ fn write_shards(page: &mut Page, shards: &[&Published]) {
     }
 }
 
-fn write_drops(page: &mut Page, shards: &[&Published]) {
+/// Writes what was dropped. `sessions_over_rate`: datagrams of clients on the fallback over the rate of
+/// their link, which no shard has seen.
+fn write_drops(page: &mut Page, shards: &[&Published], sessions_over_rate: u64) {
     let name = "nucleus_realtime_drops_total";
     let help = "Datagrams and messages that were dropped, by reason. Superseded and suppressed messages, and what the kernel drops, are counted by themselves.";
     page.metric(name, MetricKind::Counter, help);
@@ -261,6 +259,7 @@ fn write_drops(page: &mut Page, shards: &[&Published]) {
     reason("send_failed", &|shard| shard.send_failures.load(Ordering::Relaxed));
     // The shard's mailbox for datagrams of clients on the fallback was full.
     reason("mailbox_full", &|shard| shard.session_overflow.load(Ordering::Relaxed));
+    page.series(name, ("reason", "session_rate"), sessions_over_rate);
 }
 
 #[cfg(test)]
@@ -280,7 +279,9 @@ mod tests {
     fn page_of(shards: u16) -> String {
         let published: Vec<_> = (0..shards).map(|_| Published::default()).collect();
         let mut page = Page::new();
-        write_shards(&mut page, &published.iter().collect::<Vec<_>>());
+        let published: Vec<_> = published.iter().collect();
+        write_shards(&mut page, &published);
+        write_drops(&mut page, &published, 0);
         page.into_text()
     }
 
@@ -300,10 +301,13 @@ mod tests {
         shards[1].send_failures.store(3, Ordering::Relaxed);
         shards[1].cpu_micros.store(1_500_000, Ordering::Relaxed);
         let mut page = Page::new();
-        write_shards(&mut page, &[&shards[0], &shards[1]]);
+        let both = [&shards[0], &shards[1]];
+        write_shards(&mut page, &both);
+        write_drops(&mut page, &both, 7);
         let page = page.into_text();
         for line in [
             "nucleus_realtime_drops_total{reason=\"send_failed\"} 5",
+            "nucleus_realtime_drops_total{reason=\"session_rate\"} 7",
             "nucleus_realtime_cpu_seconds_total{shard=\"1\"} 1.5",
             "nucleus_realtime_relay_latency_seconds_bucket{le=\"0.0005\"} 0",
             "nucleus_realtime_datagrams_in_total{shard=\"0\"} 0",
