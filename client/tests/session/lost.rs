@@ -12,7 +12,7 @@ use nucleus_client::{Code, ConnectOptions, Room, To, Trust, connect};
 use nucleus_protocol::session::{EventDown, Joined, PRESENT, Peer, RESUMED, encode, stream};
 use tokio::time::timeout;
 
-use super::support::{ScriptedServer, endpoint, join, join_at, joined, options};
+use super::support::{ScriptedServer, TOKEN, endpoint, join, join_at, joined, options};
 
 fn with_me() -> Joined {
     let (user, name, role) = (vec![], vec![], vec![]);
@@ -21,7 +21,7 @@ fn with_me() -> Joined {
 }
 
 async fn enter(server: &quinn::Endpoint, pin: [u8; 32], patience: Duration) -> Room {
-    let options = ConnectOptions::new(server.local_addr().unwrap().to_string(), "t");
+    let options = ConnectOptions::new(server.local_addr().unwrap().to_string(), TOKEN);
     let trust = Trust::Pins(vec![pin]);
     connect(options.room("lobby").trust(trust).patience(patience)).await.unwrap()
 }

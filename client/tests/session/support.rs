@@ -137,9 +137,12 @@ pub(crate) async fn join_at(
     RoomSession::join(network, "server", options(), config).await
 }
 
+/// A text that has the form of a token.
+pub(crate) const TOKEN: &str = "e30.e30.c2ln";
+
 pub(crate) fn options() -> RoomJoin {
     RoomJoin {
-        token: "t".to_owned(),
+        token: TOKEN.to_owned(),
         room: "lobby".to_owned(),
         name: String::new(),
         selection: RoomSelection::default(),

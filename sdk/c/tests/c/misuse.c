@@ -75,6 +75,8 @@ int main(int argc, char **argv) {
 
     /* Joins that fail, with a reason. */
     NcEvent failed = outcome(client, server, "no token", NULL);
+    CHECK(failed.result == NC_RESULT_INVALID_ARGUMENT && failed.payload.len > 0);
+    failed = outcome(client, server, "e30.e30.c2ln", NULL);
     CHECK(failed.result == NC_RESULT_UNTRUSTED || failed.result == NC_RESULT_REFUSED);
     CHECK(failed.payload.len > 0);
     failed = outcome(client, "name.invalid:5055", token, NULL);
