@@ -205,8 +205,8 @@ mod tests {
     fn a_header_may_be_long() {
         let origin = "o".repeat(20_000);
         let frame = headers([("origin", &*origin)].into_iter());
-        assert_eq!(frame[..5], [1, 0x80, 0, 0x4e, 0x2c]);
-        assert_eq!(frame.len() - 5, 0x4e2c);
+        assert_eq!(frame[..5], [1, 0x80, 0, 0x4e, 0x2d]);
+        assert_eq!(frame.len() - 5, 0x4e2d);
         assert_eq!(frame[5..14], *b"\0\0\x26origin");
     }
 }
