@@ -8,6 +8,7 @@ pub mod database;
 pub mod fetch;
 pub mod http;
 mod id;
+pub mod issuers;
 mod planes;
 mod snapshot;
 pub mod store;

@@ -16,11 +16,11 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::{TenantPolicies, TenantPolicy};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout};
 
 use crate::database::{Database, DatabaseError};
-use crate::store::{self, ApiKey, StoreError, Tenant, api_keys, tenants};
+use crate::store::{self, ApiKey, IssuerWithKeys, StoreError, Tenant, api_keys, issuers, tenants};
 use crate::timestamp::Timestamp;
 
 /// How often the database is asked for changes of other servers.
@@ -43,6 +43,9 @@ pub struct Snapshot {
     pub tenants: HashMap<String, Tenant>,
     /// The API keys by their ids, each with the hash of its secret.
     pub api_keys: HashMap<String, (ApiKey, String)>,
+    /// The issuers of join tokens.
+    #[serde(default)]
+    pub issuers: Vec<IssuerWithKeys>,
 }
 
 impl Snapshot {
@@ -52,10 +55,12 @@ impl Snapshot {
         let revision = store::revision(database).await?;
         let tenants = tenants::all(database).await?;
         let api_keys = api_keys::all(database).await?;
+        let issuers = issuers::all(database).await?;
         Ok(Self {
             revision,
             tenants: tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect(),
             api_keys: api_keys.into_iter().map(|key| (key.0.id.clone(), key)).collect(),
+            issuers,
         })
     }
 
@@ -73,8 +78,7 @@ impl Snapshot {
 
 /// Translates a tenant for joins. A product that this server does not have admits to nothing.
 fn policy(tenant: &Tenant) -> TenantPolicy {
-    let known = |name: &String| Product::ALL.into_iter().find(|product| product.name() == name);
-    let products: Vec<_> = tenant.products.iter().filter_map(known).collect();
+    let products: Vec<_> = tenant.products.iter().filter_map(|name| Product::parse(name)).collect();
     TenantPolicy {
         // An empty list means all products, so a list without a known one must not become empty.
         active: tenant.active && products.is_empty() == tenant.products.is_empty(),
@@ -105,6 +109,8 @@ pub struct SnapshotSettings {
 pub struct SnapshotKeeper {
     settings: SnapshotSettings,
     newest: ArcSwap<Snapshot>,
+    /// Notified after each new snapshot, for the one task that follows it.
+    changed: Notify,
     /// Held while the database is read and the answer published, so that no older answer replaces a
     /// newer one.
     reading: Mutex<()>,
@@ -125,6 +131,7 @@ impl SnapshotKeeper {
         Arc::new(Self {
             settings,
             newest: ArcSwap::from_pointee(nothing),
+            changed: Notify::new(),
             reading: Mutex::default(),
             copying: Arc::default(),
             is_migrated: AtomicBool::new(false),
@@ -161,6 +168,11 @@ impl SnapshotKeeper {
     /// Returns whether the database answers: whether it has within the last few seconds.
     pub fn is_answered(&self) -> bool {
         self.answered.load().as_ref().is_some_and(|at| at.elapsed() < ANSWER_TIME)
+    }
+
+    /// Waits until there is a snapshot that this has not told of yet.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Reads the database again. Called after every change of this server, so that its next request
@@ -231,6 +243,7 @@ impl SnapshotKeeper {
         let policies = snapshot.policies(self.settings.listed_only);
         self.settings.policies.store(Arc::new(policies));
         self.newest.store(Arc::new(snapshot));
+        self.changed.notify_one();
     }
 
     /// Begins to write the copy, unless it is being written: a disk that hangs holds up nobody. A copy

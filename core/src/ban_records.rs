@@ -145,7 +145,7 @@ mod tests {
     use crate::ids::{Product, ProductKey};
 
     fn room(tenant: &str, name: &str) -> RoomKey {
-        ProductKey { tenant: tenant.to_owned(), product: Product::Atom }.room(name)
+        ProductKey { tenant: tenant.to_owned(), product: Product::ATOM }.room(name)
     }
 
     fn ban(user: impl ToString, seconds: u64) -> Ban {
@@ -175,7 +175,7 @@ mod tests {
         for other in [yard, room("else", "den")] {
             assert_eq!(next.of(1_006, &other), []);
         }
-        let assist = ProductKey { product: Product::Assist, ..den.owner.clone() };
+        let assist = ProductKey { product: Product::ASSIST, ..den.owner.clone() };
         assert_eq!(next.of(1_006, &assist.room("den")), []);
         assert_eq!(users(&next.of(1_013, &den)), ["cyd"]);
     }

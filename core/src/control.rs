@@ -239,7 +239,7 @@ mod tests {
     use crate::ids::{Product, ProductKey};
 
     fn room(number: u8, tenant: &str, name: &str, peers: u32) -> RoomSummary {
-        let owner = ProductKey { tenant: tenant.to_owned(), product: Product::Atom };
+        let owner = ProductKey { tenant: tenant.to_owned(), product: Product::ATOM };
         RoomSummary {
             instance: RoomInstanceId([number; 8]),
             key: Arc::new(owner.room(name)),

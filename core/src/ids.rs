@@ -1,9 +1,8 @@
 //! Ids of rooms, peers, sessions and requests, and the names of products and rooms.
 
-use std::fmt;
-
 pub use nucleus_protocol::ids::{PeerId, RoomInstanceId, ServerInstanceId};
-use serde::{Deserialize, Serialize};
+
+pub use crate::product::Product;
 
 /// The id of a room instance, unique while this server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,35 +26,6 @@ pub struct DeviceId(pub u64);
 /// it for one request only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
-
-/// The product that a client belongs to. Rooms of different products are separate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Product {
-    /// Immersive meetings and training.
-    Atom,
-    /// Remote assistance.
-    Assist,
-}
-
-impl Product {
-    /// All products.
-    pub const ALL: [Self; 2] = [Self::Atom, Self::Assist];
-
-    /// Returns the name that tokens and command lines use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Atom => "atom",
-            Self::Assist => "assist",
-        }
-    }
-}
-
-impl fmt::Display for Product {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A product of a tenant. Each has its own rooms, lobby and users.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

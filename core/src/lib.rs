@@ -44,6 +44,7 @@ pub mod ids;
 pub mod limits;
 pub mod lobby;
 pub mod origins;
+mod product;
 mod range;
 pub mod rate;
 pub mod room;

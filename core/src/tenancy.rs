@@ -120,7 +120,7 @@ mod tests {
         let dated =
             TenantPolicy { starts_at: Some(100), ends_at: Some(200), ..TenantPolicy::default() };
         let policies = listed(dated, false);
-        let check = |now| policies.check("acme", Product::Atom, now);
+        let check = |now| policies.check("acme", Product::ATOM, now);
         assert_eq!(check(99), Err(NotLicensed::NotBegun));
         assert_eq!((check(100), check(199)), (Ok(()), Ok(())));
         assert_eq!(check(200), Err(NotLicensed::Ended));
@@ -128,17 +128,17 @@ mod tests {
 
     #[test]
     fn a_tenant_has_its_products_and_may_be_switched_off() {
-        let atom = TenantPolicy { products: vec![Product::Atom], ..TenantPolicy::default() };
-        assert_eq!(listed(atom.clone(), false).check("acme", Product::Atom, 0), Ok(()));
-        let other = listed(atom.clone(), false).check("acme", Product::Assist, 0);
+        let atom = TenantPolicy { products: vec![Product::ATOM], ..TenantPolicy::default() };
+        assert_eq!(listed(atom.clone(), false).check("acme", Product::ATOM, 0), Ok(()));
+        let other = listed(atom.clone(), false).check("acme", Product::ASSIST, 0);
         assert_eq!(other, Err(NotLicensed::Product));
         let off = TenantPolicy { active: false, ..atom };
-        assert_eq!(listed(off, false).check("acme", Product::Atom, 0), Err(NotLicensed::Inactive));
+        assert_eq!(listed(off, false).check("acme", Product::ATOM, 0), Err(NotLicensed::Inactive));
     }
 
     #[test]
     fn other_tenants_are_admitted_unless_the_list_is_all() {
-        let check = |only| listed(TenantPolicy::default(), only).check("b", Product::Atom, 0);
+        let check = |only| listed(TenantPolicy::default(), only).check("b", Product::ATOM, 0);
         assert_eq!(check(false), Ok(()));
         assert_eq!(check(true), Err(NotLicensed::Unknown));
     }

@@ -19,5 +19,6 @@ pub mod rooms;
 pub mod shard;
 pub mod start;
 mod text_file;
-pub mod token;
 mod unix_time;
+
+pub use nucleus_tokens as token;

@@ -21,7 +21,7 @@ use nucleus_server::start::logging;
 use nucleus_server::start::run::{self, Listening, Surroundings};
 use nucleus_server::start::signals::ProcessSignals;
 use nucleus_server::start::sockets::Sockets;
-use nucleus_server::token::MintError;
+use nucleus_server::token::{MintError, Product};
 
 /// Why the process fails: one line for stderr and the exit code.
 struct Failure {
@@ -144,10 +144,17 @@ fn token(args: TokenArgs) -> Result<(), Failure> {
     let data = DataDir::open(&args.data_dir).map_err(Failure::usage)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::runtime)?;
     let ttl = args.ttl.as_secs();
+    let product = args.product;
     let token = data.minter().mint(args.into(), now.as_secs()).map_err(|error| match error {
         MintError::Refused(_) | MintError::NotPlain(..) => Failure::usage(error),
         MintError::Signing => Failure::runtime(error),
     })?;
+    if ![Product::ATOM, Product::ASSIST].contains(&product) {
+        report(&format!(
+            "note: a server accepts the token only if its configuration lists the product: \
+             products = [\"{product}\"]"
+        ));
+    }
     let pins_ttl = pins_end(now.as_secs()).saturating_sub(now.as_secs());
     if ttl > pins_ttl {
         report(&format!(

@@ -19,7 +19,7 @@ fn a_usage_error_is_one_line_and_code_2() {
         (&["fly"], "fly"),
         (&["--shards", "70000"], "--shards"),
         (&["token", "--product", "atom"], "--tenant"),
-        (&["token", "--product", "radio", "--tenant", "t", "--user", "u"], "--product"),
+        (&["token", "--product", "Radio 1", "--tenant", "t", "--user", "u"], "--product"),
         (&["--config", file], "tick"),
         (&["--http", "off", "--data-dir", file], "--data-dir"),
     ] {

@@ -48,7 +48,7 @@ impl LocalServer {
 
     /// Returns a join token that is valid for one hour, like `nucleus token`.
     pub(crate) fn token(&self, user: &str, role: &str) -> Result<String, Box<dyn Error>> {
-        let mut request = TokenRequest::new(Product::Assist, "demo", user);
+        let mut request = TokenRequest::new(Product::ASSIST, "demo", user);
         role.clone_into(&mut request.role);
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         Ok(DataDir::open(self.dir.path())?.minter().mint(request, now)?)

@@ -210,7 +210,7 @@ async fn users_are_seen_and_other_tenants_not() {
     let server = TestServer::start().await;
     let token = |tenant: &str, user: &str, role: &str| {
         let request =
-            TokenRequest { role: role.into(), ..TokenRequest::new(Product::Assist, tenant, user) };
+            TokenRequest { role: role.into(), ..TokenRequest::new(Product::ASSIST, tenant, user) };
         server.token_with(request)
     };
     let ada = enter_with(&server, token("acme", "ada", "technician")).await;

@@ -21,7 +21,7 @@ fn pose() -> Pose {
 }
 
 fn host_token(server: &TestServer, user: &str) -> String {
-    let request = TokenRequest::new(Product::Atom, "tenant", user);
+    let request = TokenRequest::new(Product::ATOM, "tenant", user);
     server.token_with(TokenRequest { role: "host".to_owned(), ..request })
 }
 

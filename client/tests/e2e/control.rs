@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use crate::support::{TestServer, until};
 
 /// The API of a server, with the key of commands on its machine.
-struct Api(LocalApi);
+pub(crate) struct Api(LocalApi);
 
 impl Api {
-    fn of(server: &TestServer) -> Self {
+    pub(crate) fn of(server: &TestServer) -> Self {
         Self(LocalApi::read(server.dir.path()).unwrap())
     }
 
     /// Sends a request. Returns the status and the body, null if there is none.
-    async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let LocalApi { url, key } = &self.0;
         let mut headers = vec![("authorization", format!("Bearer {key}"))];
         let mut bytes = Vec::new();
@@ -48,7 +48,7 @@ impl Api {
         body
     }
 
-    async fn post(&self, path: &str, body: Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) {
         let (status, answer) = self.send("POST", path, body).await;
         assert!((200..300).contains(&status), "{path}: {status} {answer}");
     }

@@ -35,7 +35,7 @@ async fn events_find_the_host_and_a_group() {
 async fn who_comes_late_hears_what_was_kept_for_it() {
     let server = TestServer::start().await;
     let role = |user: &str, role: &str| {
-        let base = TokenRequest::new(Product::Atom, "tenant", user);
+        let base = TokenRequest::new(Product::ATOM, "tenant", user);
         server.options(server.token_with(TokenRequest { role: role.into(), ..base }))
     };
     let host = connect(role("host", "host")).await.unwrap();
@@ -115,7 +115,7 @@ async fn who_sends_more_events_than_are_read_is_told() {
 async fn who_speaks_is_seen_and_who_is_muted_is_not_heard() {
     let server = TestServer::start().await;
     let host =
-        TokenRequest { role: "host".into(), ..TokenRequest::new(Product::Atom, "tenant", "host") };
+        TokenRequest { role: "host".into(), ..TokenRequest::new(Product::ATOM, "tenant", "host") };
     let host = connect(server.options(server.token_with(host))).await.unwrap();
     let speaker = server.join("speaker").await;
     let talk = async {

@@ -31,7 +31,7 @@ fn options(server: &TestServer, user: &str) -> ConnectOptions {
 
 fn host(server: &TestServer, user: &str) -> ConnectOptions {
     let role = "host".to_owned();
-    let request = TokenRequest { role, ..TokenRequest::new(Product::Atom, "tenant", user) };
+    let request = TokenRequest { role, ..TokenRequest::new(Product::ATOM, "tenant", user) };
     ConnectOptions::new(server.on.session.to_string(), server.token_with(request))
 }
 
@@ -133,8 +133,8 @@ async fn hidden_locked_and_other_peoples_rooms_are_not_matched() {
         let request = TokenRequest::new(product, tenant, "stranger");
         ConnectOptions::new(server.on.session.to_string(), server.token_with(request))
     };
-    let _others = try_join(of(Product::Atom, "other").room("open")).await.unwrap();
-    let _product = try_join(of(Product::Assist, "tenant").room("open")).await.unwrap();
+    let _others = try_join(of(Product::ATOM, "other").room("open")).await.unwrap();
+    let _product = try_join(of(Product::ASSIST, "tenant").room("open")).await.unwrap();
     assert_eq!(refused(any("ada")).await, Code::NoSuchRoom);
 
     let at = |user: &str, room: &str| options(&server, user).room(room);
@@ -166,7 +166,7 @@ async fn a_token_for_some_rooms_matches_those_alone() {
     let server = TestServer::start().await;
     let with = |user: &str, room: &str| {
         let room = Some(room.to_owned());
-        let request = TokenRequest { room, ..TokenRequest::new(Product::Atom, "tenant", user) };
+        let request = TokenRequest { room, ..TokenRequest::new(Product::ATOM, "tenant", user) };
         let token = server.token_with(request);
         ConnectOptions::new(server.on.session.to_string(), token).match_or_create(Query::new())
     };
@@ -242,7 +242,7 @@ async fn tenants_and_users_have_their_limits() {
     assert_eq!(refused(at("a", "one")).await, Code::UserSessions);
     let _more = (try_join(at("b", "one")).await.unwrap(), try_join(at("c", "one")).await.unwrap());
     assert_eq!(refused(at("d", "one")).await, Code::TenantFull);
-    let request = TokenRequest::new(Product::Atom, "other", "d");
+    let request = TokenRequest::new(Product::ATOM, "other", "d");
     let other = ConnectOptions::new(server.on.session.to_string(), server.token_with(request));
     try_join(other.room("three")).await.unwrap();
     one.leave().await;
@@ -370,12 +370,12 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     wait_for_rooms(&all, &[ListedRoom { name: "other", peers: 1, locked: false, level: 1 }]).await;
     drop((late, other));
 
-    let request = TokenRequest::new(Product::Atom, "stranger", "watcher");
+    let request = TokenRequest::new(Product::ATOM, "stranger", "watcher");
     let stranger = enter_with(&server, server.token_with(request)).await;
     stranger.watch_rooms("1", Query::new()).await.unwrap();
     assert!(stranger.rooms().is_empty());
     let room = Some("la*".to_owned());
-    let request = TokenRequest { room, ..TokenRequest::new(Product::Atom, "tenant", "some") };
+    let request = TokenRequest { room, ..TokenRequest::new(Product::ATOM, "tenant", "some") };
     let some = enter_with(&server, server.token_with(request)).await;
     let _seen = try_join(make("h2", "lab", 7)).await.unwrap();
     let _unseen = try_join(make("h2", "den", 7)).await.unwrap();

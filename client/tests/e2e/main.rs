@@ -12,6 +12,7 @@ mod client;
 mod control;
 mod fairness;
 mod groups_and_voice;
+mod issuers;
 mod lobby;
 mod metrics;
 mod moderation;

@@ -13,7 +13,7 @@ use crate::support::{TestServer, until};
 /// Joins the room. Returns the code of a refusal.
 async fn try_join(server: &TestServer, user: &str, role: &str) -> Result<Room, Option<Code>> {
     let request =
-        TokenRequest { role: role.into(), ..TokenRequest::new(Product::Atom, "tenant", user) };
+        TokenRequest { role: role.into(), ..TokenRequest::new(Product::ATOM, "tenant", user) };
     connect(server.options(server.token_with(request))).await.map_err(|error| match error {
         nucleus_client::ConnectError::Join(JoinError::Refused { code, .. }) => code,
         other => panic!("{other}"),

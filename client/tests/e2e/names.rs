@@ -13,7 +13,7 @@ const COMPOSED: &str = "caf\u{e9}";
 const DECOMPOSED: &str = "cafe\u{301}";
 
 fn by(user: &str) -> TokenRequest {
-    TokenRequest::new(Product::Atom, "tenant", user)
+    TokenRequest::new(Product::ATOM, "tenant", user)
 }
 
 #[tokio::test(flavor = "multi_thread")]

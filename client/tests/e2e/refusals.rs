@@ -36,7 +36,7 @@ fn parts(token: &str) -> Vec<String> {
 async fn each_bad_token_has_its_code() {
     let server = TestServer::start().await;
     let good = parts(&server.token("eve"));
-    let request = || TokenRequest::new(Product::Atom, "tenant", "eve");
+    let request = || TokenRequest::new(Product::ATOM, "tenant", "eve");
 
     let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
     let unsigned = format!("{none}.{}.{}", good[1], good[2]);

@@ -27,7 +27,7 @@ async fn a_fresh_token_gives_the_next_tickets_its_rights() {
 async fn a_token_that_does_not_belong_here_changes_nothing() {
     let server = TestServer::start().await;
     let room = connect(server.options(server.token("guide"))).await.unwrap();
-    let request = |user| TokenRequest::new(Product::Atom, "tenant", user);
+    let request = |user| TokenRequest::new(Product::ATOM, "tenant", user);
     let expired = server.data().minter().mint(request("guide"), now_unix() - 7_200).unwrap();
     let attic = TokenRequest { room: Some("attic".into()), ..request("guide") };
     let foreign = TokenRequest { tenant: "other".to_owned(), ..request("guide") };

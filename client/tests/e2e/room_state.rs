@@ -12,7 +12,7 @@ use crate::support::{TestServer, until};
 
 async fn join_as(server: &TestServer, user: &str, role: &str) -> Room {
     let request =
-        TokenRequest { role: role.into(), ..TokenRequest::new(Product::Atom, "tenant", user) };
+        TokenRequest { role: role.into(), ..TokenRequest::new(Product::ATOM, "tenant", user) };
     connect(server.options(server.token_with(request))).await.unwrap()
 }
 

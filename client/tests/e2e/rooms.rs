@@ -178,9 +178,9 @@ async fn rooms_and_tenants_do_not_hear_each_other() {
     let listener = server.join("listener").await;
     let other_room =
         nucleus_client::connect(server.options(server.token("x")).room("elsewhere")).await.unwrap();
-    let stranger = server.token_with(TokenRequest::new(Product::Atom, "other", "y"));
+    let stranger = server.token_with(TokenRequest::new(Product::ATOM, "other", "y"));
     let other_tenant = nucleus_client::connect(server.options(stranger)).await.unwrap();
-    let product = server.token_with(TokenRequest::new(Product::Assist, "tenant", "z"));
+    let product = server.token_with(TokenRequest::new(Product::ASSIST, "tenant", "z"));
     let other_product = nucleus_client::connect(server.options(product)).await.unwrap();
     for outsider in [&other_room, &other_tenant, &other_product] {
         assert!(outsider.peers().is_empty());

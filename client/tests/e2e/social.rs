@@ -45,7 +45,7 @@ async fn a_products_users_are_known_from_the_first_session_to_the_last() {
     let server = TestServer::start().await;
     let ada = enter_as(&server, "ada").await;
     assert_eq!((ada.user().as_str(), ada.ring_time()), ("ada", Duration::from_secs(30)));
-    let other = TokenRequest::new(Product::Assist, "tenant", "bo");
+    let other = TokenRequest::new(Product::ASSIST, "tenant", "bo");
     let bo = enter_with(&server, server.token_with(other)).await;
     let counts = || (server.metric("nucleus_sessions"), server.metric("nucleus_social_products"));
     assert_eq!(counts(), (2.0, 2.0), "users of two products");

@@ -51,7 +51,7 @@ impl RawSession {
         let token = server.token_with(TokenRequest {
             role: role.to_owned(),
             grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
-            ..TokenRequest::new(Product::Atom, "tenant", role)
+            ..TokenRequest::new(Product::ATOM, "tenant", role)
         });
         let hello =
             Hello { oldest: 1, newest: 1, flags: 0, agent: b"raw".to_vec(), features: vec![7] };

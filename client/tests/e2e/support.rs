@@ -131,7 +131,7 @@ impl TestServer {
     }
 
     pub(crate) fn token(&self, user: &str) -> String {
-        self.token_with(TokenRequest::new(Product::Atom, "tenant", user))
+        self.token_with(TokenRequest::new(Product::ATOM, "tenant", user))
     }
 
     pub(crate) fn token_with(&self, request: TokenRequest) -> String {

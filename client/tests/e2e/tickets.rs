@@ -21,7 +21,7 @@ pub(crate) fn short_token(server: &TestServer, user: &str, role: &str, grants: &
     let request = TokenRequest {
         role: role.to_owned(),
         grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
-        ..TokenRequest::new(Product::Atom, "tenant", user)
+        ..TokenRequest::new(Product::ATOM, "tenant", user)
     };
     let signed = now_unix() - request.ttl.as_secs() - LEEWAY_S + ACCEPTED.as_secs();
     server.data().minter().mint(request, signed).unwrap()
@@ -106,7 +106,7 @@ async fn a_banned_user_does_not_return_by_a_ticket() {
 async fn ban(server: &TestServer, peer: u32, time: Duration) -> Room {
     let request = TokenRequest {
         role: "host".to_owned(),
-        ..TokenRequest::new(Product::Atom, "tenant", "host")
+        ..TokenRequest::new(Product::ATOM, "tenant", "host")
     };
     let host = join(server, server.token_with(request)).await;
     host.kick(nucleus_client::PeerId(peer), Some(time)).await.unwrap();

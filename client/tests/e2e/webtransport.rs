@@ -112,7 +112,7 @@ async fn a_page_holds_sessions_of_the_tenants_that_admit_its_origin() {
         };
     })
     .await;
-    let token = |tenant: &str| server.token_with(TokenRequest::new(Product::Atom, tenant, "ada"));
+    let token = |tenant: &str| server.token_with(TokenRequest::new(Product::ATOM, tenant, "ada"));
     for (origin, tenant, admitted) in [
         ("https://all.example", "tenant", true),
         ("https://acme.example", "acme", true),

@@ -113,6 +113,11 @@ impl Caller {
         self.tenant.as_ref().map(|tenant| tenant.id.as_str())
     }
 
+    /// Returns the name of the tenant to which the caller is limited; `None`: none.
+    pub(super) fn tenant_name(&self) -> Option<&str> {
+        self.tenant.as_ref().map(|tenant| tenant.name.as_str())
+    }
+
     /// Whether the caller may know of a tenant.
     pub(super) fn sees(&self, tenant: &str) -> bool {
         self.tenant.as_ref().is_none_or(|own| own.id == tenant)

@@ -9,6 +9,7 @@ mod bearer;
 mod caller;
 mod extract;
 mod idempotency;
+mod issuers;
 mod key_uses;
 mod problem;
 mod rates;
@@ -19,6 +20,7 @@ mod rooms;
 mod server;
 mod state;
 mod tenants;
+mod tokens;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -38,7 +40,7 @@ const MAX_BODY: usize = 64 << 10;
 #[openapi(
     info(
         title = "Nucleus",
-        description = "Tenants, API keys, rooms and the audit of a Nucleus server. Every request sends \
+        description = "Tenants, API keys, issuers of join tokens, rooms and the audit of a Nucleus server. Every request sends \
             `Authorization: Bearer nuk_...`. A key of a tenant sees this tenant alone. Errors are problem \
             details (RFC 9457)."
     ),
@@ -54,6 +56,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(rooms::routes())
         .merge(tenants::routes())
         .merge(api_keys::routes())
+        .merge(issuers::routes())
+        .merge(tokens::routes())
         .merge(audit::routes())
 }
 

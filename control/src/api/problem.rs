@@ -115,7 +115,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound(_) => Self::not_found(error.to_string()),
-            StoreError::Exists(_) => Self::conflict(error.to_string()),
+            StoreError::Exists(_) | StoreError::TooMany(..) => Self::conflict(error.to_string()),
             StoreError::Database(_) | StoreError::NoRandomness(_) => {
                 // The database's own words may name its address.
                 tracing::warn!(%error, "a request to the API failed");

@@ -84,7 +84,7 @@ async fn get(State(state): State<ApiState>, caller: Caller) -> Result<Json<Serve
         sessions,
         max_sessions,
         rooms,
-        products: state.settings().products.clone(),
+        products: state.settings().products.iter().map(ToString::to_string).collect(),
         shards: shards.iter().map(shard).collect(),
     }))
 }

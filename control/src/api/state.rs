@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use nucleus_core::ids::Product;
+use nucleus_core::text;
+use nucleus_tokens::Minter;
 
 use crate::database::Database;
 use crate::planes::PlanesHandle;
@@ -27,7 +30,11 @@ pub struct ApiSettings {
     /// The secret of commands on the same machine, which may do everything.
     pub local_key: String,
     /// The products of this server.
-    pub products: Vec<String>,
+    pub products: Vec<Product>,
+    /// Signs join tokens; `None`: this server signs none.
+    pub minter: Option<Minter>,
+    /// Whether the addresses of issuers' keys may be inside this network.
+    pub private_addresses: bool,
 }
 
 /// What the routes share.
@@ -82,6 +89,13 @@ impl ApiState {
 
     pub(super) fn now(&self) -> Timestamp {
         (self.0.settings.now)()
+    }
+
+    /// Returns the answer to a field that names a product that the server has not.
+    pub(super) fn unknown_product(&self, field: &str, name: &str) -> Problem {
+        let known: Vec<_> = self.settings().products.iter().map(Product::name).collect();
+        let (name, known) = (text::printable(name), known.join(", "));
+        Problem::invalid(format!("`{field}`: {name} is none of {known}"))
     }
 
     /// Begins a change by a caller.

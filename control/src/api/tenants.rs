@@ -70,9 +70,9 @@ impl TenantBody {
     /// Checks the values.
     fn check(&self, state: &ApiState) -> Result<TenantSettings, Problem> {
         let known = &state.settings().products;
-        if let Some(unknown) = self.products.iter().find(|product| !known.contains(product)) {
-            let (unknown, known) = (nucleus_core::text::printable(unknown), known.join(", "));
-            return Err(Problem::invalid(format!("`products`: {unknown} is none of {known}")));
+        let is_known = |name: &&String| known.iter().any(|product| product.name() == **name);
+        if let Some(unknown) = self.products.iter().find(|name| !is_known(name)) {
+            return Err(state.unknown_product("products", unknown));
         }
         if let (Some(start), Some(end)) = (self.starts_at, self.ends_at)
             && end <= start

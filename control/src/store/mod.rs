@@ -6,11 +6,13 @@
 pub mod answers;
 pub mod api_keys;
 pub mod audit;
+pub mod issuers;
 pub mod tenants;
 
 pub use answers::KeptAnswer;
 pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{Actor, AuditEntry};
+pub use issuers::{Issuer, IssuerWithKeys, NewIssuer};
 pub use tenants::{Tenant, TenantSettings};
 
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row};
@@ -26,6 +28,9 @@ pub enum StoreError {
     /// Another row has the same name.
     #[error("there is a {0} of this name already")]
     Exists(&'static str),
+    /// There are as many of them as there may be.
+    #[error("the tenant may have {1} {0}")]
+    TooMany(&'static str, u32),
     /// The database failed.
     #[error(transparent)]
     Database(DatabaseError),

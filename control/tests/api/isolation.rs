@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use nucleus_core::ids::RoomInstanceId;
+use nucleus_tokens::{CertificatePins, DevelopmentKey, Minter};
 use serde_json::{Value, json};
 
 use crate::world::{LOCAL, World};
@@ -61,6 +62,8 @@ async fn every_route_asks_for_its_scope() {
             Value::Null => Value::Null,
             _ if path.starts_with("/tenants") => json!({"name": "a"}),
             _ if path == "/keys" => json!({"name": "a", "scopes": ["read"]}),
+            _ if path == "/issuers" => json!({"name": "a"}),
+            _ if path == "/tokens" => json!({"product": "atom", "user": "a"}),
             _ if path.ends_with("/kick") => json!({}),
             _ => json!({"on": true}),
         };
@@ -75,11 +78,19 @@ async fn every_route_asks_for_its_scope() {
     assert!(world.acts.lock().unwrap().is_empty());
 }
 
+/// A world whose API signs join tokens.
+async fn minting_world() -> World {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let key = DevelopmentKey { signing_key: pair.serialized_der(), server_id: "a server" };
+    let minter = Minter::for_api(&key, CertificatePins::default());
+    World::with(|settings| settings.minter = Some(minter)).await
+}
+
 #[tokio::test]
 async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     let seed = std::env::var("NUCLEUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut random = Random(seed);
-    let world = World::new().await;
+    let world = minting_world().await;
     let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
     let betas_key = world.key(Some(&beta), &["read"]).await;
     let betas_key = betas_key.split('_').nth(1).unwrap().to_owned();
@@ -87,7 +98,14 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     for scope in SCOPES {
         keys.push(world.key(Some(&acme), &[scope]).await);
     }
+    let public_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().public_key_pem();
+    let issuer = json!({
+        "name": "beta issuer", "tenant": beta, "algorithm": "EdDSA", "public_key": public_key,
+    });
+    let issuer = world.ask("POST", "/issuers", LOCAL, issuer).await.json();
+    let issuers = world.get("/issuers", LOCAL).await.text;
     let foreign = [
+        issuer["id"].as_str().unwrap().to_owned(),
         beta.clone(),
         betas_key.clone(),
         "0202020202020202".to_owned(),
@@ -103,6 +121,8 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
         json!({"name": "beta"}),
         json!({"name": "mine", "scopes": ["read"], "tenant": beta}),
         json!({"name": "mine", "scopes": SCOPES}),
+        json!({"name": "theirs", "tenant": beta, "algorithm": "EdDSA", "public_key": public_key}),
+        json!({"product": "atom", "user": "a", "tenant": "beta"}),
     ];
     let routes = routes();
     let before = world.get("/tenants", LOCAL).await.text;
@@ -125,8 +145,13 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
         let name = format!("seed {seed}, call {call}: {method} {path} {body}: {answer:?}");
         assert!(!answer.status.is_server_error(), "{name}");
         // The answer may repeat the id that was asked for, and nothing else of the other tenant.
-        for secret in ["beta lobby", "beta-user", "0202020202020202\"", betas_key.as_str()] {
+        for secret in
+            ["beta lobby", "beta-user", "beta issuer", "0202020202020202\"", betas_key.as_str()]
+        {
             assert!(!answer.text.contains(secret), "{name}");
+        }
+        if path.starts_with("/tokens") {
+            assert!(answer.status.is_client_error(), "every token would be of beta: {name}");
         }
         if foreign.contains(id) && path.contains(id.as_str()) {
             assert!(answer.status.is_client_error(), "{name}");
@@ -136,6 +161,8 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     assert!(!acts.is_empty(), "its own rooms obey");
     assert!(acts.iter().all(|(room, _)| *room == RoomInstanceId([1; 8])), "seed {seed}");
     assert_eq!(world.get("/tenants", LOCAL).await.text, before, "no tenant has changed");
+    let after = world.get("/issuers", LOCAL).await.text;
+    assert_eq!(after, issuers, "the other tenant's issuers are as they were");
     let keys = world.get("/keys?limit=200", LOCAL).await.json();
     let beta_keys = keys["items"].as_array().unwrap().iter().filter(|key| key["tenant"] == *beta);
     assert!(

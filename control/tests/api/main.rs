@@ -5,7 +5,9 @@
 mod document;
 mod errors;
 mod isolation;
+mod issuers;
 mod keys;
 mod rooms;
 mod tenants;
+mod tokens;
 mod world;

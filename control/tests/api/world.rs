@@ -55,6 +55,10 @@ impl Answer {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut ApiSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let address = DatabaseAddress::Sqlite(dir.path().join("nucleus.db"));
         let database = Database::open(&address);
@@ -70,15 +74,18 @@ impl World {
         tokio::spawn(play(mail, acts.clone()));
         let now = Arc::new(Mutex::new(1_800_000_000));
         let clock = now.clone();
-        let state = ApiState::new(ApiSettings {
+        let mut settings = ApiSettings {
             database,
             snapshot,
             planes,
             now: Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap())),
             local_key: LOCAL.to_owned(),
-            products: vec!["assist".to_owned(), "atom".to_owned()],
-        });
-        Self { router: router(state), acts, now, _dir: dir }
+            products: vec![Product::ASSIST, Product::ATOM],
+            minter: None,
+            private_addresses: false,
+        };
+        change(&mut settings);
+        Self { router: router(ApiState::new(settings)), acts, now, _dir: dir }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -123,7 +130,7 @@ impl World {
 /// The rooms of the tests: one of each tenant "acme" and "beta", whose names say whose they are.
 pub(crate) fn rooms() -> Vec<RoomDetail> {
     let room = |number: u8, tenant: &str| {
-        let owner = ProductKey { tenant: tenant.to_owned(), product: Product::Atom };
+        let owner = ProductKey { tenant: tenant.to_owned(), product: Product::ATOM };
         let summary = RoomSummary {
             instance: RoomInstanceId([number; 8]),
             key: Arc::new(owner.room(format!("{tenant} lobby"))),

@@ -106,7 +106,7 @@ impl TokenSource {
                 let request = TokenRequest {
                     ttl: TOKEN_TTL,
                     grants: vec![ROOM_FIELDS.to_owned()],
-                    ..TokenRequest::new(Product::Atom, TENANT, user)
+                    ..TokenRequest::new(Product::ATOM, TENANT, user)
                 };
                 let token = minter.mint(request, now.as_secs());
                 token.map_err(|e| TargetError(e.to_string()))

@@ -8,7 +8,7 @@ use super::*;
 const DAY: u64 = 86_400;
 
 fn room(name: &str) -> RoomKey {
-    ProductKey { tenant: "acme".to_owned(), product: Product::Assist }.room(name)
+    ProductKey { tenant: "acme".to_owned(), product: Product::ASSIST }.room(name)
 }
 
 fn ban(user: &str, seconds: u64) -> Ban {
@@ -107,7 +107,7 @@ async fn a_file_that_cannot_be_read_is_set_aside_and_the_server_starts() {
         vec![0; 4_096],
         good.as_bytes()[..good.len() - 1].to_vec(),
         format!("{good}{good}").into_bytes(),
-        good.replace("assist", "theatre").into_bytes(),
+        good.replace("assist", "no name").into_bytes(),
         good.replace(&end.to_string(), "-1").into_bytes(),
         file_with(2, "ada", end).into_bytes(),
         br#"{"version":2,"another":"format"}"#.to_vec(),
@@ -207,7 +207,7 @@ fn the_file_loses_the_bans_that_have_ended() {
 async fn the_largest_file_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let store = BanStore::open(dir.path()).unwrap();
-    let owner = ProductKey { tenant: "\u{1}".repeat(64), product: Product::Assist };
+    let owner = ProductKey { tenant: "\u{1}".repeat(64), product: Product::ASSIST };
     for number in 0..limits::BAN_RECORDS {
         let room = owner.room(format!("{}{:04}", "\u{1}".repeat(124), number / limits::BANS));
         store.add(&room, &ban(&format!("{}{number:04}", "\u{1}".repeat(124)), DAY));

@@ -57,6 +57,9 @@ pub enum ApiError {
     /// There is no tenant of this name.
     #[error("there is no tenant {}", nucleus_core::text::printable(.0))]
     NoSuchTenant(String),
+    /// A file that the command names cannot be read.
+    #[error("cannot read {path}: {1}", path = .0.display())]
+    UnreadableFile(PathBuf, std::io::Error),
     /// A list has more rows than a command reads.
     #[error("the list has more than 200000 rows")]
     TooLong,

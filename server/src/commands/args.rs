@@ -93,6 +93,16 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
+    /// List the issuers of join tokens, or make or delete one
+    #[command(args_conflicts_with_subcommands = true)]
+    Issuers {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<IssuersCommand>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
     /// List the API keys, or make or revoke one
     #[command(args_conflicts_with_subcommands = true)]
     Keys {
@@ -158,6 +168,39 @@ pub enum TenantsCommand {
     Delete {
         /// The tenant's name
         name: String,
+    },
+}
+
+/// An act on an issuer.
+#[derive(Debug, Subcommand)]
+pub enum IssuersCommand {
+    /// Trust the signatures of another key, or of the keys at an address, for one tenant
+    Create {
+        /// What the issuer is, for people
+        name: String,
+        /// The tenant's name
+        #[arg(long)]
+        tenant: String,
+        /// File of a public key, PEM
+        #[arg(long, value_name = "FILE", conflicts_with = "jwks_url", requires = "algorithm")]
+        public_key_file: Option<PathBuf>,
+        /// Algorithm of the key
+        #[arg(long, value_name = "EdDSA|ES256|RS256")]
+        algorithm: Option<String>,
+        /// Id that tokens must name as `kid` [default: they may name any]
+        #[arg(long, requires = "public_key_file")]
+        kid: Option<String>,
+        /// Address at which the issuer publishes its keys (JWK Set)
+        #[arg(long, value_name = "URL", required_unless_present = "public_key_file")]
+        jwks_url: Option<String>,
+        /// Audience that the tokens must name [default: that of the server]
+        #[arg(long)]
+        audience: Option<String>,
+    },
+    /// Delete an issuer: its tokens are refused from then on
+    Delete {
+        /// The issuer's id
+        id: String,
     },
 }
 
@@ -239,6 +282,7 @@ impl ApiCommand {
             | Self::Mute { api, .. }
             | Self::Drain { api }
             | Self::Tenants { api, .. }
+            | Self::Issuers { api, .. }
             | Self::Keys { api, .. } => api,
         }
     }

@@ -3,6 +3,7 @@
 mod api_client;
 mod args;
 mod backup;
+mod issuers;
 mod table;
 
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
-pub use args::{ApiArgs, ApiCommand, KeysCommand, RoomsCommand, TenantsCommand};
+pub use args::{ApiArgs, ApiCommand, IssuersCommand, KeysCommand, RoomsCommand, TenantsCommand};
 pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
 
@@ -63,9 +64,10 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
     let args = command.args();
     let client = ApiClient::new(args)?;
     let json = args.json;
-    let shown = |value: &Value, columns: &[Column]| match json {
-        true => pretty(value),
-        false => table(columns, value),
+    let shown = |value: &Value, columns: &[Column]| match value {
+        Value::Null => done(json),
+        value if json => pretty(value),
+        value => table(columns, value),
     };
     Ok(match command {
         ApiCommand::Rooms { command: None, search, tenant, .. } => {
@@ -110,6 +112,12 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         }
         ApiCommand::Tenants { command: Some(act), .. } => {
             tenants(&client, act).await.map(|value| shown(&value, &TENANTS))?
+        }
+        ApiCommand::Issuers { command: None, .. } => {
+            shown(&list(&client, "/issuers", &[]).await?, &issuers::COLUMNS)
+        }
+        ApiCommand::Issuers { command: Some(act), .. } => {
+            issuers::act(&client, act).await.map(|value| shown(&value, &issuers::COLUMNS))?
         }
         ApiCommand::Keys { command: None, .. } => shown(&list(&client, "/keys", &[]).await?, &KEYS),
         ApiCommand::Keys {

@@ -14,15 +14,25 @@ use crate::rooms::Ticket;
 use crate::token::{TokenError, VerifiedToken};
 use crate::unix_time::unix_now;
 
-/// Checks a join token at the current time, and returns what it admits to.
+/// Checks a join token at the current time, and returns what it admits to. If the tenant's issuer may
+/// have published the token's key since its keys were fetched, waits until they are fetched again.
 ///
 /// # Errors
 ///
 /// The refusal for an invalid token.
-pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedToken, Refusal> {
+pub(super) async fn verify(
+    context: &SessionContext,
+    token: &[u8],
+) -> Result<VerifiedToken, Refusal> {
     let token = std::str::from_utf8(token)
         .map_err(|_| Refusal::new(Code::TokenMalformed, "the token is not a JWT"))?;
-    let verified = context.verifier.verify(token, unix_now());
+    let mut verified = context.verifier.verify(token, unix_now());
+    if verified == Err(TokenError::UnknownKey)
+        && let Some(tenant) = context.verifier.claimed_tenant(token)
+        && context.fresh_keys.fetch(tenant).await
+    {
+        verified = context.verifier.verify(token, unix_now());
+    }
     verified.map_err(|error| Refusal::new(token_code(&error), error.to_string()))
 }
 
@@ -78,12 +88,12 @@ pub(super) struct AdmittedUser {
 /// # Errors
 ///
 /// The refusal for an invalid token, a bad name, or a room that the token does not admit to.
-pub(super) fn admit(
+pub(super) async fn admit(
     context: &SessionContext,
     join: &Join,
     ticket: Option<Ticket>,
 ) -> Result<AdmittedUser, Refusal> {
-    match verify(context, &join.token) {
+    match verify(context, &join.token).await {
         Ok(token) => by_token(context, join, token),
         Err(refusal) if refusal.code == Code::TokenExpired => {
             by_ticket(context, join, ticket).unwrap_or(Err(refusal))
@@ -127,12 +137,12 @@ fn ticket_end(context: &SessionContext) -> u64 {
 ///
 /// The code for which the token is refused: it is invalid, of another tenant or product, or does not
 /// admit to the room.
-pub(super) fn renew(
+pub(super) async fn renew(
     context: &SessionContext,
     room: &RoomKey,
     token: &[u8],
 ) -> Result<RenewedToken, Code> {
-    let token = verify(context, token).map_err(|refusal| refusal.code)?;
+    let token = verify(context, token).await.map_err(|refusal| refusal.code)?;
     let owner = ProductKey { tenant: token.tenant, product: token.product };
     if owner != room.owner {
         return Err(Code::Forbidden);
@@ -193,7 +203,7 @@ pub(super) fn display_name(name: &[u8], default: String) -> Result<String, Refus
 fn token_code(error: &TokenError) -> Code {
     match error {
         TokenError::WrongAlgorithm => Code::TokenAlgorithm,
-        TokenError::BadSignature => Code::TokenSignature,
+        TokenError::BadSignature | TokenError::UnknownKey => Code::TokenSignature,
         TokenError::Expired => Code::TokenExpired,
         TokenError::NotYetValid => Code::TokenNotYetValid,
         TokenError::WrongAudience => Code::TokenAudience,

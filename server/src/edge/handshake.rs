@@ -310,7 +310,7 @@ impl Joining<'_> {
         let context = self.context;
         let permit = context.joined.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Refusal::new(Code::ServerFull, "the server is full"))?;
-        let admitted = admit(context, join, ticket)?;
+        let admitted = admit(context, join, ticket).await?;
         let AdmittedUser { room: key, user, name, role, rooms, ticket_end, token_expired } =
             admitted;
         check_origin(context, self.connection, &key.owner.tenant)?;

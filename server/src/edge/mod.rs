@@ -30,6 +30,7 @@ pub use webtransport::{ALPN as WEB_ALPN, ClosingPages};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nucleus_control::issuers::FreshKeys;
 use nucleus_core::limits::Limits;
 use nucleus_core::origins::Origins;
 use nucleus_net::Clock;
@@ -48,6 +49,8 @@ pub struct SessionContext {
     pub tickets: Arc<TicketKey>,
     /// Finds and makes rooms.
     pub directory: Arc<RoomDirectory>,
+    /// Has the keys of tenants' issuers fetched again.
+    pub fresh_keys: FreshKeys,
     /// Finds and makes the tasks of the users outside rooms.
     pub social_directory: Arc<SocialDirectory>,
     /// The server's clock.

@@ -229,7 +229,7 @@ impl ControlReader<'_> {
                     }
                     let input = match schema {
                         Schema::Ping => RoomInput::Ping(session),
-                        _ => self.request(schema, &body)?,
+                        _ => self.request(schema, &body).await?,
                     };
                     room.post(input).await;
                     return Ok(());
@@ -237,7 +237,7 @@ impl ControlReader<'_> {
                 // A request may change what all members see.
                 let admitted = room.admit_message(budgets.user(), body.len(), None).await;
                 ingress.report(waited || admitted.waited, room, session).await;
-                let input = self.request(schema, &body)?;
+                let input = self.request(schema, &body).await?;
                 let state = matches!(input, RoomInput::State { .. });
                 context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);
                 room.post_admitted(input, admitted).await;
@@ -255,7 +255,7 @@ impl ControlReader<'_> {
     ///
     /// The message is malformed, is no request, or belongs to a feature that the client or the
     /// server has not offered.
-    fn request(&self, schema: Schema, body: &[u8]) -> Result<RoomInput, SessionFault> {
+    async fn request(&self, schema: Schema, body: &[u8]) -> Result<RoomInput, SessionFault> {
         if !self.features.contains(Features::needed_for(schema)) {
             let reason = format!("{schema:?} belongs to a feature that not both ends offer");
             return Err(SessionFault::malformed(reason));
@@ -274,7 +274,7 @@ impl ControlReader<'_> {
             }
             Schema::Renew => {
                 let Renew { token } = session::owned(body).map_err(bad)?;
-                let renewal = renew(context, room.key(), &token);
+                let renewal = renew(context, room.key(), &token).await;
                 RoomInput::Renew { from, renewal }
             }
             _ => return Err(unreadable(schema)),

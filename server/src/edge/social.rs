@@ -53,7 +53,7 @@ pub(super) async fn enter(
     if !may_choose(enter.status) {
         return Err(Refusal::new(Code::Malformed, "the status is invalid"));
     }
-    let token = verify(context, &enter.token)?;
+    let token = verify(context, &enter.token).await?;
     check_origin(context, connection, &token.tenant)?;
     let name = display_name(&enter.name, token.name)?;
     let key = ProductKey { tenant: token.tenant, product: token.product };

@@ -165,7 +165,7 @@ async fn serve_token(
         return refuse(StatusCode::BAD_REQUEST, "a JSON object with user and name is expected");
     };
     let request =
-        TokenRequest { name: Some(name), ..TokenRequest::new(Product::Atom, DEMO_TENANT, user) };
+        TokenRequest { name: Some(name), ..TokenRequest::new(Product::ATOM, DEMO_TENANT, user) };
     match demo.minter.mint(request, (demo.now)()) {
         Ok(token) => {
             let answer = serde_json::json!({ "token": token, "server": demo.server });

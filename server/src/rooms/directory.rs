@@ -206,7 +206,7 @@ mod tests {
         let tenants = Tenants::new(limits, Arc::default());
         let registry = RoomRegistry::new(Vec::new(), Clock::new(), template, tenants);
         let directory = RoomDirectory::new(registry);
-        let owner = ProductKey { tenant: "acme".to_owned(), product: Product::Atom };
+        let owner = ProductKey { tenant: "acme".to_owned(), product: Product::ATOM };
         let any = RoomSelection::by_server(RoomOptions::default());
         let selection = Arc::new(RoomSelection { mode: JoinMode::Join, ..any });
         let mut joins = JoinSet::new();

@@ -13,8 +13,12 @@ use nucleus_core::text;
 use nucleus_protocol::codec::{Reader, put_string};
 use zeroize::Zeroizing;
 
-/// Version of the layout of a ticket's content. A ticket of another version is invalid.
-const VERSION: u8 = 2;
+/// Version of the layout of a ticket's content. A ticket of another version is invalid, but for the one
+/// before.
+const VERSION: u8 = 3;
+/// The version before, which knew two products, by these numbers. Its tickets outlive an update of the
+/// server.
+const NUMBERED: (u8, [Product; 2]) = (2, [Product::ATOM, Product::ASSIST]);
 /// Length of the AES-GCM nonce in bytes.
 const NONCE: usize = 12;
 /// Length of the AES-GCM tag in bytes.
@@ -81,7 +85,9 @@ impl Ticket {
     fn encode(&self) -> Vec<u8> {
         let RoomKey { owner, name: room } = &self.room;
         let TicketContent { claim, user, name, role, end } = &self.content;
-        let mut out = vec![VERSION, owner.product as u8, bits_of(role.rights)];
+        let mut out = vec![VERSION];
+        put_string(&mut out, owner.product.name().as_bytes());
+        out.push(bits_of(role.rights));
         out.extend_from_slice(&claim.room_instance.0);
         out.extend_from_slice(&claim.peer.0.to_le_bytes());
         out.extend_from_slice(&claim.generation.to_le_bytes());
@@ -94,8 +100,12 @@ impl Ticket {
 
     fn decode(content: &[u8]) -> Option<Ticket> {
         let mut r = Reader::new(content);
-        let (version, product, rights) = (r.u8().ok()?, r.u8().ok()?, r.u8().ok()?);
-        let product = Product::ALL.into_iter().find(|p| *p as u8 == product)?;
+        let product = match r.u8().ok()? {
+            VERSION => Product::parse(std::str::from_utf8(r.string().ok()?).ok()?)?,
+            version if version == NUMBERED.0 => *NUMBERED.1.get(usize::from(r.u8().ok()?))?,
+            _ => return None,
+        };
+        let rights = r.u8().ok()?;
         let claim = TicketClaim {
             room_instance: RoomInstanceId(r.array().ok()?),
             peer: PeerId(r.u32().ok()?),
@@ -108,7 +118,7 @@ impl Ticket {
         let role = Role { name: role, rights: rights_of(rights) };
         let room = RoomKey { owner: ProductKey { tenant, product }, name: room };
         let content = TicketContent { claim, user, name, role, end };
-        (version == VERSION).then_some(Ticket { room, content })
+        Some(Ticket { room, content })
     }
 }
 
@@ -131,7 +141,7 @@ mod tests {
     fn ticket() -> Ticket {
         Ticket {
             room: RoomKey {
-                owner: ProductKey { tenant: "t".repeat(64), product: Product::Assist },
+                owner: ProductKey { tenant: "t".repeat(64), product: Product::ASSIST },
                 name: "r".repeat(128),
             },
             content: TicketContent {

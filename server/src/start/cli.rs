@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use nucleus_core::text::parse_duration;
 
@@ -98,8 +97,9 @@ pub struct RestoreArgs {
 /// Flags of `nucleus token`.
 #[derive(Debug, Args)]
 pub struct TokenArgs {
-    /// Product that the token is for
-    #[arg(long, alias = "app", value_parser = product())]
+    /// Product that the token is for: atom, assist, or another one that the server's configuration
+    /// lists
+    #[arg(long, alias = "app", value_parser = product)]
     pub product: Product,
     /// Customer that the user belongs to
     #[arg(long)]
@@ -130,16 +130,10 @@ pub struct TokenArgs {
     pub data_dir: PathBuf,
 }
 
-fn product() -> impl TypedValueParser<Value = Product> {
-    let named = |name: String| Product::ALL.into_iter().find(|product| product.name() == name);
-    let value = |product: Product| {
-        PossibleValue::new(product.name()).help(match product {
-            Product::Atom => "Immersive meetings and training",
-            Product::Assist => "Remote assistance",
-        })
-    };
-    PossibleValuesParser::new(Product::ALL.map(value))
-        .try_map(move |name| named(name).ok_or("no such product"))
+/// Reads a product's name.
+fn product(name: &str) -> Result<Product, &'static str> {
+    Product::parse(name)
+        .ok_or("a product's name has 1 to 15 characters: a to z, 0 to 9 and -, first a letter")
 }
 
 impl Cli {
@@ -236,11 +230,12 @@ mod tests {
             "nucleus token --product assist --tenant t --user u --room r* --role expert --ttl 2m";
         let Ok(Command::Token(args)) = parse(line) else { panic!("refused") };
         let request = TokenRequest::from(args);
-        assert_eq!((request.product, &*request.role), (Product::Assist, "expert"));
+        assert_eq!((request.product, &*request.role), (Product::ASSIST, "expert"));
         assert_eq!(request.room.as_deref(), Some("r*"));
         assert_eq!(request.ttl, Duration::from_secs(120));
         assert!(parse("nucleus token --app assist --tenant t --user u").is_ok(), "the older name");
-        assert!(parse("nucleus token --product other --tenant t --user u").is_err());
+        assert!(parse("nucleus token --product vr-training --tenant t --user u").is_ok());
+        assert!(parse("nucleus token --product VR --tenant t --user u").is_err());
         assert!(parse("nucleus token --product atom --tenant t").is_err());
     }
 
@@ -255,7 +250,7 @@ mod tests {
             ("nucleus --log-format xml", "--log-format"),
             ("nucleus --what", "--what"),
             ("nucleus fly", "fly"),
-            ("nucleus token --product other --tenant t --user u", "atom, assist"),
+            ("nucleus token --product VR --tenant t --user u", "a to z, 0 to 9"),
             ("nucleus token --product atom", "--tenant <TENANT> --user <USER>"),
         ] {
             let error = parse(line).unwrap_err();

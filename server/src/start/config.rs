@@ -12,12 +12,14 @@ use serde::Deserialize;
 use thiserror::Error;
 
 mod control;
+mod products;
 mod servers;
 pub mod value;
 mod web;
 
 pub use control::{ControlSettings, PostgresAddress};
 pub use nucleus_core::fanout::Tick;
+use nucleus_core::ids::Product;
 pub use nucleus_core::limits::Limits;
 use nucleus_core::limits::{MAX_SHARDS, within};
 pub use nucleus_core::room::SecondDevice;
@@ -54,6 +56,8 @@ pub struct Config {
     /// TCP address of health and the API over TLS; absent: none.
     #[serde(deserialize_with = "value::optional_socket_addr")]
     pub https: Option<SocketAddr>,
+    /// The applications that use the server, 1 to 16.
+    pub products: Vec<Product>,
     /// The database of tenants and keys.
     pub control: ControlSettings,
     /// Number of realtime threads, 1 to 64; by default one less than the number of cores.
@@ -108,6 +112,7 @@ impl Default for Config {
             realtime: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 5056),
             http: HttpAddr::Default,
             https: None,
+            products: products::default(),
             control: ControlSettings::default(),
             shards: default_shards(),
             tick: Tick::Auto,
@@ -242,11 +247,17 @@ impl Config {
         self.limits.check()?;
         self.servers.check()?;
         self.web.check()?;
+        products::check(&self.products)?;
         self.tokens.as_ref().map_or(Ok(()), check_tokens)
     }
 }
 
 impl Config {
+    /// Whether the API signs join tokens.
+    pub fn mints_tokens(&self) -> bool {
+        self.control.mint_tokens.unwrap_or(self.tokens.is_none())
+    }
+
     /// Checks that no two planes listen on one address.
     fn check_addresses(&self) -> Result<(), ValueError> {
         within("the length of session_also", self.session_also.len(), 0..=MAX_SESSION_ALSO)?;
@@ -270,9 +281,7 @@ fn check_tokens(tokens: &TokenSettings) -> Result<(), ValueError> {
     let TokenSettings { algorithm, public_key_file, secret_file, audience } = tokens;
     let (needs, refuses, present, absent) = match algorithm {
         TokenAlgorithm::HS256 => ("secret_file", "public_key_file", secret_file, public_key_file),
-        TokenAlgorithm::EdDSA | TokenAlgorithm::ES256 => {
-            ("public_key_file", "secret_file", public_key_file, secret_file)
-        }
+        _ => ("public_key_file", "secret_file", public_key_file, secret_file),
     };
     if present.is_none() || absent.is_some() {
         return Err(ValueError::new(format!(

@@ -8,14 +8,17 @@ use arc_swap::ArcSwap;
 use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
+use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
 use nucleus_control::{PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
+use tokio::sync::mpsc;
 
 use crate::health::Health;
 use crate::http::{self, Demo};
 use crate::local_access::LocalAccess;
 use crate::metrics::Metrics;
+use crate::token::{IssuerKeys, Minter};
 
 /// The file of SQLite in the data directory.
 const DATABASE_FILE: &str = "nucleus.db";
@@ -44,6 +47,16 @@ pub(super) struct ControlParts {
     pub(super) database: Option<DatabaseAddress>,
     /// Whether tenants that are not in the database are refused.
     pub(super) listed_only: bool,
+    /// Whether addresses that tenants name may be inside this network.
+    pub(super) private_addresses: bool,
+    /// The server's products.
+    pub(super) products: Vec<Product>,
+    /// Signs the join tokens of the API; `None`: it signs none.
+    pub(super) minter: Option<Minter>,
+    /// Where joins find the keys of tenants' issuers.
+    pub(super) issuers: Arc<ArcSwap<IssuerKeys>>,
+    /// Joins that wait for newer keys.
+    pub(super) key_requests: mpsc::Receiver<KeyRequest>,
     /// The socket of plain HTTP; `None`: it is off.
     pub(super) http: Option<TcpListener>,
     /// The socket of HTTPS with its certificate; `None`: it is off.
@@ -101,6 +114,12 @@ async fn setup(
     let public = http::health_router(parts.health.clone());
     let ControlParts {
         database: address,
+        listed_only,
+        private_addresses,
+        products,
+        minter,
+        issuers,
+        key_requests,
         http,
         https,
         policies,
@@ -108,7 +127,6 @@ async fn setup(
         metrics,
         health,
         demo,
-        ..
     } = parts;
     let sqlite = || DatabaseAddress::Sqlite(dir.join(DATABASE_FILE));
     let address = address.unwrap_or_else(sqlite);
@@ -117,20 +135,30 @@ async fn setup(
     let keeper = SnapshotKeeper::new(SnapshotSettings {
         database: database.clone(),
         policies,
-        listed_only: parts.listed_only,
+        listed_only,
         copy: dir.join(COPY_FILE),
     });
     keeper.start(Timestamp::now()).await.map_err(failed)?;
     let answering = keeper.clone();
     let render = Arc::new(move || metrics.render(answering.is_answered()));
     let router = http::router(render, health.clone());
+    let keeping = IssuerKeeper::new(IssuerSettings {
+        database: database.clone(),
+        snapshot: keeper.clone(),
+        keys: issuers,
+        requests: key_requests,
+        private_addresses,
+        now: Arc::new(Timestamp::now),
+    });
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
         planes,
         now: Arc::new(Timestamp::now),
         local_key,
-        products: Product::ALL.iter().map(ToString::to_string).collect(),
+        products,
+        minter,
+        private_addresses,
     }));
     let mut serving = Serving::default();
     if let Some(socket) = http {
@@ -148,6 +176,7 @@ async fn setup(
     }
     let watching: Background = Box::pin(async move { health.watch().await });
     let following: Background = Box::pin(async move { keeper.run().await });
-    serving.background = vec![watching, following];
+    let keeping: Background = Box::pin(keeping.run());
+    serving.background = vec![watching, following, keeping];
     Ok(serving)
 }

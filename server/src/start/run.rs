@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use nucleus_control::PlanesHandle;
+use nucleus_control::issuers::FreshKeys;
 use nucleus_core::fanout::FanoutConfig;
 use nucleus_core::ids::ServerInstanceId;
 use nucleus_core::limits;
@@ -37,7 +38,8 @@ use crate::rooms::{
     BudgetStore, RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
 };
 use crate::shard::{self, MisdirectedRouter, ShardHandle, ShardMail};
-use crate::token::{Minter, TokenKeyError, TokenVerifier};
+use crate::text_file;
+use crate::token::{IssuerKeys, Minter, TokenKeyError, TokenVerifier, VerifierSettings};
 
 /// Why the server could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +154,7 @@ pub async fn run_in(
     let clock = Clock::new();
     let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
     let session_also = sockets.session_also_addrs()?;
-    let Secrets { verifier, tickets, quic, served, renewal } = secrets(&config, dir)?;
+    let Secrets { verifier, issuers, tickets, quic, served, renewal } = secrets(&config, dir)?;
     let server_instance = ServerInstanceId(random());
     let clock_epoch = u32::from_le_bytes(random());
     let StartedShards { handles: shards, threads } =
@@ -173,8 +175,10 @@ pub async fn run_in(
     let directory = RoomDirectory::new(registry);
     let entries = servers.entries.to_vec();
     let social = SocialConfig { limits: config.limits, clock_epoch, server_instance, entries };
+    let (fresh_keys, key_requests) = FreshKeys::new();
     let context = Arc::new(SessionContext {
         verifier,
+        fresh_keys,
         social_directory: SocialDirectory::new(social, directory.clone()),
         directory,
         tickets,
@@ -210,8 +214,9 @@ pub async fn run_in(
     let admits_demo = context.origins.admits(http::DEMO_TENANT, http::DEMO_ORIGIN);
     let is_development = config.tokens.is_none() && config.tls.is_none();
     let has_demo = config.demo && is_development && admits_demo;
-    let minter = || Minter::new(&dir.development_key(), pins);
+    let minter = || Minter::new(&dir.development_key(), pins.clone());
     let demo = has_demo.then(|| Demo::new(minter(), session, now.clone()));
+    let api_minter = || Minter::for_api(&dir.development_key(), pins.clone());
     let not_bound = |addr: String| move |source| RunError::Http { addr, source };
     let http = http::bind(config.http).map_err(not_bound(config.http.to_string()))?;
     let https = match config.https {
@@ -227,6 +232,11 @@ pub async fn run_in(
         ControlParts {
             database: config.control.database.clone().map(|database| database.0),
             listed_only: config.control.listed_tenants_only,
+            private_addresses: config.control.private_addresses,
+            products: config.products.clone(),
+            minter: config.mints_tokens().then(api_minter),
+            issuers,
+            key_requests,
             http,
             https,
             policies,
@@ -287,6 +297,8 @@ pub async fn run_in(
 /// The objects that the server makes from its keys and its certificate.
 struct Secrets {
     verifier: TokenVerifier,
+    /// The keys of tenants' issuers, which the control plane keeps.
+    issuers: Arc<ArcSwap<IssuerKeys>>,
     tickets: Arc<TicketKey>,
     quic: quic::ServerConfig,
     served: Arc<ServedCertificate>,
@@ -297,13 +309,21 @@ struct Secrets {
 /// Reads the keys and the certificate. Called before any thread starts, so that an operator's
 /// mistake is reported first.
 fn secrets(config: &Config, dir: &DataDir) -> Result<Secrets, RunError> {
-    let verifier = TokenVerifier::new(config.tokens.as_ref(), &dir.development_key())?;
+    let issuers = Arc::new(ArcSwap::from_pointee(IssuerKeys::default()));
+    let verifier = TokenVerifier::new(VerifierSettings {
+        tokens: config.tokens.as_ref(),
+        development: dir.development_key(),
+        minted: config.mints_tokens(),
+        products: config.products.clone(),
+        issuers: issuers.clone(),
+        read: text_file::read,
+    })?;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let served = ServedCertificate::new(identity(config, dir)?)?;
     let renewal = config.tls.is_none().then(|| Renewal::new(dir, served.clone()));
     let quic = quic::server_config(quic_config(served.clone())?, dir.address_token_key())
         .map_err(|error| TlsError::Quic(error.to_string()))?;
-    Ok(Secrets { verifier, tickets: Arc::new(tickets), quic, served, renewal })
+    Ok(Secrets { verifier, issuers, tickets: Arc::new(tickets), quic, served, renewal })
 }
 
 /// Tells all clients that the server shuts down. Waits until they have confirmed it, at most

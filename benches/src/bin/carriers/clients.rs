@@ -47,7 +47,7 @@ impl Clients {
         let measurement = format!("{now} {}", carrier.name());
         let mut clients = Self { stop, gone: Arc::default(), tasks: JoinSet::new() };
         for number in 0..count {
-            let request = TokenRequest::new(Product::Atom, "carriers", format!("c{number}"));
+            let request = TokenRequest::new(Product::ATOM, "carriers", format!("c{number}"));
             let token = minter.mint(request, now).map_err(JoinError::of)?;
             let room = format!("{measurement} {}", number / ROOM_SIZE);
             let (stopped, gone) = (stopped.clone(), clients.gone.clone());

@@ -99,7 +99,7 @@ impl Credentials {
         let minter = dir.minter();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let token = |client| {
-            let request = TokenRequest::new(Product::Atom, TENANT, format!("h{client}"));
+            let request = TokenRequest::new(Product::ATOM, TENANT, format!("h{client}"));
             minter.mint(request, now).map_err(|e| failed(&e))
         };
         let tokens: Vec<String> = (0..WARM_UP + joins).map(token).collect::<Result<_, _>>()?;

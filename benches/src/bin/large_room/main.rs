@@ -244,7 +244,7 @@ fn credentials(data_dir: &Path) -> Result<(String, Trust), RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Keys(error.to_string());
     let dir = DataDir::open(data_dir).map_err(|error| failed(&error))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let request = TokenRequest::new(Product::Atom, "large-room", "member");
+    let request = TokenRequest::new(Product::ATOM, "large-room", "member");
     let token = dir.minter().mint(request, now).map_err(|error| failed(&error))?;
     let pins = nucleus_client::token::pins_in(&token);
     Ok((token, Trust::Pins(pins)))

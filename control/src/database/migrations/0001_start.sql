@@ -33,15 +33,19 @@ CREATE TABLE api_key (
 );
 CREATE INDEX api_key_by_tenant ON api_key (tenant, id);
 
--- Who signs the join tokens of a tenant: one key, or an address of keys.
+-- Who signs the join tokens of a tenant: one key (`alg`, `kid`, `public_key`), or an address of keys
+-- (`jwks_url`) with the set that it gave at `keys_at`.
 CREATE TABLE issuer (
     id TEXT PRIMARY KEY,
     tenant TEXT NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
-    alg TEXT NOT NULL,
+    name TEXT NOT NULL,
+    alg TEXT,
     kid TEXT,
     public_key TEXT,
     jwks_url TEXT,
     audience TEXT,
+    keys TEXT,
+    keys_at BIGINT,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX issuer_by_tenant ON issuer (tenant, id);

@@ -13,6 +13,10 @@ pub struct ControlSettings {
     pub database: Option<PostgresAddress>,
     /// Whether tenants that are not in the database are refused.
     pub listed_tenants_only: bool,
+    /// Whether the API signs join tokens; absent: in development mode alone.
+    pub mint_tokens: Option<bool>,
+    /// Whether the key addresses of tenants' issuers may be inside this network.
+    pub private_addresses: bool,
 }
 
 /// The address of a PostgreSQL database.

@@ -167,7 +167,7 @@ fn token(minter: &Minter, peer: u32) -> Result<String, StartError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let request = TokenRequest {
         ttl: TOKEN_TTL,
-        ..TokenRequest::new(Product::Atom, "peers", format!("p{peer}"))
+        ..TokenRequest::new(Product::ATOM, "peers", format!("p{peer}"))
     };
     minter.mint(request, now.as_secs()).map_err(StartError::client)
 }

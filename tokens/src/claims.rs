@@ -18,6 +18,17 @@ const MAX_TIME_AHEAD_S: u64 = 3_653 * 86_400;
 /// The claims of a token before any of them is checked.
 pub(super) type RawClaims = Map<String, Value>;
 
+/// What a time must be.
+const TIME: &str = "a number of seconds since 1970";
+/// What `aud` must be.
+const AUDIENCE: &str = "a text or a list of texts";
+/// What `product` must be, in addition to one of the server's.
+const PRODUCT: &str = "a text, and the same as `app` if there are both";
+/// What `room` must be.
+const ROOM: &str = "a room's name, or a beginning of names with a `*` at the end";
+/// What `grants` must be.
+const GRANTS: &str = "a list of at most 32 texts, each of 1 to 64 bytes";
+
 /// Checks all claims at `now`, in seconds since 1970.
 ///
 /// # Errors
@@ -26,6 +37,7 @@ pub(super) type RawClaims = Map<String, Value>;
 pub(super) fn verify_claims(
     claims: &RawClaims,
     audience: &str,
+    products: &[Product],
     now: u64,
 ) -> Result<VerifiedToken, TokenError> {
     check_times(claims, now)?;
@@ -35,7 +47,7 @@ pub(super) fn verify_claims(
         name: text(claims, "name", MAX_LONG)?.unwrap_or_else(|| user.clone()),
         user,
         tenant: required_text(claims, "tenant", MAX_SHORT)?,
-        product: product(claims)?,
+        product: product(claims, products)?,
         room: room(claims)?,
         role: text(claims, "role", MAX_SHORT)?.unwrap_or_else(|| DEFAULT_ROLE.to_owned()),
         grants: grants(claims)?,
@@ -70,7 +82,7 @@ fn time(claims: &RawClaims, key: &'static str) -> Result<Option<u64>, TokenError
         let float = value.as_f64().filter(|float| (0.0..9.0e15).contains(float))?;
         Some(float as u64)
     });
-    seconds.map(Some).ok_or(TokenError::BadClaim(key))
+    seconds.map(Some).ok_or(TokenError::BadClaim(key, TIME))
 }
 
 fn check_audience(claims: &RawClaims, audience: &str) -> Result<(), TokenError> {
@@ -78,32 +90,35 @@ fn check_audience(claims: &RawClaims, audience: &str) -> Result<(), TokenError> 
         None => return Err(TokenError::MissingClaim("aud")),
         Some(Value::String(name)) => name == audience,
         Some(Value::Array(names)) => names.iter().any(|name| name.as_str() == Some(audience)),
-        Some(_) => return Err(TokenError::BadClaim("aud")),
+        Some(_) => return Err(TokenError::BadClaim("aud", AUDIENCE)),
     };
     if named { Ok(()) } else { Err(TokenError::WrongAudience) }
 }
 
 /// Reads the claim `product`, or `app`, which is its older name. If a token has both, they must be
 /// equal.
-fn product(claims: &RawClaims) -> Result<Product, TokenError> {
-    const BAD: TokenError = TokenError::BadClaim("product");
+fn product(claims: &RawClaims, products: &[Product]) -> Result<Product, TokenError> {
+    const BAD: TokenError = TokenError::BadClaim("product", PRODUCT);
     let named = match (claims.get("product"), claims.get("app")) {
         (None, None) => return Err(TokenError::MissingClaim("product")),
         (Some(product), Some(app)) if product != app => return Err(BAD),
-        (Some(name), _) | (None, Some(name)) => name.as_str(),
+        (Some(name), _) | (None, Some(name)) => name.as_str().ok_or(BAD)?,
     };
-    Product::ALL.into_iter().find(|product| named == Some(product.name())).ok_or(BAD)
+    products.iter().find(|product| product.name() == named).copied().ok_or_else(|| {
+        let names: Vec<_> = products.iter().map(Product::name).collect();
+        TokenError::UnknownProduct(names.join(", "))
+    })
 }
 
 fn room(claims: &RawClaims) -> Result<RoomPattern, TokenError> {
     match text(claims, "room", MAX_LONG)? {
         None => Ok(RoomPattern::Any),
-        Some(room) => RoomPattern::parse(&room).ok_or(TokenError::BadClaim("room")),
+        Some(room) => RoomPattern::parse(&room).ok_or(TokenError::BadClaim("room", ROOM)),
     }
 }
 
 fn grants(claims: &RawClaims) -> Result<Vec<String>, TokenError> {
-    const BAD: TokenError = TokenError::BadClaim("grants");
+    const BAD: TokenError = TokenError::BadClaim("grants", GRANTS);
     match claims.get("grants") {
         None => Ok(Vec::new()),
         Some(Value::Array(list)) if list.len() <= limits::TOKEN_GRANTS => {
@@ -125,6 +140,6 @@ fn text(claims: &RawClaims, key: &'static str, max: usize) -> Result<Option<Stri
             let plain = text::plain(text.as_bytes(), 1, max);
             plain.map(Some).map_err(|why| TokenError::NotPlain(key, why))
         }
-        Some(_) => Err(TokenError::BadClaim(key)),
+        Some(_) => Err(TokenError::BadClaim(key, "a text")),
     }
 }

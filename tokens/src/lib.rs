@@ -1,8 +1,8 @@
-//! Join tokens: JWTs from the web server, or from `nucleus token` in development.
+//! Join tokens: JWTs from the web server, from an issuer of a tenant, or from the server itself.
 //!
-//! The algorithm comes from the configuration, never from a token. Each claim is checked here,
-//! against a time that the caller passes in. Roles and grants are only read here: the room enforces
-//! them. Tokens and keys are never logged.
+//! A key has one algorithm, whatever a token says. Each claim is checked here, against a time that the
+//! caller passes in. Roles and grants are only read here: the room enforces them. Tokens and keys are
+//! never logged.
 
 pub use nucleus_core::ids::Product;
 use nucleus_core::ids::RoomPattern;
@@ -11,15 +11,19 @@ use serde::Serialize;
 use thiserror::Error;
 
 mod claims;
+mod issuers;
+mod jwks;
 mod key;
 mod mint;
 mod settings;
 mod verify;
 
-pub use key::TokenKeyError;
+pub use issuers::{IssuerKey, IssuerKeys};
+pub use jwks::{JwksError, read_jwks};
+pub use key::{BadKey, TokenKeyError, VerificationKey};
 pub use mint::{CertificatePins, MintError, Minter, TokenRequest};
-pub use settings::{DevelopmentKey, TokenAlgorithm, TokenSettings};
-pub use verify::TokenVerifier;
+pub use settings::{DevelopmentKey, ReadKeyFile, TokenAlgorithm, TokenSettings};
+pub use verify::{TokenVerifier, VerifierSettings};
 
 /// How much the clocks of the web server and this server may differ, in seconds.
 pub const LEEWAY_S: u64 = 30;
@@ -80,17 +84,24 @@ pub struct VerifiedToken {
 }
 
 /// Why a token is refused. No text repeats a value of the token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenError {
     /// The token is longer than [`nucleus_core::limits::TOKEN_BYTES`], or not a JWT.
     #[error("the join token is not a JWT of at most 4096 bytes: fetch a new one")]
     Malformed,
-    /// The token names another algorithm than the configured one.
-    #[error("the join token is signed with another algorithm than the server's configuration says")]
+    /// The token names an algorithm for which there is no key.
+    #[error(
+        "the join token is signed with another algorithm than that of the keys which this server \
+         trusts for the token's tenant"
+    )]
     WrongAlgorithm,
     /// The token is signed with another key, or was changed after it was signed.
-    #[error("the join token is not signed with the key that this server trusts")]
+    #[error("the join token is not signed with a key that this server trusts for its tenant")]
     BadSignature,
+    /// The token names a key (`kid`) that the tenant's issuer does not publish, as far as this server
+    /// knows.
+    #[error("the join token is signed with a key that its tenant's issuer does not publish")]
+    UnknownKey,
     /// The token's validity has ended.
     #[error("the join token has expired: fetch a new one")]
     Expired,
@@ -106,8 +117,11 @@ pub enum TokenError {
     #[error("the join token lacks the claim `{0}`")]
     MissingClaim(&'static str),
     /// A claim has the wrong type or form.
-    #[error("the join token's claim `{0}` has a wrong type, length or character")]
-    BadClaim(&'static str),
+    #[error("the join token's claim `{0}` must be {1}")]
+    BadClaim(&'static str, &'static str),
+    /// The server has no such product.
+    #[error("the join token's claim `product` must be one of this server's products: {0}")]
+    UnknownProduct(String),
     /// A time lies more than ten years after the server's clock.
     #[error(
         "the join token's claim `{0}` is more than ten years ahead of the server's clock: times \

@@ -16,6 +16,8 @@ use super::claims::{MAX_LONG, MAX_SHORT};
 use super::settings::DevelopmentKey;
 use super::{Claims, DEFAULT_ROLE};
 
+/// The `kid` of tokens that the API has minted.
+pub(super) const MINTED_KEY_ID: &str = "minted";
 /// Longest validity of a token from a [`Minter`].
 const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
 
@@ -24,6 +26,8 @@ pub struct Minter {
     key: EncodingKey,
     audience: String,
     pins: CertificatePins,
+    /// The `kid` of the tokens.
+    kid: Option<&'static str>,
 }
 
 /// The SHA-256 digests of the certificates that a server has now and next, base64url without padding.
@@ -109,7 +113,13 @@ impl Minter {
     #[must_use]
     pub fn new(development: &DevelopmentKey<'_>, pins: CertificatePins) -> Self {
         let key = EncodingKey::from_ed_der(development.signing_key);
-        Self { key, audience: development.server_id.to_owned(), pins }
+        Self { key, audience: development.server_id.to_owned(), pins, kid: None }
+    }
+
+    /// Makes the minter of the API, whose tokens are accepted beside those of `[tokens]`.
+    #[must_use]
+    pub fn for_api(development: &DevelopmentKey<'_>, pins: CertificatePins) -> Self {
+        Self { kid: Some(MINTED_KEY_ID), ..Self::new(development, pins) }
     }
 
     /// Signs a token that is valid from `now_unix`, in seconds since 1970.
@@ -133,8 +143,8 @@ impl Minter {
             grants: request.grants,
             name: request.name,
         };
-        let token = encode(&Header::new(Algorithm::EdDSA), &claims, &self.key)
-            .map_err(|_| MintError::Signing)?;
+        let header = Header { kid: self.kid.map(str::to_owned), ..Header::new(Algorithm::EdDSA) };
+        let token = encode(&header, &claims, &self.key).map_err(|_| MintError::Signing)?;
         ensure(
             token.len() <= limits::TOKEN_BYTES,
             "the token would be longer than 4096 bytes: give fewer --grant",

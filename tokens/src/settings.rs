@@ -1,9 +1,14 @@
 //! `[tokens]` of the configuration, and the key that replaces it in development mode.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
-use serde::Deserialize;
+use jsonwebtoken::Algorithm;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// Reads a key file, at most some KiB.
+pub type ReadKeyFile = fn(&Path) -> io::Result<Zeroizing<Vec<u8>>>;
 
 /// `[tokens]`: the signature and the audience that a join token must have.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -11,7 +16,7 @@ use serde::Deserialize;
 pub struct TokenSettings {
     /// The only algorithm that is accepted.
     pub algorithm: TokenAlgorithm,
-    /// The file of the web server's public key, PEM; for EdDSA and ES256.
+    /// The file of the web server's public key, PEM; for EdDSA, ES256 and RS256.
     #[serde(default)]
     pub public_key_file: Option<PathBuf>,
     /// The file of the secret, at least 32 random bytes; for HS256.
@@ -22,13 +27,15 @@ pub struct TokenSettings {
     pub audience: Option<String>,
 }
 
-/// The signature algorithm of join tokens. It is configured and never taken from a token's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// The signature algorithm of join tokens. Each key has one, which is never taken from a token's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenAlgorithm {
     /// Ed25519; also the algorithm of development mode.
     EdDSA,
     /// ECDSA on P-256 with SHA-256.
     ES256,
+    /// RSA (PKCS #1 v1.5) with SHA-256, which many sign-in services use by default.
+    RS256,
     /// HMAC with SHA-256. The secret that verifies tokens can also sign them.
     HS256,
 }
@@ -38,8 +45,20 @@ impl fmt::Display for TokenAlgorithm {
         f.write_str(match self {
             Self::EdDSA => "EdDSA",
             Self::ES256 => "ES256",
+            Self::RS256 => "RS256",
             Self::HS256 => "HS256",
         })
+    }
+}
+
+impl From<TokenAlgorithm> for Algorithm {
+    fn from(algorithm: TokenAlgorithm) -> Self {
+        match algorithm {
+            TokenAlgorithm::EdDSA => Self::EdDSA,
+            TokenAlgorithm::ES256 => Self::ES256,
+            TokenAlgorithm::RS256 => Self::RS256,
+            TokenAlgorithm::HS256 => Self::HS256,
+        }
     }
 }
 
