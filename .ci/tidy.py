@@ -1,5 +1,5 @@
-"""Checks rules that no compiler checks: the size of files, where `unsafe` is allowed, and that
-documents name files and headings that exist."""
+"""Checks rules that no compiler checks: the size of files, where `unsafe` is allowed, that no server's
+keys are among the files, and that documents name files and headings that exist."""
 
 import pathlib
 import re
@@ -12,6 +12,8 @@ UNSAFE = re.compile(r"\bunsafe\s*(\{|fn|impl|trait|extern)")
 # unsafe trait.
 UNSAFE_ALLOWED = ("net/", "sdk/c/src/", "server/tests/allocations.rs", "client/core/tests/frame_allocations.rs",
                   "client/tests/frames/allocator.rs")
+# What a server's data directory holds.
+KEY_FILE = re.compile(r"(^|/)(data/|[\w-]+-key(\.pem)?$|[\w.-]+\.(pem|p8|p12|pfx)$)")
 NAMED_FILE = re.compile(r"`([\w./-]+\.(?:rs|py|toml|md))`")
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 
@@ -48,6 +50,8 @@ def main() -> int:
     files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     faults = []
     for name in files:
+        if KEY_FILE.search(name):
+            faults.append(f"{name}: looks like a key, which belongs in no repository")
         if name.endswith(".md"):
             faults += dead_references(name, files)
         if not name.endswith((".rs", ".py", ".ts", ".mjs")):

@@ -2,7 +2,7 @@
 //! follows no redirects, and both the time and the size of an answer are limited.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -92,7 +92,7 @@ async fn exchange(request: Fetch<'_>) -> Result<Fetched, FetchError> {
         return send(stream, &uri, request).await;
     }
     let name = ServerName::try_from(host).map_err(|_| FetchError::BadUrl)?;
-    let connector = TlsConnector::from(Arc::new(tls()?));
+    let connector = TlsConnector::from(tls()?);
     send(connector.connect(name, stream).await?, &uri, request).await
 }
 
@@ -155,15 +155,20 @@ where
     }
 }
 
-/// The roots of the machine and of Mozilla.
-fn tls() -> Result<rustls::ClientConfig, FetchError> {
+/// The roots of the machine and of Mozilla. They are read once, because that takes milliseconds.
+fn tls() -> Result<Arc<rustls::ClientConfig>, FetchError> {
+    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let _skipped = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| FetchError::Http(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    Ok(CONFIG.get_or_init(|| config).clone())
 }
 
 /// Whether an address is one of the public internet.

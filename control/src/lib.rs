@@ -4,6 +4,7 @@
 
 pub mod api;
 mod api_key;
+mod ban_follower;
 pub mod database;
 pub mod fetch;
 pub mod http;
@@ -14,6 +15,7 @@ mod snapshot;
 pub mod store;
 mod timestamp;
 
+pub use ban_follower::BanFollower;
 pub use id::NoRandomness;
 pub use planes::{PlanesHandle, PlanesMail};
 pub use snapshot::{Snapshot, SnapshotKeeper, SnapshotSettings};

@@ -16,11 +16,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::{TenantPolicies, TenantPolicy};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::database::{Database, DatabaseError};
-use crate::store::{self, ApiKey, IssuerWithKeys, StoreError, Tenant, api_keys, issuers, tenants};
+use crate::store::{
+    self, ApiKey, IssuerWithKeys, StoreError, Tenant, TenantBan, api_keys, bans, issuers, tenants,
+};
 use crate::timestamp::Timestamp;
 
 /// How often the database is asked for changes of other servers.
@@ -46,21 +48,26 @@ pub struct Snapshot {
     /// The issuers of join tokens.
     #[serde(default)]
     pub issuers: Vec<IssuerWithKeys>,
+    /// The bans that had not ended when this was read.
+    #[serde(default)]
+    pub bans: Vec<TenantBan>,
 }
 
 impl Snapshot {
     /// Reads all tenants and keys.
-    async fn read(database: &Database) -> Result<Self, StoreError> {
+    async fn read(database: &Database, now: Timestamp) -> Result<Self, StoreError> {
         // Read first: a change in between makes the snapshot look too old, and it is read again.
         let revision = store::revision(database).await?;
         let tenants = tenants::all(database).await?;
         let api_keys = api_keys::all(database).await?;
         let issuers = issuers::all(database).await?;
+        let bans = bans::all(database, now).await?;
         Ok(Self {
             revision,
             tenants: tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect(),
             api_keys: api_keys.into_iter().map(|key| (key.0.id.clone(), key)).collect(),
             issuers,
+            bans,
         })
     }
 
@@ -71,7 +78,15 @@ impl Snapshot {
 
     /// Returns what joins need. With `listed_only`, tenants that are not in the database are refused.
     fn policies(&self, listed_only: bool) -> TenantPolicies {
-        let named = |tenant: &Tenant| (tenant.name.clone(), policy(tenant));
+        let mut bans: HashMap<&str, HashMap<String, u64>> = HashMap::new();
+        for ban in &self.bans {
+            let end = ban.ends_at.map_or(u64::MAX, Timestamp::seconds);
+            bans.entry(&ban.tenant).or_default().insert(ban.user.clone(), end);
+        }
+        let named = |tenant: &Tenant| {
+            let bans = bans.remove(tenant.id.as_str()).unwrap_or_default();
+            (tenant.name.clone(), TenantPolicy { bans, ..policy(tenant) })
+        };
         TenantPolicies::new(self.tenants.values().map(named).collect(), listed_only)
     }
 }
@@ -88,6 +103,7 @@ fn policy(tenant: &Tenant) -> TenantPolicy {
         max_sessions: tenant.max_sessions,
         max_rooms: tenant.max_rooms,
         max_kept_rooms: tenant.max_kept_rooms,
+        bans: HashMap::new(),
     }
 }
 
@@ -109,8 +125,8 @@ pub struct SnapshotSettings {
 pub struct SnapshotKeeper {
     settings: SnapshotSettings,
     newest: ArcSwap<Snapshot>,
-    /// Notified after each new snapshot, for the one task that follows it.
-    changed: Notify,
+    /// Counts the snapshots, for the tasks that follow them.
+    changes: watch::Sender<u64>,
     /// Held while the database is read and the answer published, so that no older answer replaces a
     /// newer one.
     reading: Mutex<()>,
@@ -131,7 +147,7 @@ impl SnapshotKeeper {
         Arc::new(Self {
             settings,
             newest: ArcSwap::from_pointee(nothing),
-            changed: Notify::new(),
+            changes: watch::Sender::new(0),
             reading: Mutex::default(),
             copying: Arc::default(),
             is_migrated: AtomicBool::new(false),
@@ -170,9 +186,9 @@ impl SnapshotKeeper {
         self.answered.load().as_ref().is_some_and(|at| at.elapsed() < ANSWER_TIME)
     }
 
-    /// Waits until there is a snapshot that this has not told of yet.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Returns what changes with each new snapshot.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Reads the database again. Called after every change of this server, so that its next request
@@ -228,7 +244,7 @@ impl SnapshotKeeper {
             self.settings.database.migrate().await?;
             self.is_migrated.store(true, Ordering::Relaxed);
         }
-        let snapshot = Snapshot::read(&self.settings.database).await?;
+        let snapshot = Snapshot::read(&self.settings.database, now).await?;
         self.publish(snapshot);
         self.note_answer();
         self.write_copy(now);
@@ -243,7 +259,7 @@ impl SnapshotKeeper {
         let policies = snapshot.policies(self.settings.listed_only);
         self.settings.policies.store(Arc::new(policies));
         self.newest.store(Arc::new(snapshot));
-        self.changed.notify_one();
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Begins to write the copy, unless it is being written: a disk that hangs holds up nobody. A copy

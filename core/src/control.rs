@@ -20,6 +20,13 @@ pub enum ControlRequest {
     Room(RoomInstanceId),
     /// Do something to a room. The answer is [`ControlReply::Done`].
     Act(RoomInstanceId, RoomAct),
+    /// End all sessions of a tenant's user, in rooms and outside. The answer is [`ControlReply::Done`].
+    RemoveUser {
+        /// The tenant's name.
+        tenant: String,
+        /// The user id.
+        user: String,
+    },
     /// How the server is. The answer is [`ControlReply::Server`].
     Server,
     /// Accept no more sessions, and end those that there are, as at a stop. The process ends then. The
@@ -163,6 +170,8 @@ pub enum RoomAct {
     Hide(bool),
     /// Drops a peer's voice (true), or lets it pass again (false).
     Mute(PeerId, bool),
+    /// Removes all peers of a user.
+    Remove(String),
     /// Removes a peer. With a time, its user may not come back so long: at most
     /// [`nucleus_protocol::limits::MAX_BAN`].
     Kick(PeerId, Duration),

@@ -26,6 +26,8 @@ pub struct TenantPolicy {
     pub max_rooms: Option<u32>,
     /// Most rooms that do not end when they are empty; `None`: the server's limit.
     pub max_kept_rooms: Option<u32>,
+    /// Users who may not join, each with the first second after the ban, since 1970.
+    pub bans: HashMap<String, u64>,
 }
 
 impl Default for TenantPolicy {
@@ -39,6 +41,7 @@ impl Default for TenantPolicy {
             max_sessions: None,
             max_rooms: None,
             max_kept_rooms: None,
+            bans: HashMap::new(),
         }
     }
 }
@@ -58,6 +61,9 @@ pub enum NotLicensed {
     /// The tenant has not this product.
     #[error("the tenant's licence does not include this product")]
     Product,
+    /// The user is banned.
+    #[error("the user is banned from all rooms of the tenant")]
+    Banned,
     /// The server admits listed tenants alone.
     #[error("the tenant is not known to this server")]
     Unknown,
@@ -77,12 +83,18 @@ impl TenantPolicies {
         Self { tenants, listed_only }
     }
 
-    /// Checks whether users of a tenant may join a product at `now`, in seconds since 1970.
+    /// Checks whether a user of a tenant may join a product at `now`, in seconds since 1970.
     ///
     /// # Errors
     ///
-    /// The reason why they may not.
-    pub fn check(&self, tenant: &str, product: Product, now: u64) -> Result<(), NotLicensed> {
+    /// The reason why not.
+    pub fn check(
+        &self,
+        tenant: &str,
+        product: Product,
+        user: &str,
+        now: u64,
+    ) -> Result<(), NotLicensed> {
         let Some(policy) = self.tenants.get(tenant) else {
             return if self.listed_only { Err(NotLicensed::Unknown) } else { Ok(()) };
         };
@@ -97,6 +109,9 @@ impl TenantPolicies {
         }
         if !policy.products.is_empty() && !policy.products.contains(&product) {
             return Err(NotLicensed::Product);
+        }
+        if policy.bans.get(user).is_some_and(|end| now < *end) {
+            return Err(NotLicensed::Banned);
         }
         Ok(())
     }
@@ -120,7 +135,7 @@ mod tests {
         let dated =
             TenantPolicy { starts_at: Some(100), ends_at: Some(200), ..TenantPolicy::default() };
         let policies = listed(dated, false);
-        let check = |now| policies.check("acme", Product::ATOM, now);
+        let check = |now| policies.check("acme", Product::ATOM, "ada", now);
         assert_eq!(check(99), Err(NotLicensed::NotBegun));
         assert_eq!((check(100), check(199)), (Ok(()), Ok(())));
         assert_eq!(check(200), Err(NotLicensed::Ended));
@@ -129,16 +144,31 @@ mod tests {
     #[test]
     fn a_tenant_has_its_products_and_may_be_switched_off() {
         let atom = TenantPolicy { products: vec![Product::ATOM], ..TenantPolicy::default() };
-        assert_eq!(listed(atom.clone(), false).check("acme", Product::ATOM, 0), Ok(()));
-        let other = listed(atom.clone(), false).check("acme", Product::ASSIST, 0);
+        assert_eq!(listed(atom.clone(), false).check("acme", Product::ATOM, "ada", 0), Ok(()));
+        let other = listed(atom.clone(), false).check("acme", Product::ASSIST, "ada", 0);
         assert_eq!(other, Err(NotLicensed::Product));
         let off = TenantPolicy { active: false, ..atom };
-        assert_eq!(listed(off, false).check("acme", Product::ATOM, 0), Err(NotLicensed::Inactive));
+        assert_eq!(
+            listed(off, false).check("acme", Product::ATOM, "ada", 0),
+            Err(NotLicensed::Inactive)
+        );
+    }
+
+    #[test]
+    fn a_banned_user_stays_out_until_the_ban_ends() {
+        let bans = [("ada".to_owned(), 100), ("bob".to_owned(), u64::MAX)].into();
+        let policies = listed(TenantPolicy { bans, ..TenantPolicy::default() }, false);
+        let check = |user, now| policies.check("acme", Product::ATOM, user, now);
+        assert_eq!((check("ada", 99), check("ada", 100)), (Err(NotLicensed::Banned), Ok(())));
+        assert_eq!(check("bob", u64::MAX - 1), Err(NotLicensed::Banned));
+        assert_eq!(check("eve", 0), Ok(()));
+        assert_eq!(policies.check("other", Product::ATOM, "bob", 0), Ok(()));
     }
 
     #[test]
     fn other_tenants_are_admitted_unless_the_list_is_all() {
-        let check = |only| listed(TenantPolicy::default(), only).check("b", Product::ATOM, 0);
+        let check =
+            |only| listed(TenantPolicy::default(), only).check("b", Product::ATOM, "ada", 0);
         assert_eq!(check(false), Ok(()));
         assert_eq!(check(true), Err(NotLicensed::Unknown));
     }

@@ -66,6 +66,11 @@ impl PlanesShell {
                 registry.operate(instance, act).await?;
                 ControlReply::Done
             }
+            ControlRequest::RemoveUser { tenant, user } => {
+                self.context.social_directory.remove_user(&tenant, &user).await;
+                registry.remove_user(&tenant, &user).await;
+                ControlReply::Done
+            }
             ControlRequest::Server => ControlReply::Server(Box::new(self.status())),
             ControlRequest::Drain => {
                 self.drain.notify_one();

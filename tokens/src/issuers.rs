@@ -7,7 +7,7 @@ use super::key::VerificationKey;
 /// A key of an issuer.
 #[derive(Debug, Clone)]
 pub struct IssuerKey {
-    /// The id that tokens name as `kid`; `None`: the key verifies whatever they name.
+    /// The id that tokens must name as `kid`; `None`: the key verifies whatever they name.
     pub id: Option<String>,
     /// The key.
     pub key: VerificationKey,
@@ -51,14 +51,13 @@ impl IssuerKeys {
     ) -> impl Iterator<Item = &IssuerKey> {
         let keys = self.0.get(tenant).map_or(&[][..], |tenant| &tenant.keys);
         let has_id = move |key: &&IssuerKey| kid.is_some() && key.id.as_deref() == kid;
-        let may = move |key: &&IssuerKey| key.id.is_none() || kid.is_none();
-        keys.iter().filter(has_id).chain(keys.iter().filter(may))
+        keys.iter().filter(has_id).chain(keys.iter().filter(|key| key.id.is_none()))
     }
 
     /// Returns whether the key with this id may be one that an issuer of the tenant has published since
     /// its keys were fetched.
     pub(super) fn may_be_new(&self, tenant: &str, kid: Option<&str>) -> bool {
-        let Some(tenant) = self.0.get(tenant) else { return false };
-        tenant.publishes && !tenant.keys.iter().any(|key| kid.is_some() && key.id.as_deref() == kid)
+        let (Some(tenant), Some(kid)) = (self.0.get(tenant), kid) else { return false };
+        tenant.publishes && !tenant.keys.iter().any(|key| key.id.as_deref() == Some(kid))
     }
 }

@@ -19,7 +19,7 @@ mod settings;
 mod verify;
 
 pub use issuers::{IssuerKey, IssuerKeys};
-pub use jwks::{JwksError, read_jwks};
+pub use jwks::{JwksError, PublishedKey, PublishedKeys, read_jwks};
 pub use key::{BadKey, TokenKeyError, VerificationKey};
 pub use mint::{CertificatePins, MintError, Minter, TokenRequest};
 pub use settings::{DevelopmentKey, ReadKeyFile, TokenAlgorithm, TokenSettings};

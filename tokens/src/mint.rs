@@ -1,4 +1,4 @@
-//! Signs join tokens with the data directory's key, for development and tests.
+//! Signs join tokens with the data directory's key: for development, and for the API.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,7 +21,8 @@ pub(super) const MINTED_KEY_ID: &str = "minted";
 /// Longest validity of a token from a [`Minter`].
 const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
 
-/// Signs join tokens that the server of the same data directory accepts in development mode.
+/// Signs join tokens that the server of the same data directory accepts in development mode, or those of
+/// the API.
 pub struct Minter {
     key: EncodingKey,
     audience: String,
@@ -147,7 +148,7 @@ impl Minter {
         let token = encode(&header, &claims, &self.key).map_err(|_| MintError::Signing)?;
         ensure(
             token.len() <= limits::TOKEN_BYTES,
-            "the token would be longer than 4096 bytes: give fewer --grant",
+            "the token would be longer than 4096 bytes: give fewer grants",
         )?;
         Ok(token)
     }
@@ -164,17 +165,17 @@ fn check(request: &TokenRequest) -> Result<(), MintError> {
         Ok(_) => Ok(()),
         Err(why) => Err(MintError::NotPlain(flag, why)),
     };
-    plain("--tenant", &request.tenant, MAX_SHORT)?;
-    plain("--user", &request.user, MAX_LONG)?;
-    plain("--role", &request.role, MAX_SHORT)?;
-    request.name.iter().try_for_each(|name| plain("--name", name, MAX_LONG))?;
-    request.room.iter().try_for_each(|room| plain("--room", room, MAX_LONG))?;
+    plain("the tenant", &request.tenant, MAX_SHORT)?;
+    plain("the user", &request.user, MAX_LONG)?;
+    plain("the role", &request.role, MAX_SHORT)?;
+    request.name.iter().try_for_each(|name| plain("the name", name, MAX_LONG))?;
+    request.room.iter().try_for_each(|room| plain("the room", room, MAX_LONG))?;
     let pattern = |room: &String| RoomPattern::parse(room).is_some();
-    ensure(request.room.as_ref().is_none_or(pattern), "--room may have a `*` only at its end")?;
-    ensure(request.grants.len() <= limits::TOKEN_GRANTS, "--grant may be given at most 32 times")?;
-    request.grants.iter().try_for_each(|grant| plain("--grant", grant, MAX_SHORT))?;
+    ensure(request.room.as_ref().is_none_or(pattern), "the room may have a `*` only at its end")?;
+    ensure(request.grants.len() <= limits::TOKEN_GRANTS, "there may be 32 grants")?;
+    request.grants.iter().try_for_each(|grant| plain("a grant", grant, MAX_SHORT))?;
     let ttl = Duration::from_secs(1)..=MAX_TTL;
-    ensure(ttl.contains(&request.ttl), "--ttl must be 1s to 366d")
+    ensure(ttl.contains(&request.ttl), "the validity (--ttl) must be 1s to 366d")
 }
 
 fn ensure(holds: bool, refusal: &'static str) -> Result<(), MintError> {

@@ -62,7 +62,7 @@ impl From<TokenAlgorithm> for Algorithm {
     }
 }
 
-/// The data directory's key, which signs the tokens of development mode.
+/// The data directory's key, which signs the tokens of development mode and those of the API.
 pub struct DevelopmentKey<'a> {
     /// Ed25519, PKCS #8.
     pub signing_key: &'a [u8],

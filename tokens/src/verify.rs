@@ -126,12 +126,18 @@ impl TokenVerifier {
             .take(MAX_TRIES)
             .peekable();
         let has_key = keys.peek().is_some();
+        let mut is_for_another = false;
         for (key, audience) in keys {
             if token.is_signed_by(key)? {
-                return claims::verify_claims(&token.claims, audience, &self.products, now_unix);
+                match claims::verify_claims(&token.claims, audience, &self.products, now_unix) {
+                    // Another issuer of the tenant may have the same key and this audience.
+                    Err(TokenError::WrongAudience) => is_for_another = true,
+                    verified => return verified,
+                }
             }
         }
         match tenant {
+            _ if is_for_another => Err(TokenError::WrongAudience),
             Some(tenant) if issuers.may_be_new(&tenant, kid) => Err(TokenError::UnknownKey),
             _ if has_key => Err(TokenError::BadSignature),
             _ => Err(TokenError::WrongAlgorithm),

@@ -74,7 +74,7 @@ fn refusal(joined: Result<Room, ConnectError>) -> (Option<Code>, String) {
     }
 }
 
-async fn closed(room: &Room) -> Option<Code> {
+pub(crate) async fn closed(room: &Room) -> Option<Code> {
     until(room, |event| match event {
         RoomEvent::Closed { code, .. } => Some(code),
         _ => None,

@@ -16,8 +16,8 @@ use super::idempotency::Idempotency;
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
 use super::state::ApiState;
-use crate::issuers::{algorithm, fetch_keys};
-use crate::store::{Issuer, NewIssuer, issuers};
+use crate::issuers::{KeysError, algorithm, fetch_keys};
+use crate::store::{Issuer, NewIssuer, PageRequest, StoreError, issuers};
 
 /// Most bytes of an issuer's name.
 const MAX_NAME: usize = 128;
@@ -27,8 +27,11 @@ const MAX_ID: usize = 128;
 const MAX_URL: usize = 512;
 /// Most bytes of a public key, PEM: an RSA key of 4096 bits has 800.
 const MAX_PEM: usize = 2_048;
-/// Most issuers of a tenant. A token is checked against four keys at most.
+/// Most issuers of a tenant.
 const MAX_ISSUERS: u32 = 8;
+/// Most keys of a tenant with one algorithm and without an id. A token is checked against four keys at
+/// most, and the server's is the first.
+const MAX_NAMELESS: usize = 3;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(delete))
@@ -88,7 +91,8 @@ async fn list(
     Ok(Json(ListPage::new(found, page.limit, |issuer| &issuer.id)))
 }
 
-/// Makes an issuer: from then on, the server takes join tokens of the tenant that it has signed.
+/// Makes an issuer: from then on, the server takes join tokens of the tenant that it has signed. The key
+/// needs the scope `tokens` as well.
 #[utoipa::path(
     post,
     path = "/issuers",
@@ -106,20 +110,60 @@ async fn create(
     JsonBody(body): JsonBody<IssuerBody>,
 ) -> Result<Response, Problem> {
     caller.needs(Scope::Manage)?;
+    // Who may say whose tokens count may make tokens.
+    caller.needs(Scope::Tokens)?;
     if let Some(earlier) = idempotency.earlier(&state, &caller, &body).await? {
         return Ok(earlier);
     }
     let mut new = check(&caller, &body)?;
+    check_number(&state, &new).await?;
     if let Some(url) = &new.jwks_url {
-        let fetched = fetch_keys(url, state.settings().private_addresses).await;
-        let set = fetched.map_err(|why| Problem::invalid(format!("`jwks_url`: {why}")))?;
-        new.keys = Some(set.text);
+        new.keys = Some(published(&state, &caller, url).await?);
     }
     let mut change = state.begin(&caller.actor).await?;
     let issuer = issuers::create(&mut change, &new, MAX_ISSUERS).await?;
     idempotency.keep(&mut change, &caller, &body, &issuer).await?;
     state.commit(change).await?;
     Ok((StatusCode::CREATED, Json(issuer)).into_response())
+}
+
+/// Checks that the tenant may have another issuer, before others are asked for its keys.
+async fn check_number(state: &ApiState, new: &NewIssuer) -> Result<(), Problem> {
+    let all = PageRequest { after: None, limit: MAX_ISSUERS };
+    let others = issuers::list(state.database(), Some(&new.tenant), &all).await?;
+    if others.len() >= MAX_ISSUERS as usize {
+        return Err(StoreError::TooMany("issuers", MAX_ISSUERS).into());
+    }
+    let is_alike = |other: &&Issuer| other.kid.is_none() && other.algorithm == new.algorithm;
+    let is_nameless = new.public_key.is_some() && new.kid.is_none();
+    if is_nameless && others.iter().filter(is_alike).count() >= MAX_NAMELESS {
+        return Err(Problem::conflict(format!(
+            "the tenant has {MAX_NAMELESS} keys of this algorithm without `kid`, and a token is \
+             checked against no more: give `kid`, and let the tokens name it"
+        )));
+    }
+    Ok(())
+}
+
+/// Fetches the keys of a new issuer.
+async fn published(state: &ApiState, caller: &Caller, url: &str) -> Result<String, Problem> {
+    let _place = state.outgoing()?;
+    let refused = |why: &str| Problem::invalid(format!("`jwks_url`: {why}"));
+    let fetched = fetch_keys(url, state.settings().private_addresses).await;
+    let fetched = fetched.map_err(|error| match error {
+        // The names and ports of the operator's network are no tenant's business.
+        KeysError::Unreachable(why) if caller.tenant_id().is_some() => {
+            tracing::info!(%why, "a tenant's issuer cannot be reached");
+            refused("no web server of the public internet answers there")
+        }
+        error => refused(&error.to_string()),
+    })?;
+    if fetched.keys.is_empty() {
+        return Err(refused(
+            "no key in it is for EdDSA (Ed25519), ES256 (P-256) or RS256 (2048 to 4096 bits)",
+        ));
+    }
+    Ok(fetched.text)
 }
 
 /// Checks the values of an issuer to be made.

@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod audit;
+mod bans;
 mod bearer;
 mod caller;
 mod extract;
@@ -57,6 +58,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(tenants::routes())
         .merge(api_keys::routes())
         .merge(issuers::routes())
+        .merge(bans::routes())
         .merge(tokens::routes())
         .merge(audit::routes())
 }

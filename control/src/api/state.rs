@@ -6,16 +6,20 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use nucleus_core::ids::Product;
 use nucleus_core::text;
 use nucleus_tokens::Minter;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::database::Database;
 use crate::planes::PlanesHandle;
 use crate::snapshot::{Snapshot, SnapshotKeeper};
-use crate::store::{Actor, AuditedChange, audit};
+use crate::store::{Actor, AuditedChange, StoreError, audit};
 use crate::timestamp::Timestamp;
 
 use super::key_uses::KeyUses;
 use super::problem::Problem;
 use super::rates::RequestRates;
+
+/// Requests at a time that wait for the answer of another server, each for up to 5 s.
+const OUTGOING: usize = 8;
 
 /// What an API is made of.
 pub struct ApiSettings {
@@ -45,6 +49,8 @@ struct ApiShared {
     settings: ApiSettings,
     rates: RequestRates,
     key_uses: KeyUses,
+    /// Places of requests that ask others, such as for an issuer's keys.
+    outgoing: Semaphore,
 }
 
 impl ApiState {
@@ -54,6 +60,7 @@ impl ApiState {
             settings,
             rates: RequestRates::default(),
             key_uses: KeyUses::default(),
+            outgoing: Semaphore::new(OUTGOING),
         }))
     }
 
@@ -91,6 +98,16 @@ impl ApiState {
         (self.0.settings.now)()
     }
 
+    /// Takes a place for asking others.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: all places are taken.
+    pub(super) fn outgoing(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let busy = |_| Problem::unavailable("too many requests wait for the answers of others");
+        self.0.outgoing.try_acquire().map_err(busy)
+    }
+
     /// Returns the answer to a field that names a product that the server has not.
     pub(super) fn unknown_product(&self, field: &str, name: &str) -> Problem {
         let known: Vec<_> = self.settings().products.iter().map(Product::name).collect();
@@ -103,6 +120,27 @@ impl ApiState {
         Ok(AuditedChange::begin(self.database(), actor, self.now()).await?)
     }
 
+    /// Notes in the audit what a caller is about to be given.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached.
+    pub(super) async fn try_note(
+        &self,
+        actor: &Actor,
+        tenant_name: Option<&str>,
+        action: &'static str,
+        target: &str,
+        detail: &str,
+    ) -> Result<(), StoreError> {
+        let snapshot = self.snapshot();
+        let tenant = tenant_name.and_then(|name| snapshot.tenant_named(name));
+        let tenant = tenant.map(|tenant| tenant.id.as_str());
+        let mut change = AuditedChange::begin(self.database(), actor, self.now()).await?;
+        audit::note(&mut change, tenant, action, target, detail).await?;
+        change.commit_entry().await
+    }
+
     /// Notes in the audit what a caller has done to the planes. The act has been carried out, so the
     /// log takes the entry if the database does not.
     pub(super) async fn note(
@@ -113,14 +151,7 @@ impl ApiState {
         target: &str,
         detail: &str,
     ) {
-        let snapshot = self.snapshot();
-        let tenant = tenant_name.and_then(|name| snapshot.tenant_named(name));
-        let tenant = tenant.map(|tenant| tenant.id.as_str());
-        let noted = async {
-            let mut change = AuditedChange::begin(self.database(), actor, self.now()).await?;
-            audit::note(&mut change, tenant, action, target, detail).await?;
-            change.commit().await
-        };
+        let noted = self.try_note(actor, tenant_name, action, target, detail);
         if let Err(error) = noted.await {
             let actor = &actor.name;
             tracing::warn!(target: "audit", %error, actor, action, target, detail, "not in the database");

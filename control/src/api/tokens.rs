@@ -113,7 +113,8 @@ async fn create(
         MintError::Signing => Problem::unavailable("the token could not be signed"),
         refused => Problem::invalid(refused.to_string()),
     })?;
-    state.note(&caller.actor, Some(&tenant), "token.create", &user, &detail).await;
+    // Nobody gets a token that is not in the audit.
+    state.try_note(&caller.actor, Some(&tenant), "token.create", &user, &detail).await?;
     Ok((StatusCode::CREATED, Json(NewToken { token, expires_at })).into_response())
 }
 

@@ -8,7 +8,10 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use super::DatabaseError;
 
 /// The steps: number, name and statements. A released step never changes.
-const STEPS: [(i64, &str, &str); 1] = [(1, "start", include_str!("migrations/0001_start.sql"))];
+const STEPS: [(i64, &str, &str); 2] = [
+    (1, "start", include_str!("migrations/0001_start.sql")),
+    (2, "bans", include_str!("migrations/0002_bans.sql")),
+];
 
 /// Takes the steps that the database lacks.
 pub(super) async fn run<C: Migrate>(connection: &mut C) -> Result<(), DatabaseError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nucleus_core::rate::{Bucket, Rate};
 use nucleus_protocol::time::Time;
-use nucleus_tokens::{VerificationKey, read_jwks};
+use nucleus_tokens::{PublishedKey, read_jwks};
 
 use crate::store::IssuerWithKeys;
 use crate::timestamp::Timestamp;
@@ -14,17 +14,14 @@ use crate::timestamp::Timestamp;
 const EVERY: Duration = Duration::from_secs(600);
 /// The first pause after a failed fetch. Each further failure doubles it, up to `EVERY`.
 const RETRY: Duration = Duration::from_secs(15);
-/// Age at which keys are void, in microseconds: a day, so that a broken web server can be mended.
-const VOID_AFTER: i64 = 86_400_000_000;
+/// Age at which keys are void: a day, so that a broken web server can be mended.
+const VOID_AFTER: Duration = Duration::from_secs(86_400);
 /// What a fetch costs that a token with an unknown key causes. Anybody can send such tokens.
 const REQUESTED_FETCH: u64 = 30;
 /// An issuer's budget for such fetches: four at once, and then one in 30 s.
 const REQUESTED_RATE: Rate = Rate { per_second: 1, burst: 4 * REQUESTED_FETCH };
 
-/// A published key, with the id that tokens name.
-pub(super) type PublishedKey = (Option<String>, VerificationKey);
-
-/// The time, twice: only the age of keys may depend on a clock that can be set.
+/// The time, twice: only the age of keys in the database depends on a clock that can be set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
     /// The time of day.
@@ -40,6 +37,8 @@ struct IssuerEntry {
     keys: Vec<PublishedKey>,
     /// When the keys were fetched.
     fetched_at: Option<Timestamp>,
+    /// When the keys become void.
+    void_at: Time,
     /// When the next fetch is due.
     next: Time,
     failures: u32,
@@ -71,6 +70,7 @@ impl KeyCache {
                 url: url.clone(),
                 keys: Vec::new(),
                 fetched_at: None,
+                void_at: now.steady,
                 next: now.steady,
                 failures: 0,
                 is_fetching: false,
@@ -79,10 +79,15 @@ impl KeyCache {
             // Perhaps another server of the same database has fetched them since.
             if let Some(set) = keys
                 && issuer.keys_at > entry.fetched_at
-                && let Ok(keys) = read_jwks(set.as_bytes())
+                && let Some(fetched_at) = issuer.keys_at
+                && let Ok(read) = read_jwks(set.as_bytes())
             {
-                entry.keys = keys;
-                entry.fetched_at = issuer.keys_at;
+                // A time that is still to come was noted by a clock that was ahead.
+                let age = now.wall.micros().saturating_sub(fetched_at.micros()).max(0);
+                let age = Duration::from_micros(age.unsigned_abs());
+                entry.keys = read.keys;
+                entry.fetched_at = Some(fetched_at);
+                entry.void_at = now.steady + VOID_AFTER.saturating_sub(age);
             }
             self.0.insert(issuer.id.clone(), entry);
         }
@@ -131,6 +136,7 @@ impl KeyCache {
             Some(keys) => {
                 entry.keys = keys;
                 entry.fetched_at = Some(now.wall);
+                entry.void_at = now.steady + VOID_AFTER;
                 entry.failures = 0;
                 entry.next = now.steady + EVERY;
             }
@@ -144,11 +150,9 @@ impl KeyCache {
     }
 
     /// Returns the keys of an issuer that hold at `now`.
-    pub(super) fn keys(&self, id: &str, wall: Timestamp) -> &[PublishedKey] {
-        let Some(entry) = self.0.get(id) else { return &[] };
-        let age = entry.fetched_at.map(|at| wall.micros() - at.micros());
-        // Keys from the future were fetched before the clock was set back.
-        if age.is_some_and(|age| age < VOID_AFTER) { &entry.keys } else { &[] }
+    pub(super) fn keys(&self, id: &str, now: Now) -> &[PublishedKey] {
+        let entry = self.0.get(id).filter(|entry| now.steady < entry.void_at);
+        entry.map_or(&[], |entry| &entry.keys)
     }
 }
 
@@ -186,8 +190,9 @@ mod tests {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let algorithm = nucleus_tokens::TokenAlgorithm::EdDSA;
         let pem = pair.public_key_pem();
-        let key = VerificationKey::from_public_pem(algorithm, pem.as_bytes()).unwrap();
-        Some(vec![(Some("a".to_owned()), key)])
+        let key =
+            nucleus_tokens::VerificationKey::from_public_pem(algorithm, pem.as_bytes()).unwrap();
+        Some(vec![PublishedKey { id: Some("a".to_owned()), key }])
     }
 
     fn cache() -> KeyCache {
@@ -213,8 +218,8 @@ mod tests {
                 cache.fetched(&fetch.id, answer, at(second));
             }
             let holds = second - 1 < 24 * HOUR;
-            assert_eq!(cache.keys("1", at(second).wall).len(), usize::from(holds), "{second} s");
-            assert_eq!(cache.keys("2", at(second).wall).len(), 1);
+            assert_eq!(cache.keys("1", at(second)).len(), usize::from(holds), "{second} s");
+            assert_eq!(cache.keys("2", at(second)).len(), 1);
         }
         assert!((290..310).contains(&tries), "{tries}");
     }
@@ -254,7 +259,38 @@ mod tests {
         cache.fetched("1", keys(), at(20 * HOUR));
         let back = Now { wall: at(0).wall, steady: at(20 * HOUR + 600).steady };
         assert_eq!(cache.due(back).len(), 1);
-        assert_eq!(cache.keys("1", back.wall).len(), 1);
+        assert_eq!(cache.keys("1", back).len(), 1);
+    }
+
+    /// Keys of the database, from a server that has fetched them at another time by another clock.
+    #[test]
+    fn keys_of_the_database_hold_for_the_rest_of_their_day() {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let raw = rcgen::PublicKeyData::der_bytes(&pair);
+        let x = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, raw);
+        let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}]}}"#);
+        for (hours, rest) in [(-10, 24), (0, 24), (20, 4), (24, 0), (1_000, 0)] {
+            let (mut row, _) = issuer("1", "acme");
+            let micros = at(0).wall.micros() - hours * 3_600_000_000;
+            row.keys_at = Some(Timestamp::from_micros(micros));
+            let mut cache = KeyCache::default();
+            cache.follow(&[(row, Some(set.clone()))], at(0));
+            let holds = |second| cache.keys("1", at(second)).len() == 1;
+            assert_eq!(holds(0), rest > 0, "{hours} h old");
+            if rest > 0 {
+                assert!(holds(rest * HOUR - 1) && !holds(rest * HOUR), "{hours} h old");
+            }
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_withdraws_its_keys_has_none() {
+        let mut cache = cache();
+        cache.due(at(0));
+        cache.fetched("1", keys(), at(0));
+        assert_eq!(cache.keys("1", at(1)).len(), 1);
+        cache.fetched("1", Some(Vec::new()), at(2));
+        assert_eq!(cache.keys("1", at(2)).len(), 0);
     }
 
     #[test]
@@ -265,7 +301,7 @@ mod tests {
         let (mut moved, _) = issuer("1", "acme");
         moved.jwks_url = Some("https://new.example/keys".to_owned());
         cache.follow(&[(moved, None)], at(1));
-        assert_eq!(cache.keys("1", at(1).wall).len(), 0);
+        assert_eq!(cache.keys("1", at(1)).len(), 0);
         assert_eq!(cache.due(at(1)).len(), 1);
         cache.follow(&[], at(2));
         assert!(!cache.fetched("1", keys(), at(2)), "the answer comes too late");

@@ -6,23 +6,24 @@
 mod fresh_keys;
 mod key_cache;
 
-use std::collections::HashMap;
-use std::convert::Infallible;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use nucleus_protocol::time::Time;
-use nucleus_tokens::{IssuerKey, IssuerKeys, TokenAlgorithm, VerificationKey, read_jwks};
+use nucleus_tokens::{
+    IssuerKey, IssuerKeys, PublishedKey, PublishedKeys, TokenAlgorithm, VerificationKey, read_jwks,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use fresh_keys::{FreshKeys, KeyRequest};
-use key_cache::{DueFetch, KeyCache, Now, PublishedKey};
+pub use fresh_keys::{FreshKeys, KeyAnswers, KeyRequest};
+use key_cache::{DueFetch, KeyCache, Now};
 
 use crate::database::Database;
-use crate::fetch::{Fetch, fetch};
+use crate::fetch::{Fetch, FetchError, fetch};
 use crate::snapshot::{Snapshot, SnapshotKeeper};
 use crate::store::{Issuer, issuers};
 use crate::timestamp::Timestamp;
@@ -64,11 +65,11 @@ pub struct IssuerKeeper {
     /// The snapshot that the keys are of.
     seen: Option<Arc<Snapshot>>,
     /// The fetches under way, with the issuers' ids.
-    fetching: JoinSet<(String, Result<FetchedSet, String>)>,
+    fetching: JoinSet<(String, Result<PublishedKeys, KeysError>)>,
     /// Fetches that wait for a place.
-    waiting: Vec<DueFetch>,
+    waiting: VecDeque<DueFetch>,
     /// By the id of the issuer that is being fetched: the joins that wait for it.
-    joins: HashMap<String, Vec<mpsc::Sender<Infallible>>>,
+    joins: HashMap<String, Vec<mpsc::Sender<()>>>,
 }
 
 impl IssuerKeeper {
@@ -81,24 +82,25 @@ impl IssuerKeeper {
             fixed: HashMap::new(),
             seen: None,
             fetching: JoinSet::new(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             joins: HashMap::new(),
         }
     }
 
     /// Keeps the keys. Never returns.
     pub async fn run(mut self) {
-        let snapshots = self.settings.snapshot.clone();
+        let mut changes = self.settings.snapshot.changes();
+        let mut ticks = tokio::time::interval(POLL);
         loop {
             self.follow();
             let due = self.cache.due(self.now());
             self.begin(due);
-            self.publish();
             tokio::select! {
                 Some(request) = self.settings.requests.recv() => self.request(request),
                 Some(Ok((id, answer))) = self.fetching.join_next() => self.take(id, answer),
-                () = snapshots.changed() => {}
-                () = tokio::time::sleep(POLL) => {}
+                Ok(()) = changes.changed() => {}
+                // Keys become void as time passes.
+                _ = ticks.tick() => self.publish(),
             }
         }
     }
@@ -123,12 +125,13 @@ impl IssuerKeeper {
         };
         self.fixed = newest.issuers.iter().filter_map(|(issuer, _)| fixed(issuer)).collect();
         self.seen = Some(newest);
+        self.publish();
     }
 
     /// Gives joins the keys that hold now.
     fn publish(&self) {
         let Some(snapshot) = &self.seen else { return };
-        let now = (self.settings.now)();
+        let now = self.now();
         let mut keys = IssuerKeys::default();
         for (issuer, _) in &snapshot.issuers {
             let Some(tenant) = snapshot.tenants.get(&issuer.tenant) else { continue };
@@ -139,7 +142,8 @@ impl IssuerKeeper {
             if let Some(key) = self.fixed.get(&issuer.id) {
                 add(issuer.kid.clone(), key);
             }
-            self.cache.keys(&issuer.id, now).iter().for_each(|(id, key)| add(id.clone(), key));
+            let published = self.cache.keys(&issuer.id, now);
+            published.iter().for_each(|PublishedKey { id, key }| add(id.clone(), key));
             if issuer.jwks_url.is_some() {
                 keys.publishes(&tenant.name);
             }
@@ -160,7 +164,7 @@ impl IssuerKeeper {
         for id in self.cache.being_fetched(&tenant) {
             let joins = self.joins.entry(id).or_default();
             if joins.len() < MAX_WAITING {
-                joins.push(request.done.clone());
+                joins.push(request.answered.clone());
             }
         }
     }
@@ -169,7 +173,7 @@ impl IssuerKeeper {
     fn begin(&mut self, due: Vec<DueFetch>) {
         self.waiting.extend(due);
         while self.fetching.len() < AT_ONCE
-            && let Some(DueFetch { id, url }) = self.waiting.pop()
+            && let Some(DueFetch { id, url }) = self.waiting.pop_front()
         {
             let private = self.settings.private_addresses;
             self.fetching.spawn(async move { (id, fetch_keys(&url, private).await) });
@@ -177,26 +181,39 @@ impl IssuerKeeper {
     }
 
     /// Takes the answer of a fetch.
-    fn take(&mut self, id: String, answer: Result<FetchedSet, String>) {
+    fn take(&mut self, id: String, answer: Result<PublishedKeys, KeysError>) {
         let now = self.now();
-        let (set, keys, error) = match answer {
-            Ok(FetchedSet { text, keys }) => (Some(text), Some(keys), String::new()),
-            Err(error) => (None, None, error),
-        };
-        if self.cache.fetched(&id, keys, now) {
-            tracing::warn!(issuer = id, "the keys of a tenant's issuer cannot be fetched: {error}");
-        }
-        self.publish();
-        // The joins look again as soon as their senders are gone.
-        self.joins.remove(&id);
-        self.begin(Vec::new());
-        let Some(set) = set else { return };
-        let (database, at) = (self.settings.database.clone(), now.wall);
-        drop(tokio::spawn(async move {
-            if let Err(error) = issuers::keep_keys(&database, &id, &set, at).await {
-                tracing::debug!(%error, "the keys of an issuer cannot be kept");
+        let (keys, text) = match answer {
+            Ok(PublishedKeys { keys, text }) => (Some(keys), text),
+            Err(error) => {
+                if self.cache.fetched(&id, None, now) {
+                    let issuer = &id;
+                    tracing::warn!(
+                        issuer,
+                        "the keys of a tenant's issuer cannot be fetched: {error}"
+                    );
+                }
+                (None, String::new())
             }
-        }));
+        };
+        let is_new = keys.is_some();
+        if is_new {
+            self.cache.fetched(&id, keys, now);
+            self.publish();
+        }
+        for join in self.joins.remove(&id).unwrap_or_default() {
+            // Fails if the join has given up.
+            let _told = join.try_send(());
+        }
+        self.begin(Vec::new());
+        if is_new {
+            let (database, at) = (self.settings.database.clone(), now.wall);
+            drop(tokio::spawn(async move {
+                if let Err(error) = issuers::keep_keys(&database, &id, &text, at).await {
+                    tracing::debug!(%error, "the keys of an issuer cannot be kept");
+                }
+            }));
+        }
     }
 }
 
@@ -206,22 +223,31 @@ pub(crate) fn algorithm(name: &str) -> Option<TokenAlgorithm> {
     all.into_iter().find(|algorithm| algorithm.to_string() == name)
 }
 
-/// What an issuer publishes.
-pub(crate) struct FetchedSet {
-    /// The set as it is, JSON.
-    pub(crate) text: String,
-    /// The keys in it that can verify join tokens.
-    keys: Vec<PublishedKey>,
+/// Why an issuer's keys could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeysError {
+    /// The address must not be used, or nobody answers there.
+    #[error("{0}")]
+    Unreachable(#[from] FetchError),
+    /// The address is none of TLS.
+    #[error("the address must begin with https://")]
+    InTheClear,
+    /// What answers publishes no keys.
+    #[error("{0}")]
+    NoKeys(String),
 }
 
-/// Fetches the keys that an issuer publishes.
+/// Fetches the keys that an issuer publishes. There may be none that can verify join tokens.
 ///
 /// # Errors
 ///
-/// Why there are none, for people.
-pub(crate) async fn fetch_keys(url: &str, private_addresses: bool) -> Result<FetchedSet, String> {
+/// [`KeysError`]
+pub(crate) async fn fetch_keys(
+    url: &str,
+    private_addresses: bool,
+) -> Result<PublishedKeys, KeysError> {
     if !private_addresses && !url.starts_with("https://") {
-        return Err("the address must begin with https://".to_owned());
+        return Err(KeysError::InTheClear);
     }
     let request = Fetch {
         method: "GET",
@@ -232,11 +258,12 @@ pub(crate) async fn fetch_keys(url: &str, private_addresses: bool) -> Result<Fet
         max_answer: MAX_SET,
         public_only: !private_addresses,
     };
-    let answer = fetch(request).await.map_err(|error| error.to_string())?;
+    let answer = fetch(request).await?;
     if answer.status != 200 {
-        return Err(format!("the address answers with status {}", answer.status));
+        return Err(KeysError::NoKeys(format!(
+            "the address answers with status {}",
+            answer.status
+        )));
     }
-    let keys = read_jwks(&answer.body).map_err(|error| error.to_string())?;
-    let text = String::from_utf8(answer.body).map_err(|_| "the answer is no UTF-8".to_owned())?;
-    Ok(FetchedSet { text, keys })
+    read_jwks(&answer.body).map_err(|error| KeysError::NoKeys(error.to_string()))
 }

@@ -59,6 +59,9 @@ pub(super) fn read(path: &Path, now: Timestamp) -> Result<Snapshot, CopyError> {
 /// The system's.
 pub(super) fn write(path: &Path, snapshot: &Snapshot, now: Timestamp) -> io::Result<()> {
     let text = serde_json::to_vec(&Copy { at: now, snapshot })?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("it would have more than {MAX_BYTES} bytes")));
+    }
     let unfinished = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);

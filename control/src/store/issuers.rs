@@ -84,8 +84,8 @@ pub async fn list(
     tenant: Option<&str>,
     page: &PageRequest,
 ) -> Result<Vec<Issuer>, StoreError> {
-    let sql = "SELECT * FROM issuer WHERE ($1 IS NULL OR tenant = $1) AND id > $2 \
-               ORDER BY id LIMIT $3";
+    let sql = "SELECT id, tenant, name, alg, kid, public_key, jwks_url, audience, keys_at, created_at \
+               FROM issuer WHERE ($1 IS NULL OR tenant = $1) AND id > $2 ORDER BY id LIMIT $3";
     let after = page.after.clone().unwrap_or_default();
     let values = vec![tenant.map(str::to_owned).into(), after.into(), i64::from(page.limit).into()];
     let rows = database.rows(sql, values).await?;

@@ -6,12 +6,14 @@
 pub mod answers;
 pub mod api_keys;
 pub mod audit;
+pub mod bans;
 pub mod issuers;
 pub mod tenants;
 
 pub use answers::KeptAnswer;
 pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{Actor, AuditEntry};
+pub use bans::{NewTenantBan, TenantBan};
 pub use issuers::{Issuer, IssuerWithKeys, NewIssuer};
 pub use tenants::{Tenant, TenantSettings};
 
@@ -86,6 +88,15 @@ impl<'a> AuditedChange<'a> {
 
     fn new_id(&self) -> Result<String, StoreError> {
         Ok(id::new(self.now)?)
+    }
+
+    /// Makes an entry of the audit lasting, with which nothing has changed that servers hold in memory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit`](Self::commit).
+    pub async fn commit_entry(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit().await?)
     }
 
     /// Makes the change lasting.

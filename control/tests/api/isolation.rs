@@ -63,6 +63,7 @@ async fn every_route_asks_for_its_scope() {
             _ if path.starts_with("/tenants") => json!({"name": "a"}),
             _ if path == "/keys" => json!({"name": "a", "scopes": ["read"]}),
             _ if path == "/issuers" => json!({"name": "a"}),
+            _ if path == "/bans" => json!({"user": "a"}),
             _ if path == "/tokens" => json!({"product": "atom", "user": "a"}),
             _ if path.ends_with("/kick") => json!({}),
             _ => json!({"on": true}),
@@ -89,7 +90,7 @@ async fn minting_world() -> World {
 #[tokio::test]
 async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     let seed = std::env::var("NUCLEUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let mut random = Random(seed);
+    let mut random = Random(seed | 1);
     let world = minting_world().await;
     let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
     let betas_key = world.key(Some(&beta), &["read"]).await;
@@ -104,8 +105,12 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     });
     let issuer = world.ask("POST", "/issuers", LOCAL, issuer).await.json();
     let issuers = world.get("/issuers", LOCAL).await.text;
+    let ban = json!({"user": "beta-user", "tenant": beta});
+    let ban = world.ask("POST", "/bans", LOCAL, ban).await.json();
+    let bans = world.get("/bans", LOCAL).await.text;
     let foreign = [
         issuer["id"].as_str().unwrap().to_owned(),
+        ban["id"].as_str().unwrap().to_owned(),
         beta.clone(),
         betas_key.clone(),
         "0202020202020202".to_owned(),
@@ -123,6 +128,7 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
         json!({"name": "mine", "scopes": SCOPES}),
         json!({"name": "theirs", "tenant": beta, "algorithm": "EdDSA", "public_key": public_key}),
         json!({"product": "atom", "user": "a", "tenant": "beta"}),
+        json!({"user": "beta-user", "tenant": beta}),
     ];
     let routes = routes();
     let before = world.get("/tenants", LOCAL).await.text;
@@ -163,6 +169,8 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     assert_eq!(world.get("/tenants", LOCAL).await.text, before, "no tenant has changed");
     let after = world.get("/issuers", LOCAL).await.text;
     assert_eq!(after, issuers, "the other tenant's issuers are as they were");
+    let after = world.get("/bans", LOCAL).await.text;
+    assert_eq!(after, bans, "the other tenant's bans are as they were");
     let keys = world.get("/keys?limit=200", LOCAL).await.json();
     let beta_keys = keys["items"].as_array().unwrap().iter().filter(|key| key["tenant"] == *beta);
     assert!(

@@ -32,11 +32,14 @@ async fn web_server() -> SocketAddr {
 async fn a_tenants_key_manages_its_own_issuers_alone() {
     let world = World::new().await;
     let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
-    let manager = world.key(Some(&acme), &["read", "manage"]).await;
+    let manager = world.key(Some(&acme), &["read", "manage", "tokens"]).await;
+    let lesser = world.key(Some(&acme), &["read", "manage"]).await;
     let pem = public_key(&rcgen::PKCS_ED25519);
     let body = |tenant: Option<&str>| json!({"name": "web", "tenant": tenant, "algorithm": "EdDSA", "public_key": pem});
     let foreign = world.ask("POST", "/issuers", &manager, body(Some(&beta))).await;
     assert_eq!(foreign.status, StatusCode::NOT_FOUND, "{foreign:?}");
+    let refused = world.ask("POST", "/issuers", &lesser, body(None)).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "it may make no tokens: {refused:?}");
     let own = world.ask("POST", "/issuers", &manager, body(None)).await;
     assert_eq!(own.status, StatusCode::CREATED, "{own:?}");
     assert_eq!(own.json()["tenant"], json!(acme));
@@ -62,8 +65,15 @@ async fn a_tenant_has_eight_issuers_at_most() {
     let world = World::new().await;
     let acme = world.tenant("acme").await;
     let pem = public_key(&rcgen::PKCS_ECDSA_P256_SHA256);
-    let body = json!({"name": "a", "tenant": acme, "algorithm": "ES256", "public_key": pem});
-    for _ in 0..8 {
+    let mut body = json!({"name": "a", "tenant": acme, "algorithm": "ES256", "public_key": pem});
+    for _ in 0..3 {
+        assert_eq!(world.ask("POST", "/issuers", LOCAL, body.clone()).await.status, 201);
+    }
+    let fourth = world.ask("POST", "/issuers", LOCAL, body.clone()).await;
+    assert_eq!(fourth.status, StatusCode::CONFLICT, "{fourth:?}");
+    assert!(fourth.text.contains("give `kid`"), "{fourth:?}");
+    for kid in 3..8 {
+        body["kid"] = json!(kid.to_string());
         assert_eq!(world.ask("POST", "/issuers", LOCAL, body.clone()).await.status, 201);
     }
     let ninth = world.ask("POST", "/issuers", LOCAL, body).await;
@@ -115,4 +125,20 @@ async fn wrong_keys_and_addresses_are_named() {
     let made = world.ask("POST", "/issuers", LOCAL, body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     assert_eq!(made.json()["keys_at"], "2027-01-15T08:00:00Z");
+}
+
+/// What a tenant's key learns of the operator's network: nothing.
+#[tokio::test]
+async fn a_tenant_cannot_look_around_in_the_network() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let manager = world.key(Some(&acme), &["manage", "tokens"]).await;
+    let mut texts = Vec::new();
+    for host in ["127.0.0.1:1", "localhost:1", "10.0.0.1", "no-such-host.invalid"] {
+        let body = json!({"name": "web", "jwks_url": format!("https://{host}/")});
+        let refused = world.ask("POST", "/issuers", &manager, body).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{host}: {refused:?}");
+        texts.push(refused.text);
+    }
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }

@@ -190,6 +190,7 @@ fn answer(request: ControlRequest, acts: &Acts) -> Result<ControlReply, ControlE
         ControlRequest::Server => {
             ControlReply::Server(Box::new(ServerStatus { accepts: true, ..Default::default() }))
         }
+        ControlRequest::RemoveUser { .. } => ControlReply::Done,
         ControlRequest::Drain => ControlReply::Done,
     })
 }

@@ -38,7 +38,7 @@ async fn without_database_and_copy_listed_tenants_alone_means_nobody() {
         keeper.start(Timestamp::now()).await.unwrap();
         assert_eq!(keeper.newest().revision, -1, "nothing was read");
         assert!(!keeper.is_answered());
-        assert_eq!(policies.load().check("acme", Product::ATOM, 0), expected);
+        assert_eq!(policies.load().check("acme", Product::ATOM, "ada", 0), expected);
     }
 }
 
@@ -63,7 +63,7 @@ async fn a_start_without_the_database_goes_on_with_the_copy() {
         }
         let (second, policies) = keeper(absent(dir.path()), dir.path(), false);
         second.start(now).await.unwrap();
-        let refused = policies.load().check("acme", Product::ATOM, 0);
+        let refused = policies.load().check("acme", Product::ATOM, "ada", 0);
         assert_eq!(refused, Err(NotLicensed::Inactive), "{}", fresh.kind);
     }
 }

@@ -232,6 +232,10 @@ impl Room {
                 let (participants, outputs) = (&mut self.participants, &mut self.outputs);
                 self.mutes.set_muted(now, peer, muted, participants, outputs);
             }
+            RoomAct::Remove(ref user) => {
+                let peers: Vec<_> = self.participants.of_user(user).map(|(peer, _)| peer).collect();
+                self.remove(now, peers, Code::Kicked);
+            }
             RoomAct::Kick(peer, ban) => {
                 self.announced(peer)?;
                 self.kick(now, peer, ban);

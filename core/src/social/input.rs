@@ -34,6 +34,8 @@ pub enum SocialInput {
     },
     /// Reports that the room of the call with this number is over.
     RoomOver(u64),
+    /// Removes all devices of a user, and closes their sessions with this code.
+    Remove(String, Code),
     /// Ends all calls and sessions with this code, and refuses new devices.
     Shutdown(Code),
 }

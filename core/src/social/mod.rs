@@ -76,6 +76,10 @@ impl Machine for Social {
                 self.calls.room_over(call);
                 self.apply_call_outputs(now);
             }
+            SocialInput::Remove(user, code) => {
+                let devices: Vec<DeviceId> = self.users.devices(&user).collect();
+                devices.into_iter().for_each(|device| self.disconnect(now, device, code));
+            }
             SocialInput::Shutdown(code) => self.handle_shutdown(now, code),
         }
     }

@@ -93,6 +93,33 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
+    /// Ban a user from all rooms of a tenant; running sessions of the user end
+    Ban {
+        /// The user, as in join tokens
+        user: String,
+        /// The tenant's name
+        #[arg(long)]
+        tenant: String,
+        /// How long the ban lasts [default: until it is lifted]
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+        time: Option<Duration>,
+        /// Why, for people
+        #[arg(long)]
+        reason: Option<String>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// List the banned users, or lift a ban
+    #[command(args_conflicts_with_subcommands = true)]
+    Bans {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<BansCommand>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
     /// List the issuers of join tokens, or make or delete one
     #[command(args_conflicts_with_subcommands = true)]
     Issuers {
@@ -168,6 +195,16 @@ pub enum TenantsCommand {
     Delete {
         /// The tenant's name
         name: String,
+    },
+}
+
+/// An act on a ban.
+#[derive(Debug, Subcommand)]
+pub enum BansCommand {
+    /// Let the user join again
+    Lift {
+        /// The ban's id, as `nucleus bans` shows it
+        id: String,
     },
 }
 
@@ -282,6 +319,8 @@ impl ApiCommand {
             | Self::Mute { api, .. }
             | Self::Drain { api }
             | Self::Tenants { api, .. }
+            | Self::Ban { api, .. }
+            | Self::Bans { api, .. }
             | Self::Issuers { api, .. }
             | Self::Keys { api, .. } => api,
         }

@@ -13,7 +13,7 @@ pub(super) const COLUMNS: [Column; 6] = [
     Column::text("TENANT", "tenant"),
     Column::text("NAME", "name"),
     Column::text("ALGORITHM", "algorithm"),
-    Column::text("KEYS AT", "jwks_url"),
+    Column::text("PUBLISHED AT", "jwks_url"),
     Column::text("FETCHED", "keys_at"),
 ];
 

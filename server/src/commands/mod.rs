@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
-pub use args::{ApiArgs, ApiCommand, IssuersCommand, KeysCommand, RoomsCommand, TenantsCommand};
+pub use args::{
+    ApiArgs, ApiCommand, BansCommand, IssuersCommand, KeysCommand, RoomsCommand, TenantsCommand,
+};
 pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
 
@@ -44,6 +46,13 @@ const TENANTS: [Column; 7] = [
     Column::text("TO", "ends_at"),
     Column::number("SESSIONS", "max_sessions"),
     Column::marks("STATE", &["active"]),
+];
+const BANS: [Column; 5] = [
+    Column::text("ID", "id"),
+    Column::text("TENANT", "tenant"),
+    Column::text("USER", "user"),
+    Column::text("ENDS", "ends_at"),
+    Column::text("REASON", "reason"),
 ];
 const KEYS: [Column; 7] = [
     Column::text("ID", "id"),
@@ -112,6 +121,20 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         }
         ApiCommand::Tenants { command: Some(act), .. } => {
             tenants(&client, act).await.map(|value| shown(&value, &TENANTS))?
+        }
+        ApiCommand::Ban { user, tenant, time, reason, .. } => {
+            let body = json!({
+                "user": user,
+                "tenant": tenant_id(&client, &tenant).await?,
+                "seconds": time.map(|time| time.as_secs()),
+                "reason": reason,
+            });
+            shown(&client.send("POST", "/bans", body).await?, &BANS)
+        }
+        ApiCommand::Bans { command: None, .. } => shown(&list(&client, "/bans", &[]).await?, &BANS),
+        ApiCommand::Bans { command: Some(BansCommand::Lift { id }), .. } => {
+            client.send("DELETE", &format!("/bans/{id}"), Value::Null).await?;
+            done(json)
         }
         ApiCommand::Issuers { command: None, .. } => {
             shown(&list(&client, "/issuers", &[]).await?, &issuers::COLUMNS)

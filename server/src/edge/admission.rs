@@ -3,6 +3,7 @@
 use nucleus_core::ids::{ProductKey, RoomKey, RoomPattern};
 use nucleus_core::lobby::JoinMode;
 use nucleus_core::room::{RenewedToken, Role};
+use nucleus_core::tenancy::NotLicensed;
 use nucleus_core::{limits, text};
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{Code, Join};
@@ -29,9 +30,11 @@ pub(super) async fn verify(
     let mut verified = context.verifier.verify(token, unix_now());
     if verified == Err(TokenError::UnknownKey)
         && let Some(tenant) = context.verifier.claimed_tenant(token)
-        && context.fresh_keys.fetch(tenant).await
     {
-        verified = context.verifier.verify(token, unix_now());
+        let mut answers = context.fresh_keys.request(tenant);
+        while verified == Err(TokenError::UnknownKey) && answers.next().await {
+            verified = context.verifier.verify(token, unix_now());
+        }
     }
     verified.map_err(|error| Refusal::new(token_code(&error), error.to_string()))
 }
@@ -55,14 +58,21 @@ pub(super) fn check_origin(
     }
 }
 
-/// Checks the licence of a tenant. Sessions that have joined are not checked again.
+/// Checks the licence of a tenant, and its bans. Sessions that have joined are not checked again.
 ///
 /// # Errors
 ///
 /// The refusal, which says why.
-pub(super) fn check_licence(context: &SessionContext, key: &ProductKey) -> Result<(), Refusal> {
-    let checked = context.directory.tenants().check_licence(key, unix_now());
-    checked.map_err(|why| Refusal::new(Code::Forbidden, why.to_string()))
+pub(super) fn check_licence(
+    context: &SessionContext,
+    key: &ProductKey,
+    user: &str,
+) -> Result<(), Refusal> {
+    let checked = context.directory.tenants().check_licence(key, user, unix_now());
+    checked.map_err(|why| {
+        let code = if why == NotLicensed::Banned { Code::Kicked } else { Code::Forbidden };
+        Refusal::new(code, why.to_string())
+    })
 }
 
 /// A user that is admitted to a room, by a token or by a ticket.

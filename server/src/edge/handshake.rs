@@ -308,13 +308,17 @@ impl Joining<'_> {
         ticket: Option<Ticket>,
     ) -> Result<(RoomHandle, JoinedRoom), Refusal> {
         let context = self.context;
-        let permit = context.joined.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Refusal::new(Code::ServerFull, "the server is full"))?;
+        let is_full = || Refusal::new(Code::ServerFull, "the server is full");
+        if context.joined.available_permits() == 0 {
+            return Err(is_full());
+        }
+        // May wait for an issuer: a client holds no place before its token is verified.
         let admitted = admit(context, join, ticket).await?;
+        let permit = context.joined.clone().try_acquire_owned().map_err(|_| is_full())?;
         let AdmittedUser { room: key, user, name, role, rooms, ticket_end, token_expired } =
             admitted;
         check_origin(context, self.connection, &key.owner.tenant)?;
-        check_licence(context, &key.owner)?;
+        check_licence(context, &key.owner, &user)?;
         let longest_ttl = context.limits.empty_room_ttl;
         let selection = RoomSelection::new(join, &user, role.rights.moderate, &rooms, longest_ttl);
         let (selection, conditions) = selection.map_err(refuse)?;

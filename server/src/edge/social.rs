@@ -57,7 +57,7 @@ pub(super) async fn enter(
     check_origin(context, connection, &token.tenant)?;
     let name = display_name(&enter.name, token.name)?;
     let key = ProductKey { tenant: token.tenant, product: token.product };
-    check_licence(context, &key)?;
+    check_licence(context, &key, &token.user)?;
     let directory = context.directory.clone();
     let counted = SessionCount::take(directory.tenants(), &key.tenant, &token.user);
     let counted = Arc::new(counted.map_err(refuse)?);

@@ -50,6 +50,16 @@ impl RoomRegistry {
         room.operate(act).await
     }
 
+    /// Removes a user from all rooms of a tenant.
+    pub async fn remove_user(&self, tenant: &str, user: &str) {
+        let of_tenant = self.rooms.iter().filter(|room| room.key.owner.tenant == tenant);
+        let rooms: Vec<RoomHandle> = of_tenant.map(|room| room.clone()).collect();
+        for room in rooms {
+            // A room that has ended meanwhile has nobody in it.
+            let _removed = room.operate(RoomAct::Remove(user.to_owned())).await;
+        }
+    }
+
     /// Returns the live room with this id.
     fn instance(&self, instance: RoomInstanceId) -> Option<RoomHandle> {
         self.rooms.iter().find(|room| room.instance == instance).map(|room| room.clone())

@@ -93,6 +93,15 @@ impl SocialDirectory {
         Err(Code::Internal)
     }
 
+    /// Ends all sessions of a user outside rooms, in all products of a tenant.
+    pub async fn remove_user(&self, tenant: &str, user: &str) {
+        let of_tenant = self.tasks.iter().filter(|task| task.key().tenant == tenant);
+        let tasks: Vec<SocialHandle> = of_tenant.map(|task| task.value().clone()).collect();
+        for social in tasks {
+            social.post(SocialInput::Remove(user.to_owned(), Code::Kicked)).await;
+        }
+    }
+
     /// Ends all sessions with `code` and refuses new ones. Returns when all tasks have ended.
     pub async fn shut_down(&self, code: Code) {
         self.closing.store(true, Ordering::SeqCst);

@@ -50,13 +50,13 @@ impl Tenants {
         Arc::new(Self { tenants: DashMap::new(), limits, policies })
     }
 
-    /// Checks whether users of a tenant may join a product at `now`, in seconds since 1970.
+    /// Checks whether a user of a tenant may join a product at `now`, in seconds since 1970.
     ///
     /// # Errors
     ///
-    /// The reason why they may not.
-    pub fn check_licence(&self, key: &ProductKey, now: u64) -> Result<(), NotLicensed> {
-        self.policies.load().check(&key.tenant, key.product, now)
+    /// The reason why not.
+    pub fn check_licence(&self, key: &ProductKey, user: &str, now: u64) -> Result<(), NotLicensed> {
+        self.policies.load().check(&key.tenant, key.product, user, now)
     }
 
     /// Returns the limits of a tenant: the server's, or its own where these are less.

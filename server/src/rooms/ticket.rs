@@ -168,6 +168,23 @@ mod tests {
         assert_eq!(TicketKey::new(&[8; 64]).unwrap().open(&sealed), None);
     }
 
+    /// A ticket that the version before has sealed: it names the product by a number.
+    #[test]
+    fn a_ticket_of_the_version_before_opens() {
+        for (number, product) in [(0, Product::ATOM), (1, Product::ASSIST)] {
+            let mut wanted = ticket();
+            wanted.room.owner.product = product;
+            let name = product.name().len();
+            let mut content = wanted.encode();
+            // The version, and the product as a text behind its length.
+            let rest = content.split_off(1 + 2 + name);
+            content = [&[2, number][..], &rest].concat();
+            assert_eq!(Ticket::decode(&content), Some(wanted));
+        }
+        let unknown = [&[2, 2][..], &ticket().encode()[1 + 2 + 6..]].concat();
+        assert_eq!(Ticket::decode(&unknown), None);
+    }
+
     /// A ticket of an earlier version, whose names were not in NFC.
     #[test]
     fn names_come_back_in_nfc() {

@@ -9,7 +9,7 @@ use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
-use nucleus_control::{PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
+use nucleus_control::{BanFollower, PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
@@ -150,6 +150,7 @@ async fn setup(
         private_addresses,
         now: Arc::new(Timestamp::now),
     });
+    let bans = BanFollower::new(keeper.clone(), planes.clone());
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -177,6 +178,7 @@ async fn setup(
     let watching: Background = Box::pin(async move { health.watch().await });
     let following: Background = Box::pin(async move { keeper.run().await });
     let keeping: Background = Box::pin(keeping.run());
-    serving.background = vec![watching, following, keeping];
+    let banning: Background = Box::pin(bans.run());
+    serving.background = vec![watching, following, keeping, banning];
     Ok(serving)
 }
