@@ -75,23 +75,42 @@ function listLimit(entries: number, bytes: number): ListLimit {
   return { entries: SPARE * entries, bytes: SPARE * entries * bytes };
 }
 
+/** Deepest part of a value that is counted: the values of fields of a room in a list have four levels. */
+const DEEPEST = 8;
+
 /**
  * Returns the length of all texts and byte strings in a value, and {@link ENTRY} for each entry of a
- * list. It looks at every property, so that none is forgotten.
+ * list. It looks at every property, so that none is forgotten, but not into objects of classes: what
+ * an application has attached to a peer may be large, and have no end.
  */
-export function heldBytes(value: unknown): number {
+export function heldBytes(value: unknown, depth = 0): number {
   if (typeof value === "string" || value instanceof Uint8Array) {
     return value.length;
   }
   const isMap = value instanceof Map;
-  const parts: unknown[] = isMap ? [...value].flat() : Object.values(value ?? {});
-  const overhead = isMap || Array.isArray(value) ? ENTRY : 0;
-  return parts.reduce((bytes: number, part) => bytes + overhead + heldBytes(part), 0);
+  const isList = isMap || Array.isArray(value);
+  if (depth > DEEPEST || !(isList || isPlain(value))) {
+    return 0;
+  }
+  const parts: unknown[] = isMap ? [...value].flat() : Object.values(value);
+  const overhead = isList ? ENTRY : 0;
+  return parts.reduce((bytes: number, part) => bytes + overhead + heldBytes(part, depth + 1), 0);
+}
+
+/** Whether a value is an object of no class. */
+function isPlain(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) {
+    return false;
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 /** A list by the keys of its entries, whose size is known. */
 export class SizedMap<K, V> {
   _entries = new Map<K, V>();
+  /** The sizes of the entries when they were added: the application may change an entry. */
+  _sizes = new Map<K, number>();
   _bytes = 0;
 
   get entries(): ReadonlyMap<K, V> {
@@ -99,14 +118,17 @@ export class SizedMap<K, V> {
   }
 
   set(key: K, entry: V): void {
-    this._bytes += heldBytes(entry) - heldBytes(this._entries.get(key));
+    const size = heldBytes(entry);
+    this._bytes += size - (this._sizes.get(key) ?? 0);
+    this._sizes.set(key, size);
     this._entries.set(key, entry);
   }
 
   /** Removes an entry, and returns it. */
   delete(key: K): V | undefined {
     const entry = this._entries.get(key);
-    this._bytes -= heldBytes(entry);
+    this._bytes -= this._sizes.get(key) ?? 0;
+    this._sizes.delete(key);
     this._entries.delete(key);
     return entry;
   }

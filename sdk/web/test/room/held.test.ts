@@ -148,6 +148,32 @@ test("the names of a roster do not grow without end", () => {
   assert.ok(peers * 6_000 > 16 << 20, "sixteen rosters of today");
 });
 
+/** A part of a scene, as of a library for 3D: each knows its parent and its children. */
+class Scene {
+  children: Scene[] = [];
+  vertices = new Float32Array(100_000);
+  constructor(public parent?: Scene) {
+    parent?.children.push(this);
+  }
+}
+
+test("what an application attaches to a peer does not count, and ends nothing", () => {
+  const script = new Script([named(1), ...some(2, 1, { name: 20 })]);
+  const before = script.client.roster._peers._bytes;
+  for (const presence of [MUTED, AWAY, 0]) {
+    for (const peer of script.client.roster.all()) {
+      Object.assign(peer, { scene: new Scene(new Scene()), cycle: { peer } });
+    }
+    script.update({ changed: [{ peer: 2, presence }] });
+    assert.ok(!script.client.session.isClosed());
+    assert.ok(script.events().length > 0);
+  }
+  script.update({ left: [{ peer: 2, code: 0 }] });
+  assert.ok(!script.client.session.isClosed());
+  const size = script.client.roster._peers._bytes;
+  assert.ok(0 <= size && size < before, `${before} bytes with both peers, ${size} with one`);
+});
+
 test("a peer changes once in an update", () => {
   const script = new Script([named(1), named(2)]);
   const changed = Array.from({ length: 101 }, (_, n) => ({ peer: 2, presence: n % 2 ? 0 : MUTED }));
