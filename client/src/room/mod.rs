@@ -178,8 +178,8 @@ impl Room {
     /// See [`RenewError`].
     pub async fn renew(&self, token: impl Into<String>) -> Result<(), RenewError> {
         let token = token::trimmed(&token.into());
-        if token::problem(&token).is_some() {
-            return Err(RenewError::Invalid);
+        if let Some(problem) = token::problem(&token) {
+            return Err(RenewError::Invalid(problem));
         }
         let renewal = self.client.change(|client, _| client.renew(token))?;
         let _forget = OnDrop(|| self.client.change(|client, _| client.forget_renewal(renewal)));

@@ -337,7 +337,7 @@ impl Room {
     ///
     /// Cancel-safe: if the returned future is dropped, the answer is ignored, and a request that is
     /// not written yet is not sent. May be awaited in the task that calls [`Room::next`]; but no answer
-    /// arrives while more than 256 KiB of events wait for the application.
+    /// arrives while more than 2 MiB of events wait for the application.
     ///
     /// A peer whose client knows no RPC does not answer, so the request times out.
     ///

@@ -342,7 +342,7 @@ class Client(QuicConnectionProtocol):
                 with contextlib.suppress(ValueError):  # malformed datagrams are ignored
                     self.link.receive(event.data)
             elif isinstance(event, events.StreamReset):
-                self.close(4)  # a lost session, and we do not resume
+                self._loop.call_later(2, self.close, 4)  # no code followed: lost, we do not resume
             elif isinstance(event, events.ConnectionTerminated):
                 # Only the closes of an application have a code of PROTOCOL.md.
                 self.code = event.error_code if event.frame_type is None else None

@@ -970,7 +970,7 @@ NcResult nc_client_free(NcClient client);
 //
 // What the events point to stays valid until the next call for this client, on whichever thread, or
 // until the client is freed. So one thread polls a client. Who does not poll for long is put out by the
-// server: after about 256 KiB of events the client reads no further ones, and what came meanwhile may be lost.
+// server: after about 2 MiB of events the client reads no further ones, and what came meanwhile may be lost.
 //
 // Errors: `NC_RESULT_INVALID_HANDLE`, `NC_RESULT_INVALID_ARGUMENT`.
 //

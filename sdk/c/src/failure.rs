@@ -161,7 +161,7 @@ impl From<RenewError> for Failure {
             RenewError::Refused { number, .. } => return Failure::refused(number, text),
             RenewError::Interrupted => NcResult::Interrupted,
             RenewError::NotOffered => NcResult::NotOffered,
-            RenewError::Invalid => NcResult::InvalidArgument,
+            RenewError::Invalid(_) => NcResult::InvalidArgument,
             RenewError::Closed => NcResult::Closed,
             _ => NcResult::WouldBlock,
         };

@@ -96,15 +96,19 @@ function isSelected(element: Element): boolean {
   return selection?.isCollapsed === false && selection.containsNode(element, true);
 }
 
-/** Shows a message until its reason is gone, but for a while at most. A selected one stays. */
+/**
+ * Shows a message above the others until its reason is gone or there are too many, but for a while at
+ * most. This while does not end for one whose text is selected.
+ */
 export function toast(topic: Topic, text: string): void {
   const box = byId("toasts");
   const made = html("div", "toast", text);
   settle(topic);
   newest.set(topic, made);
-  box.append(made);
+  box.prepend(made);
+  box.scrollTop = 0;
   while (box.childElementCount > MOST_TOASTS) {
-    box.firstElementChild?.remove();
+    box.lastElementChild?.remove();
   }
   const end = () => void (isSelected(made) ? setTimeout(end, TOAST_MS) : made.remove());
   setTimeout(end, TOAST_MS);

@@ -35,9 +35,10 @@ pub enum RenewError {
     /// Too many tokens wait for a reply.
     #[error("too many tokens wait for the server's reply")]
     TooMany,
-    /// The text cannot be a token, see [`token::problem`](crate::token::problem). Nothing was sent.
-    #[error("the text is no join token, which has three parts of base64url with dots between them")]
-    Invalid,
+    /// The text cannot be a token; why not, and what to do, as [`token::problem`](crate::token::problem)
+    /// says it. Nothing was sent.
+    #[error("{0}")]
+    Invalid(&'static str),
     /// The server takes no fresh tokens in mid-session. The token is used for the next join.
     #[error("the server takes no fresh tokens in mid-session; this one is used at the next join")]
     NotOffered,

@@ -20,6 +20,7 @@ use crate::rpc::{AnswerError, RpcAnswer, RpcCall, RpcError, RpcId, RpcNumber, Rp
 use crate::session::backlog::{QueuedEvent, pieces};
 use crate::session::{SendError, To, encode_event, may_be_token};
 use crate::state::{BatchError, ObjectId};
+use crate::token;
 
 impl RoomClient {
     /// Sends a reliable, ordered event of at most 16 KiB.
@@ -424,8 +425,8 @@ impl RoomClient {
     pub fn renew(&mut self, token: String) -> Result<RenewalNumber, RenewError> {
         let problem = if self.is_closed() {
             return Err(RenewError::Closed);
-        } else if !may_be_token(&token) {
-            return Err(RenewError::Invalid);
+        } else if let Some(problem) = token::problem(&token).filter(|_| !may_be_token(&token)) {
+            return Err(RenewError::Invalid(problem));
         } else if !self.session.is_running() {
             RenewError::Interrupted
         } else if self.is_behind {

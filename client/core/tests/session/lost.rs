@@ -227,7 +227,8 @@ fn a_provider_is_asked_for_tokens() {
 fn a_text_that_cannot_be_a_token_is_not_sent() {
     let mut script = renewed_client(true);
     for text in [String::new(), "x".repeat(4_097)] {
-        assert_eq!(script.client.renew(text.clone()), Err(RenewError::Invalid));
+        let refused = script.client.renew(text.clone());
+        assert!(matches!(refused, Err(RenewError::Invalid(says)) if says.contains("Hand in")));
         script.client.take_token(script.now, Some(text));
         script.pump();
     }

@@ -46,7 +46,8 @@ const ACT_WORDS: Readonly<Record<ActName, string>> = {
 /** Explains the refusal of an act of moderation. */
 export function explainAct(act: number): Explain {
   const name = actName(act);
-  return (code) => reason(code, name ? ACT_WORDS[name] : "moderate", RIGHTS.moderate);
+  const right = name === "muteSelf" || name === "unmuteSelf" ? RIGHTS.own : RIGHTS.moderate;
+  return (code) => reason(code, name ? ACT_WORDS[name] : "moderate", right);
 }
 
 /** Explains the refusal of a subscription to groups. */

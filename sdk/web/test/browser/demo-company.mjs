@@ -53,8 +53,11 @@ export async function colours(browser, url, one) {
 function covers(page, selector) {
   return page.evaluate((selector) => {
     const other = document.querySelector(selector).getBoundingClientRect();
+    const box = document.querySelector("#toasts").getBoundingClientRect();
     return [...document.querySelectorAll(".toast")].some((toast) => {
-      const { left, right, top, bottom } = toast.getBoundingClientRect();
+      const { left, right, ...shown } = toast.getBoundingClientRect().toJSON();
+      // The box cuts off what does not fit.
+      const [top, bottom] = [Math.max(shown.top, box.top), Math.min(shown.bottom, box.bottom)];
       return left < other.right && right > other.left && top < other.bottom && bottom > other.top;
     });
   }, selector);
@@ -63,9 +66,9 @@ function covers(page, selector) {
 /** Returns whether a person sees the newest message, and can select its text. */
 function isInReach(page) {
   return page.evaluate(() => {
-    const toast = [...document.querySelectorAll(".toast")].at(-1);
-    const { left, right, top, bottom } = toast.getBoundingClientRect();
-    return document.elementFromPoint((left + right) / 2, (top + bottom) / 2) === toast;
+    const toast = document.querySelector(".toast");
+    const { left, right, top } = toast.getBoundingClientRect();
+    return document.elementFromPoint((left + right) / 2, top + 20) === toast;
   });
 }
 
@@ -85,14 +88,22 @@ export async function messages(context, url) {
   await page.route("**/demo/token", (route) => route.abort());
   await page.goto(`${url}/demo#room=messages`);
   await until("a message", async () => /Nobody can call you/.test(await text(page, "#toasts")));
-  for (const [width, free] of [[1280, ".chat"], [360, "#form"]]) {
+  // As long as the texts of errors become.
+  await page.locator("#toasts").evaluate((box) => {
+    const long = () => Object.assign(document.createElement("div"), { className: "toast", textContent: "word ".repeat(60) });
+    box.append(long(), long());
+  });
+  for (const [width, ...free] of [[1280, ".chat", "#copy"], [360, "#form", "#copy"]]) {
     await page.setViewportSize({ width, height: 740 });
-    for (const id of ["main", "say"]) {
+    for (const id of ["copy", "main", "say"]) {
       await page.locator(`#${id}`).evaluate((element) => element.scrollIntoView());
-      assert.equal(await covers(page, free), false, `${free} at ${width} px`);
+      for (const each of free.filter((each) => each !== "#copy" || id === "copy")) {
+        assert.equal(await covers(page, each), false, `${each} at ${width} px`);
+      }
       assert.equal(await isInReach(page), true, `scrolled to ${id} at ${width} px`);
     }
   }
+  await page.$$eval(".toast", (all) => all.slice(1).forEach((each) => each.remove()));
   await page.unroute("**/demo/token");
   await connected(page);
   await until("no message", async () => (await page.locator(".toast").count()) === 0);

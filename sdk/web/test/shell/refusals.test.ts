@@ -52,6 +52,11 @@ test("a refused act says which act, and which right it needs", async () => {
     assert.match(message, needed);
     assert.doesNotMatch(message, /operation/);
   }
+  for (const [muted, words] of [[true, "mute itself"], [false, "unmute itself"]] as const) {
+    const { message } = await refused((room) => room.setMuted(muted), forbidden);
+    const own = `to ${words}, this client needs a role other than "observer" in its token.`;
+    assert.ok(message.endsWith(own), message);
+  }
   const gone = await refused((room) => room.kick(9), noSuchEntity);
   assert.match(gone.message, /cannot kick a peer: there is no such peer/);
   const fast = await refused((room) => room.kick(2), actRate);
@@ -110,7 +115,7 @@ function camel(name: string): string {
   return name.charAt(0).toLowerCase() + name.slice(1);
 }
 
-test("the codes are those of the protocol, with the words of the Rust client", () => {
+test("the codes are those of the protocol, and each begins with the words of the Rust client", () => {
   const codes = matches("protocol/src/session/code.rs", /^ {4}(\w+) = (\d+), "\w+";$/gm);
   const ours = Object.entries(CODES).map(([name, number]) => [name, `${number}`]);
   assert.deepEqual(ours, codes.map(([name = "", number]) => [camel(name), number]));
