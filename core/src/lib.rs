@@ -44,6 +44,7 @@ pub mod ids;
 pub mod limits;
 pub mod lobby;
 pub mod origins;
+pub mod plane_event;
 mod product;
 mod range;
 pub mod rate;

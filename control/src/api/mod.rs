@@ -16,7 +16,6 @@ mod problem;
 mod rates;
 mod request;
 mod responses;
-mod room_id;
 mod rooms;
 mod server;
 mod state;

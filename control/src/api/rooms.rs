@@ -20,8 +20,8 @@ use super::caller::{Caller, Scope};
 use super::extract::{Id, JsonBody, UrlQuery, page_limit};
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
-use super::room_id::{PeerAddress, RoomAddress};
 use super::state::ApiState;
+use crate::room_id::{PeerAddress, RoomAddress};
 
 /// Most bytes of a search for rooms.
 const MAX_SEARCH: usize = 128;

@@ -1,4 +1,4 @@
-//! The ids of rooms and peers in addresses.
+//! The ids of rooms and peers in addresses and events.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use nucleus_core::ids::{PeerId, RoomInstanceId};
 
 /// A room instance: 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RoomAddress(pub(super) RoomInstanceId);
+pub(crate) struct RoomAddress(pub(crate) RoomInstanceId);
 
 impl fmt::Display for RoomAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,9 +30,9 @@ impl FromStr for RoomAddress {
 
 /// A peer: its room, a hyphen and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PeerAddress {
-    pub(super) room: RoomAddress,
-    pub(super) peer: PeerId,
+pub(crate) struct PeerAddress {
+    pub(crate) room: RoomAddress,
+    pub(crate) peer: PeerId,
 }
 
 impl fmt::Display for PeerAddress {
