@@ -18,9 +18,9 @@ pub enum PlaneEvent {
     /// A room has ended.
     RoomEnded(RoomRef, RoomTotals),
     /// A participant has joined. A resume is not a join.
-    PeerJoined(RoomRef, Arc<Visitor>),
+    PeerJoined(RoomRef, Arc<RoomVisitor>),
     /// A participant has left for good.
-    PeerLeft(RoomRef, Arc<Visitor>, Box<Visit>),
+    PeerLeft(RoomRef, Arc<RoomVisitor>, Box<Visit>),
     /// A user calls others.
     CallStarted(CallRef),
     /// A call is over.
@@ -49,7 +49,7 @@ pub struct RoomTotals {
 
 /// A participant of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visitor {
+pub struct RoomVisitor {
     /// The number in the room.
     pub peer: PeerId,
     /// The user id.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nucleus_core::ids::ProductKey;
 use nucleus_core::plane_event::{
-    CallRef, CallTotals, LinkTotals, PlaneEvent, RoomRef, Visit, Visitor,
+    CallRef, CallTotals, LinkTotals, PlaneEvent, RoomRef, RoomVisitor, Visit,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -154,7 +154,7 @@ fn room_data(room: &RoomRef) -> RoomEventData {
     }
 }
 
-fn peer_data(room: &RoomRef, visitor: &Visitor) -> PeerEventData {
+fn peer_data(room: &RoomRef, visitor: &RoomVisitor) -> PeerEventData {
     let ProductKey { tenant, product } = &room.key.owner;
     let address = RoomAddress(room.instance);
     PeerEventData {
@@ -179,7 +179,7 @@ fn peer_data(room: &RoomRef, visitor: &Visitor) -> PeerEventData {
     }
 }
 
-fn left_data(room: &RoomRef, visitor: &Visitor, visit: &Visit) -> PeerEventData {
+fn left_data(room: &RoomRef, visitor: &RoomVisitor, visit: &Visit) -> PeerEventData {
     let links = visit.links.as_ref();
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

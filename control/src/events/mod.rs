@@ -25,14 +25,14 @@ pub struct Event {
 
 impl Event {
     /// Returns the name of the kind, as `room.started`.
-    pub fn kind(&self) -> EventKind {
+    pub fn kind(&self) -> PlaneEventKind {
         match &self.what {
-            PlaneEvent::RoomStarted(_) => EventKind::RoomStarted,
-            PlaneEvent::RoomEnded(..) => EventKind::RoomEnded,
-            PlaneEvent::PeerJoined(..) => EventKind::PeerJoined,
-            PlaneEvent::PeerLeft(..) => EventKind::PeerLeft,
-            PlaneEvent::CallStarted(_) => EventKind::CallStarted,
-            PlaneEvent::CallEnded(..) => EventKind::CallEnded,
+            PlaneEvent::RoomStarted(_) => PlaneEventKind::RoomStarted,
+            PlaneEvent::RoomEnded(..) => PlaneEventKind::RoomEnded,
+            PlaneEvent::PeerJoined(..) => PlaneEventKind::PeerJoined,
+            PlaneEvent::PeerLeft(..) => PlaneEventKind::PeerLeft,
+            PlaneEvent::CallStarted(_) => PlaneEventKind::CallStarted,
+            PlaneEvent::CallEnded(..) => PlaneEventKind::CallEnded,
         }
     }
 
@@ -55,7 +55,7 @@ impl Event {
 
 /// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventKind {
+pub enum PlaneEventKind {
     /// A room began.
     RoomStarted,
     /// A room has ended.
@@ -70,7 +70,7 @@ pub enum EventKind {
     CallEnded,
 }
 
-impl EventKind {
+impl PlaneEventKind {
     /// Every kind.
     pub const ALL: [Self; 6] = [
         Self::RoomStarted,
