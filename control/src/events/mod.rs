@@ -14,7 +14,7 @@ use crate::timestamp::Timestamp;
 
 /// A recorded event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct RecordedEvent {
     /// The id. The ids of one process sort in the order of the events.
     pub id: String,
     /// When it happened.
@@ -23,7 +23,7 @@ pub struct Event {
     pub what: PlaneEvent,
 }
 
-impl Event {
+impl RecordedEvent {
     /// Returns the name of the kind, as `room.started`.
     pub fn kind(&self) -> PlaneEventKind {
         match &self.what {
