@@ -16,6 +16,7 @@ mod room_id;
 mod snapshot;
 pub mod store;
 mod timestamp;
+pub mod webhooks;
 
 pub use ban_follower::BanFollower;
 pub use id::NoRandomness;

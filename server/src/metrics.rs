@@ -8,6 +8,7 @@ mod process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nucleus_control::webhooks::{DeliveryCounters, DeliveryOutcome};
 use nucleus_core::fanout::{CounterMetric, FanoutCounters, FanoutHistograms};
 use nucleus_core::validity::Validity;
 
@@ -50,7 +51,8 @@ impl Metrics {
     }
 
     /// Renders all metrics. `database_answers`: whether the database of the control plane does.
-    pub fn render(&self, database_answers: bool) -> String {
+    /// `deliveries`: what came of what webhooks were told.
+    pub fn render(&self, database_answers: bool, deliveries: &DeliveryCounters) -> String {
         let mut page = Page::new();
         let (build, help) = ("nucleus_build_info", "The version of the server. The value is 1.");
         page.metric(build, MetricKind::Gauge, help);
@@ -63,6 +65,7 @@ impl Metrics {
         self.write_sessions(&mut page);
         self.write_certificate(&mut page);
         self.write_upkeep(&mut page, database_answers);
+        write_deliveries(&mut page, deliveries);
         process::write(&mut page, self.started);
         page.into_text()
     }
@@ -260,6 +263,16 @@ fn write_drops(page: &mut Page, shards: &[&Published], sessions_over_rate: u64) 
     // The shard's mailbox for datagrams of clients on the fallback was full.
     reason("mailbox_full", &|shard| shard.session_overflow.load(Ordering::Relaxed));
     page.series(name, ("reason", "session_rate"), sessions_over_rate);
+}
+
+/// Writes what came of what webhooks were told.
+fn write_deliveries(page: &mut Page, deliveries: &DeliveryCounters) {
+    let name = "nucleus_webhook_deliveries_total";
+    let help = "Tries to tell webhooks of events, by outcome.";
+    page.metric(name, MetricKind::Counter, help);
+    for outcome in DeliveryOutcome::ALL {
+        page.series(name, ("outcome", outcome.name()), deliveries.get(outcome));
+    }
 }
 
 #[cfg(test)]

@@ -130,6 +130,14 @@ impl<T: ToSchema> ListPage<T> {
     }
 }
 
+/// Whether something is so from now on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SwitchBody {
+    /// Whether it is so from now on.
+    pub(super) on: bool,
+}
+
 /// Checks a text of a body, and returns it in its normal form.
 ///
 /// # Errors

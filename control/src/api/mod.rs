@@ -8,6 +8,7 @@ mod audit;
 mod bans;
 mod bearer;
 mod caller;
+mod deliveries;
 mod extract;
 mod idempotency;
 mod issuers;
@@ -21,6 +22,7 @@ mod server;
 mod state;
 mod tenants;
 mod tokens;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -40,7 +42,7 @@ const MAX_BODY: usize = 64 << 10;
 #[openapi(
     info(
         title = "Nucleus",
-        description = "Tenants, API keys, issuers of join tokens, rooms and the audit of a Nucleus server. Every request sends \
+        description = "Tenants, API keys, issuers of join tokens, webhooks, rooms and the audit of a Nucleus server. Every request sends \
             `Authorization: Bearer nuk_...`. A key of a tenant sees this tenant alone. Errors are problem \
             details (RFC 9457)."
     ),
@@ -59,6 +61,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(issuers::routes())
         .merge(bans::routes())
         .merge(tokens::routes())
+        .merge(webhooks::routes())
+        .merge(deliveries::routes())
         .merge(audit::routes())
 }
 

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::{Id, JsonBody, UrlQuery, page_limit};
+use super::extract::{Id, JsonBody, SwitchBody, UrlQuery, page_limit};
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
 use super::state::ApiState;
@@ -170,14 +170,6 @@ struct KickBody {
     #[serde(default)]
     #[schema(maximum = 86_400)]
     ban_seconds: u32,
-}
-
-/// Whether something is so from now on.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct SwitchBody {
-    /// Whether it is so from now on.
-    on: bool,
 }
 
 impl From<&RoomSummary> for Room {

@@ -13,6 +13,7 @@ use crate::planes::PlanesHandle;
 use crate::snapshot::{Snapshot, SnapshotKeeper};
 use crate::store::{Actor, AuditedChange, StoreError, audit};
 use crate::timestamp::Timestamp;
+use crate::webhooks::WebhookSettings;
 
 use super::key_uses::KeyUses;
 use super::problem::Problem;
@@ -37,8 +38,10 @@ pub struct ApiSettings {
     pub products: Vec<Product>,
     /// Signs join tokens; `None`: this server signs none.
     pub minter: Option<Minter>,
-    /// Whether the addresses of issuers' keys may be inside this network.
+    /// Whether the addresses of issuers' keys and of webhooks may be inside this network.
     pub private_addresses: bool,
+    /// Tells webhooks.
+    pub webhooks: Arc<WebhookSettings>,
 }
 
 /// What the routes share.
@@ -88,6 +91,10 @@ impl ApiState {
 
     pub(super) fn planes(&self) -> &PlanesHandle {
         &self.0.settings.planes
+    }
+
+    pub(super) fn webhooks(&self) -> &WebhookSettings {
+        &self.0.settings.webhooks
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {

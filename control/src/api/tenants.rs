@@ -208,7 +208,7 @@ async fn replace(
     Ok(Json(tenant))
 }
 
-/// Deletes a tenant with its keys and issuers. Running sessions stay.
+/// Deletes a tenant with its keys, issuers and webhooks. Running sessions stay.
 #[utoipa::path(
     delete,
     path = "/tenants/{id}",

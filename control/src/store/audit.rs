@@ -83,8 +83,7 @@ pub async fn entries(
     tenant: Option<&str>,
     page: &PageRequest,
 ) -> Result<Vec<AuditEntry>, StoreError> {
-    // An id is made of hexadecimal digits, so "g" sorts behind all of them.
-    let before = page.after.clone().unwrap_or_else(|| "g".to_owned());
+    let before = page.after.clone().unwrap_or_else(|| super::BEHIND_ALL_IDS.to_owned());
     let sql = "SELECT * FROM audit WHERE ($1 IS NULL OR tenant = $1) AND id < $2 \
                ORDER BY id DESC LIMIT $3";
     let values =

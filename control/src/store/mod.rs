@@ -1,4 +1,4 @@
-//! What the database holds: tenants, API keys, issuers of join tokens, and the audit.
+//! What the database holds: tenants, API keys, issuers of join tokens, webhooks, and the audit.
 //!
 //! Every change is one transaction: the rows, the entry of the audit, and the number of the newest
 //! change, by which other servers of the same database learn of it.
@@ -7,15 +7,19 @@ pub mod answers;
 pub mod api_keys;
 pub mod audit;
 pub mod bans;
+pub mod deliveries;
 pub mod issuers;
 pub mod tenants;
+pub mod webhooks;
 
 pub use answers::KeptAnswer;
 pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{Actor, AuditEntry};
 pub use bans::{NewTenantBan, TenantBan};
+pub use deliveries::WebhookDelivery;
 pub use issuers::{Issuer, IssuerWithKeys, NewIssuer};
 pub use tenants::{Tenant, TenantSettings};
+pub use webhooks::{NewWebhook, Webhook};
 
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row};
 use crate::id::{self, NoRandomness};
@@ -46,6 +50,9 @@ impl From<DatabaseError> for StoreError {
         Self::Database(error)
     }
 }
+
+/// Sorts behind all ids, which are made of hexadecimal digits.
+const BEHIND_ALL_IDS: &str = "g";
 
 /// Names what a row is, for an error that says that one like it exists.
 fn exists(kind: &'static str) -> impl Fn(DatabaseError) -> StoreError {

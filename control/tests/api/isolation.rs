@@ -64,6 +64,8 @@ async fn every_route_asks_for_its_scope() {
             _ if path == "/keys" => json!({"name": "a", "scopes": ["read"]}),
             _ if path == "/issuers" => json!({"name": "a"}),
             _ if path == "/bans" => json!({"user": "a"}),
+            _ if path == "/webhooks" => json!({"name": "a", "url": "https://a/"}),
+            _ if path.ends_with("/replay") => json!({"since": "2026-01-01T00:00:00Z"}),
             _ if path == "/tokens" => json!({"product": "atom", "user": "a"}),
             _ if path.ends_with("/kick") => json!({}),
             _ => json!({"on": true}),
@@ -108,7 +110,10 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     let ban = json!({"user": "beta-user", "tenant": beta});
     let ban = world.ask("POST", "/bans", LOCAL, ban).await.json();
     let bans = world.get("/bans", LOCAL).await.text;
+    let webhook = json!({"name": "beta webhook", "tenant": beta, "url": "https://beta.invalid/"});
+    let webhook = world.ask("POST", "/webhooks", LOCAL, webhook).await.json();
     let foreign = [
+        webhook["id"].as_str().unwrap().to_owned(),
         issuer["id"].as_str().unwrap().to_owned(),
         ban["id"].as_str().unwrap().to_owned(),
         beta.clone(),
@@ -129,6 +134,8 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
         json!({"name": "theirs", "tenant": beta, "algorithm": "EdDSA", "public_key": public_key}),
         json!({"product": "atom", "user": "a", "tenant": "beta"}),
         json!({"user": "beta-user", "tenant": beta}),
+        json!({"name": "theirs", "tenant": beta, "url": "https://beta.invalid/"}),
+        json!({"since": "2020-01-01T00:00:00Z"}),
     ];
     let routes = routes();
     let before = world.get("/tenants", LOCAL).await.text;
@@ -151,9 +158,14 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
         let name = format!("seed {seed}, call {call}: {method} {path} {body}: {answer:?}");
         assert!(!answer.status.is_server_error(), "{name}");
         // The answer may repeat the id that was asked for, and nothing else of the other tenant.
-        for secret in
-            ["beta lobby", "beta-user", "beta issuer", "0202020202020202\"", betas_key.as_str()]
-        {
+        for secret in [
+            "beta lobby",
+            "beta-user",
+            "beta issuer",
+            "beta webhook",
+            "0202020202020202\"",
+            betas_key.as_str(),
+        ] {
             assert!(!answer.text.contains(secret), "{name}");
         }
         if path.starts_with("/tokens") {
@@ -171,6 +183,10 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     assert_eq!(after, issuers, "the other tenant's issuers are as they were");
     let after = world.get("/bans", LOCAL).await.text;
     assert_eq!(after, bans, "the other tenant's bans are as they were");
+    let after = world.get("/webhooks", LOCAL).await.json();
+    let betas: Vec<_> = after["items"].as_array().unwrap().iter().collect();
+    let betas: Vec<_> = betas.iter().filter(|webhook| webhook["tenant"] == *beta).collect();
+    assert!(betas.len() == 1 && betas[0]["on"] == true, "{after}");
     let keys = world.get("/keys?limit=200", LOCAL).await.json();
     let beta_keys = keys["items"].as_array().unwrap().iter().filter(|key| key["tenant"] == *beta);
     assert!(

@@ -11,4 +11,5 @@ mod keys;
 mod rooms;
 mod tenants;
 mod tokens;
+mod webhooks;
 mod world;

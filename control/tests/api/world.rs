@@ -8,6 +8,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, router};
 use nucleus_control::database::{Database, DatabaseAddress};
+use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::control::{
     ControlError, ControlReply, ControlRequest, PeerSummary, RoomAct, RoomContent, RoomDetail,
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) acts: Acts,
     /// The time of day that the API sees, in seconds since 1970.
     pub(crate) now: Arc<Mutex<u64>>,
+    pub(crate) webhooks: Arc<WebhookSettings>,
     _dir: tempfile::TempDir,
 }
 
@@ -74,18 +76,30 @@ impl World {
         tokio::spawn(play(mail, acts.clone()));
         let now = Arc::new(Mutex::new(1_800_000_000));
         let clock = now.clone();
+        let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> =
+            Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap()));
+        let webhooks = Arc::new(WebhookSettings {
+            database: database.clone(),
+            signer: WebhookSigner::new(&[7; 64]),
+            private_addresses: false,
+            now: clock.clone(),
+            wake: Arc::default(),
+            counters: Arc::default(),
+        });
         let mut settings = ApiSettings {
             database,
             snapshot,
             planes,
-            now: Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap())),
+            now: clock,
             local_key: LOCAL.to_owned(),
             products: vec![Product::ASSIST, Product::ATOM],
             minter: None,
             private_addresses: false,
+            webhooks,
         };
         change(&mut settings);
-        Self { router: router(ApiState::new(settings)), acts, now, _dir: dir }
+        let webhooks = settings.webhooks.clone();
+        Self { router: router(ApiState::new(settings)), acts, now, webhooks, _dir: dir }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

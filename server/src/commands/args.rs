@@ -130,6 +130,16 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
+    /// List the webhooks, or make, try or delete one
+    #[command(args_conflicts_with_subcommands = true)]
+    Webhooks {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<WebhooksCommand>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
     /// List the API keys, or make or revoke one
     #[command(args_conflicts_with_subcommands = true)]
     Keys {
@@ -195,6 +205,60 @@ pub enum TenantsCommand {
     Delete {
         /// The tenant's name
         name: String,
+    },
+}
+
+/// An act on a webhook.
+#[derive(Debug, Subcommand)]
+pub enum WebhooksCommand {
+    /// Tell an address of events; prints the secret for its receiver, which is shown once
+    Create {
+        /// What the webhook is for, for people
+        name: String,
+        /// Where the events are sent
+        address: String,
+        /// Name of the tenant whose events are told [default: all tenants, or that of the API key]
+        #[arg(long)]
+        tenant: Option<String>,
+        /// A kind of event that is told, such as `room.ended`; can be repeated [default: all]
+        #[arg(long = "event", value_name = "KIND")]
+        events: Vec<String>,
+    },
+    /// Delete a webhook with its deliveries
+    Delete {
+        /// The webhook's id
+        id: String,
+    },
+    /// Tell a webhook of events again
+    On {
+        /// The webhook's id
+        id: String,
+    },
+    /// Tell a webhook of no more events
+    Off {
+        /// The webhook's id
+        id: String,
+    },
+    /// Send a webhook an event of the kind `webhook.test`, and show its answer
+    Test {
+        /// The webhook's id
+        id: String,
+    },
+    /// List what a webhook was told, the newest first
+    Deliveries {
+        /// The webhook's id
+        id: String,
+    },
+    /// Send again what a webhook has not taken
+    Replay {
+        /// The webhook's id
+        id: String,
+        /// From when on, as in 2026-11-30T08:00:00Z
+        #[arg(long, value_name = "TIME", required_unless_present = "delivery")]
+        since: Option<String>,
+        /// One delivery, also if it was taken
+        #[arg(long, value_name = "ID", conflicts_with = "since")]
+        delivery: Option<String>,
     },
 }
 
@@ -322,6 +386,7 @@ impl ApiCommand {
             | Self::Ban { api, .. }
             | Self::Bans { api, .. }
             | Self::Issuers { api, .. }
+            | Self::Webhooks { api, .. }
             | Self::Keys { api, .. } => api,
         }
     }

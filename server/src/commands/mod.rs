@@ -5,6 +5,7 @@ mod args;
 mod backup;
 mod issuers;
 mod table;
+mod webhooks;
 
 use std::fmt::Write as _;
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 pub use api_client::{ApiClient, ApiError};
 pub use args::{
     ApiArgs, ApiCommand, BansCommand, IssuersCommand, KeysCommand, RoomsCommand, TenantsCommand,
+    WebhooksCommand,
 };
 pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
@@ -141,6 +143,14 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         }
         ApiCommand::Issuers { command: Some(act), .. } => {
             issuers::act(&client, act).await.map(|value| shown(&value, &issuers::COLUMNS))?
+        }
+        ApiCommand::Webhooks { command, .. } => {
+            let (answer, columns) = webhooks::act(&client, command).await?;
+            match answer["secret"].as_str() {
+                // Alone on its line, so that a script can take it.
+                Some(secret) if !json => format!("{secret}\n"),
+                _ => shown(&answer, columns),
+            }
         }
         ApiCommand::Keys { command: None, .. } => shown(&list(&client, "/keys", &[]).await?, &KEYS),
         ApiCommand::Keys {

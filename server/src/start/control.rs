@@ -9,6 +9,7 @@ use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
+use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner};
 use nucleus_control::{BanFollower, PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
@@ -49,6 +50,8 @@ pub(super) struct ControlParts {
     pub(super) listed_only: bool,
     /// Whether addresses that tenants name may be inside this network.
     pub(super) private_addresses: bool,
+    /// Signs what webhooks are told.
+    pub(super) webhook_signer: WebhookSigner,
     /// The server's products.
     pub(super) products: Vec<Product>,
     /// Signs the join tokens of the API; `None`: it signs none.
@@ -116,6 +119,7 @@ async fn setup(
         database: address,
         listed_only,
         private_addresses,
+        webhook_signer,
         products,
         minter,
         issuers,
@@ -139,8 +143,16 @@ async fn setup(
         copy: dir.join(COPY_FILE),
     });
     keeper.start(Timestamp::now()).await.map_err(failed)?;
-    let answering = keeper.clone();
-    let render = Arc::new(move || metrics.render(answering.is_answered()));
+    let webhooks = Arc::new(WebhookSettings {
+        database: database.clone(),
+        signer: webhook_signer,
+        private_addresses,
+        now: Arc::new(Timestamp::now),
+        wake: Arc::default(),
+        counters: Arc::default(),
+    });
+    let (answering, counters) = (keeper.clone(), webhooks.counters.clone());
+    let render = Arc::new(move || metrics.render(answering.is_answered(), &counters));
     let router = http::router(render, health.clone());
     let keeping = IssuerKeeper::new(IssuerSettings {
         database: database.clone(),
@@ -160,6 +172,7 @@ async fn setup(
         products,
         minter,
         private_addresses,
+        webhooks: webhooks.clone(),
     }));
     let mut serving = Serving::default();
     if let Some(socket) = http {
@@ -179,6 +192,7 @@ async fn setup(
     let following: Background = Box::pin(async move { keeper.run().await });
     let keeping: Background = Box::pin(keeping.run());
     let banning: Background = Box::pin(bans.run());
-    serving.background = vec![watching, following, keeping, banning];
+    let telling: Background = Box::pin(WebhookSender::new(webhooks).run());
+    serving.background = vec![watching, following, keeping, banning, telling];
     Ok(serving)
 }

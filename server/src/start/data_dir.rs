@@ -28,6 +28,7 @@ pub struct DataDir {
     reset_key: Zeroizing<[u8; 64]>,
     address_token_key: Zeroizing<[u8; 64]>,
     ticket_key: Zeroizing<[u8; 64]>,
+    webhook_key: Zeroizing<[u8; 64]>,
 }
 
 impl DataDir {
@@ -63,6 +64,7 @@ impl DataDir {
             reset_key: key64(path, "reset-key")?,
             address_token_key: key64(path, "address-token-key")?,
             ticket_key: key64(path, "ticket-key")?,
+            webhook_key: key64(path, "webhook-key")?,
         })
     }
 
@@ -124,6 +126,11 @@ impl DataDir {
     /// Returns the key that seals resume tickets.
     pub fn ticket_key(&self) -> &[u8; 64] {
         &self.ticket_key
+    }
+
+    /// Returns the key from which the secrets of webhooks are made.
+    pub fn webhook_key(&self) -> &[u8; 64] {
+        &self.webhook_key
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use nucleus_control::PlanesHandle;
 use nucleus_control::issuers::FreshKeys;
+use nucleus_control::webhooks::WebhookSigner;
 use nucleus_core::fanout::FanoutConfig;
 use nucleus_core::ids::ServerInstanceId;
 use nucleus_core::limits;
@@ -233,6 +234,7 @@ pub async fn run_in(
             database: config.control.database.clone().map(|database| database.0),
             listed_only: config.control.listed_tenants_only,
             private_addresses: config.control.private_addresses,
+            webhook_signer: WebhookSigner::new(dir.webhook_key()),
             products: config.products.clone(),
             minter: config.mints_tokens().then(api_minter),
             issuers,

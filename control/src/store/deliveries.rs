@@ -1,0 +1,306 @@
+//! Deliveries: what webhooks are to be told and were told. They are written together with the events, so
+//! that none is lost, and each is told at least once.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::audit;
+use super::{AuditedChange, PageRequest, StoreError, json_list, time};
+use crate::database::{Database, DatabaseError, DatabaseTransaction, Row, Value};
+use crate::events::RecordedEvent;
+use crate::id;
+use crate::timestamp::Timestamp;
+
+/// Most deliveries of a webhook that wait. Those of further events are given up: a receiver that is down
+/// for days must not fill the disk. 10,000 of 500 bytes are 5 MB.
+const MAX_WAITING: i64 = 10_000;
+/// Deliveries that one statement deletes: a batch holds the writer of SQLite for milliseconds.
+const SWEPT: i64 = 500;
+
+/// A delivery of an event to a webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct WebhookDelivery {
+    /// The id, a UUID.
+    pub id: String,
+    /// The id of the webhook.
+    pub webhook: String,
+    /// The id of the event, which the receiver finds in `webhook-id`. The same event has the same id
+    /// however often it comes.
+    pub event: String,
+    /// The kind of the event, as `peer.joined`.
+    pub kind: String,
+    /// When the event was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// How often it was sent.
+    pub tries: u32,
+    /// When it is sent next; absent: it was delivered, or given up.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_at: Option<Timestamp>,
+    /// When the receiver has taken it; absent: it has not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub delivered_at: Option<Timestamp>,
+    /// What came of the last try, as `status 204`; absent: there was none.
+    pub answer: Option<String>,
+    /// What is sent.
+    #[serde(skip)]
+    pub(crate) body: String,
+}
+
+/// The columns of a delivery that lists show.
+fn read(row: &Row) -> Result<WebhookDelivery, DatabaseError> {
+    Ok(WebhookDelivery {
+        id: row.get("id")?,
+        webhook: row.get("webhook")?,
+        event: row.get("event")?,
+        kind: row.get("kind")?,
+        created_at: time(row, "created_at")?.unwrap_or(Timestamp::from_micros(0)),
+        tries: row.number("tries")?.unwrap_or(0),
+        next_at: time(row, "next_at")?,
+        delivered_at: time(row, "delivered_at")?,
+        answer: row.get("answer")?,
+        body: row.get("body")?,
+    })
+}
+
+/// What a webhook is told.
+#[derive(Serialize)]
+struct Body<'a, T> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    timestamp: Timestamp,
+    data: T,
+}
+
+/// Writes what a webhook is told of an event.
+pub(crate) fn body(kind: &str, timestamp: Timestamp, data: impl Serialize) -> String {
+    // The types of data can always be written.
+    serde_json::to_string(&Body { kind, timestamp, data }).unwrap_or_default()
+}
+
+/// Writes deliveries of events to all webhooks that want them. Events that were written before, also by
+/// an earlier run of the server, are skipped. Returns the number of deliveries that found too many
+/// waiting.
+///
+/// # Errors
+///
+/// The database cannot be reached, or the system has no random bytes.
+pub async fn enqueue(
+    transaction: &mut DatabaseTransaction,
+    events: &[RecordedEvent],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT webhook.id, webhook.events, tenant.name AS tenant_name, \
+               (SELECT COUNT(*) FROM webhook_delivery AS waiting \
+               WHERE waiting.webhook = webhook.id AND waiting.next_at IS NOT NULL) AS waiting \
+               FROM webhook LEFT JOIN tenant ON tenant.id = webhook.tenant \
+               WHERE webhook.off_reason IS NULL";
+    let mut given_up = 0;
+    for row in transaction.rows(sql, vec![]).await? {
+        let (webhook, tenant): (String, Option<String>) = (row.get("id")?, row.get("tenant_name")?);
+        let kinds = json_list(&row, "events")?;
+        let mut waiting: i64 = row.get("waiting")?;
+        let wanted = events.iter().filter(|event| {
+            tenant.as_ref().is_none_or(|tenant| event.tenant() == tenant)
+                && (kinds.is_empty() || kinds.iter().any(|kind| kind == event.kind().name()))
+        });
+        for event in wanted {
+            if waiting >= MAX_WAITING {
+                given_up += 1;
+                continue;
+            }
+            let kind = event.kind().name();
+            let body = body(kind, event.at, event.data());
+            add(transaction, &webhook, &event.id, kind, body, now, now).await?;
+            waiting += 1;
+        }
+    }
+    Ok(given_up)
+}
+
+/// Writes one delivery, unless the webhook has one of this event.
+async fn add(
+    transaction: &mut DatabaseTransaction,
+    webhook: &str,
+    event: &str,
+    kind: &str,
+    body: String,
+    now: Timestamp,
+    next_at: Timestamp,
+) -> Result<Vec<Row>, StoreError> {
+    let sql = "INSERT INTO webhook_delivery (id, webhook, event, kind, body, created_at, tries, next_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, 0, $7) ON CONFLICT (webhook, event) DO NOTHING \
+               RETURNING *";
+    let values = vec![
+        id::new(now)?.into(),
+        webhook.into(),
+        event.into(),
+        kind.into(),
+        body.into(),
+        now.micros().into(),
+        next_at.micros().into(),
+    ];
+    Ok(transaction.rows(sql, values).await?)
+}
+
+/// Writes a delivery that its caller sends at once. It is due at `next_at` if the caller does not come to
+/// it.
+///
+/// # Errors
+///
+/// The database cannot be reached, or the system has no random bytes.
+pub async fn add_claimed(
+    change: &mut AuditedChange<'_>,
+    webhook: &str,
+    kind: &str,
+    next_at: Timestamp,
+) -> Result<WebhookDelivery, StoreError> {
+    let (event, now) = (change.new_id()?, change.now);
+    let body = body(kind, now, serde_json::json!({}));
+    let transaction = &mut change.transaction;
+    let rows = add(transaction, webhook, &event, kind, body, now, next_at).await?;
+    Ok(read(rows.first().ok_or(StoreError::NotFound("delivery"))?)?)
+}
+
+/// Takes up to `limit` deliveries that are due at `now`, the oldest first. No other server takes them
+/// before `until`.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn claim(
+    database: &Database,
+    webhook: &str,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<WebhookDelivery>, StoreError> {
+    // The time is asked twice: PostgreSQL looks again at a row that another server has just taken, and
+    // then only at the outer condition.
+    let sql = "UPDATE webhook_delivery SET next_at = $3 WHERE next_at <= $2 AND id IN \
+               (SELECT id FROM webhook_delivery WHERE webhook = $1 AND next_at <= $2 \
+               ORDER BY id LIMIT $4) RETURNING *";
+    let values =
+        vec![webhook.into(), now.micros().into(), until.micros().into(), i64::from(limit).into()];
+    let mut transaction = database.begin().await?;
+    let rows = transaction.rows(sql, values).await?;
+    transaction.commit().await?;
+    let mut claimed = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    claimed.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+    Ok(claimed)
+}
+
+/// Gives back deliveries that were taken and not sent.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn release(
+    database: &Database,
+    deliveries: &[WebhookDelivery],
+    next_at: Timestamp,
+) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    for delivery in deliveries {
+        let sql = "UPDATE webhook_delivery SET next_at = $2 WHERE id = $1 AND next_at IS NOT NULL";
+        transaction.run(sql, vec![delivery.id.as_str().into(), next_at.micros().into()]).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Writes what came of a try.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn note_try(database: &Database, tried: &WebhookDelivery) -> Result<(), StoreError> {
+    let sql = "UPDATE webhook_delivery SET tries = $2, next_at = $3, delivered_at = $4, answer = $5 \
+               WHERE id = $1";
+    let values = vec![
+        tried.id.as_str().into(),
+        i64::from(tried.tries).into(),
+        Value::Int(tried.next_at.map(Timestamp::micros)),
+        Value::Int(tried.delivered_at.map(Timestamp::micros)),
+        tried.answer.clone().into(),
+    ];
+    let mut transaction = database.begin().await?;
+    transaction.run(sql, values).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Switches a webhook off whose receiver has said that it is gone, and gives its deliveries up.
+///
+/// # Errors
+///
+/// The database cannot be reached, or the system has no random bytes.
+pub async fn switch_off(
+    change: &mut AuditedChange<'_>,
+    webhook: &str,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE webhook_delivery SET next_at = NULL \
+               WHERE webhook = $1 AND next_at IS NOT NULL";
+    change.transaction.run(sql, vec![webhook.into()]).await?;
+    super::webhooks::switch(change, None, webhook, Some(reason)).await.map(drop)
+}
+
+/// Returns the deliveries of a webhook, the newest first.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn list(
+    database: &Database,
+    webhook: &str,
+    page: &PageRequest,
+) -> Result<Vec<WebhookDelivery>, StoreError> {
+    let before = page.after.clone().unwrap_or_else(|| super::BEHIND_ALL_IDS.to_owned());
+    let sql = "SELECT * FROM webhook_delivery WHERE webhook = $1 AND id < $2 \
+               ORDER BY id DESC LIMIT $3";
+    let values = vec![webhook.into(), before.into(), i64::from(page.limit).into()];
+    let rows = database.rows(sql, values).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Makes deliveries of a webhook due again that were not delivered and have been given up: one, or all of
+/// events since some time. Their tries are counted anew. Returns their number.
+///
+/// # Errors
+///
+/// The database cannot be reached, or the system has no random bytes.
+pub async fn replay(
+    change: &mut AuditedChange<'_>,
+    webhook: &super::Webhook,
+    delivery: Option<&str>,
+    since: Option<Timestamp>,
+) -> Result<u64, StoreError> {
+    // One delivery is sent again also if the receiver has taken it: it may have lost it.
+    let sql = "UPDATE webhook_delivery SET next_at = $2, tries = 0, delivered_at = NULL \
+               WHERE webhook = $1 AND next_at IS NULL \
+               AND (id = $3 OR ($3 IS NULL AND delivered_at IS NULL AND created_at >= $4))";
+    let values = vec![
+        webhook.id.as_str().into(),
+        change.now.micros().into(),
+        delivery.map(str::to_owned).into(),
+        since.map_or(0, Timestamp::micros).into(),
+    ];
+    let count = change.transaction.run(sql, values).await?;
+    let detail = format!("{count} deliveries");
+    audit::note(change, webhook.tenant.as_deref(), "webhook.replay", &webhook.id, &detail).await?;
+    Ok(count)
+}
+
+/// Deletes a batch of the deliveries of events that were recorded before `end`. Returns whether there may
+/// be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn sweep(database: &Database, end: Timestamp) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM webhook_delivery WHERE id IN \
+               (SELECT id FROM webhook_delivery WHERE created_at < $1 LIMIT $2)";
+    let mut transaction = database.begin().await?;
+    let count = transaction.run(sql, vec![end.micros().into(), SWEPT.into()]).await?;
+    transaction.commit().await?;
+    Ok(count >= SWEPT.unsigned_abs())
+}
