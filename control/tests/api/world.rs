@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, router};
-use nucleus_control::database::{Database, DatabaseAddress};
+use nucleus_control::database::Database;
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::control::{
     ControlError, ControlReply, ControlRequest, PeerSummary, RoomAct, RoomContent, RoomDetail,
@@ -17,6 +17,8 @@ use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
+
+use crate::fresh::{Fresh, fresh};
 
 pub(crate) const LOCAL: &str = "local-key-of-the-tests";
 
@@ -29,6 +31,7 @@ pub(crate) struct World {
     /// The time of day that the API sees, in seconds since 1970.
     pub(crate) now: Arc<Mutex<u64>>,
     _dir: tempfile::TempDir,
+    _fresh: Fresh,
 }
 
 /// The answer to a request.
@@ -60,15 +63,17 @@ impl World {
 
     pub(crate) async fn with(change: impl FnOnce(&mut ApiSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let address = DatabaseAddress::Sqlite(dir.path().join("nucleus.db"));
-        let database = Database::open(&address);
+        // PostgreSQL is the last one if there is one; the ordinary run of the tests covers SQLite.
+        let fresh = fresh().await.pop().unwrap();
+        let database = Database::open(&fresh.address);
         let snapshot = SnapshotKeeper::new(SnapshotSettings {
             database: database.clone(),
             policies: Arc::default(),
             listed_only: false,
             copy: dir.path().join("copy.json"),
         });
-        snapshot.start(Timestamp::now()).await.unwrap();
+        let started = snapshot.start(Timestamp::now()).await;
+        started.unwrap_or_else(|error| panic!("{}: {error}", fresh.kind));
         let (planes, mail) = PlanesHandle::new();
         let acts = Acts::default();
         tokio::spawn(play(mail, acts.clone()));
@@ -85,7 +90,7 @@ impl World {
             private_addresses: false,
         };
         change(&mut settings);
-        Self { router: router(ApiState::new(settings)), acts, now, _dir: dir }
+        Self { router: router(ApiState::new(settings)), acts, now, _dir: dir, _fresh: fresh }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod databases;
+#[path = "../common/fresh.rs"]
+mod fresh;
 mod keys;
 mod migrations;
 mod tenants;
