@@ -8,6 +8,7 @@ mod document;
 mod errors;
 #[path = "../common/fresh.rs"]
 mod fresh;
+mod gone_clients;
 mod isolation;
 mod issuers;
 mod keys;

@@ -9,4 +9,5 @@ mod fresh;
 mod keys;
 mod migrations;
 mod tenants;
+mod time_limits;
 mod unavailable;
