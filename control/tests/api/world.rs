@@ -66,31 +66,34 @@ impl World {
         // PostgreSQL is the last one if there is one; the ordinary run of the tests covers SQLite.
         let fresh = fresh().await.pop().unwrap();
         let database = Database::open(&fresh.address);
+        let clock = Arc::new(Mutex::new(1_800_000_000));
+        let set = clock.clone();
+        let now: Arc<dyn Fn() -> Timestamp + Send + Sync> =
+            Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap()));
         let snapshot = SnapshotKeeper::new(SnapshotSettings {
             database: database.clone(),
             policies: Arc::default(),
             listed_only: false,
             copy: dir.path().join("copy.json"),
+            now: now.clone(),
         });
-        let started = snapshot.start(Timestamp::now()).await;
+        let started = snapshot.start().await;
         started.unwrap_or_else(|error| panic!("{}: {error}", fresh.kind));
         let (planes, mail) = PlanesHandle::new();
         let acts = Acts::default();
         tokio::spawn(play(mail, acts.clone()));
-        let now = Arc::new(Mutex::new(1_800_000_000));
-        let clock = now.clone();
         let mut settings = ApiSettings {
             database,
             snapshot,
             planes,
-            now: Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap())),
+            now,
             local_key: LOCAL.to_owned(),
             products: vec![Product::ASSIST, Product::ATOM],
             minter: None,
             private_addresses: false,
         };
         change(&mut settings);
-        Self { router: router(ApiState::new(settings)), acts, now, _dir: dir, _fresh: fresh }
+        Self { router: router(ApiState::new(settings)), acts, now: set, _dir: dir, _fresh: fresh }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -8,6 +8,7 @@ mod databases;
 mod fresh;
 mod keys;
 mod migrations;
+mod snapshot_age;
 mod tenants;
 mod time_limits;
 mod unavailable;
