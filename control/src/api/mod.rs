@@ -9,6 +9,7 @@ mod bans;
 mod bearer;
 mod caller;
 mod extract;
+mod forget;
 mod idempotency;
 mod issuers;
 mod key_uses;
@@ -59,6 +60,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(api_keys::routes())
         .merge(issuers::routes())
         .merge(bans::routes())
+        .merge(forget::routes())
         .merge(tokens::routes())
         .merge(audit::routes())
 }

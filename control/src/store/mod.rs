@@ -7,6 +7,7 @@ pub mod answers;
 pub mod api_keys;
 pub mod audit;
 pub mod bans;
+pub mod forget;
 pub mod issuers;
 pub mod tenants;
 
@@ -14,6 +15,7 @@ pub use answers::KeptAnswer;
 pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{Actor, AuditEntry};
 pub use bans::{NewTenantBan, TenantBan};
+pub use forget::Forgotten;
 pub use issuers::{Issuer, IssuerWithKeys, NewIssuer};
 pub use tenants::{Tenant, TenantSettings};
 

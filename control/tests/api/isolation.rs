@@ -63,7 +63,7 @@ async fn every_route_asks_for_its_scope() {
             _ if path.starts_with("/tenants") => json!({"name": "a"}),
             _ if path == "/keys" => json!({"name": "a", "scopes": ["read"]}),
             _ if path == "/issuers" => json!({"name": "a"}),
-            _ if path == "/bans" => json!({"user": "a"}),
+            _ if path == "/bans" || path == "/forget" => json!({"user": "a"}),
             _ if path == "/tokens" => json!({"product": "atom", "user": "a"}),
             _ if path.ends_with("/kick") => json!({}),
             _ => json!({"on": true}),

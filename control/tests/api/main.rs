@@ -6,6 +6,7 @@
 mod bans;
 mod document;
 mod errors;
+mod forget;
 #[path = "../common/fresh.rs"]
 mod fresh;
 mod gone_clients;

@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) acts: Acts,
     /// The time of day that the API sees, in seconds since 1970.
     pub(crate) now: Arc<Mutex<u64>>,
+    pub(crate) database: Database,
     _dir: tempfile::TempDir,
     _fresh: Fresh,
 }
@@ -83,7 +84,7 @@ impl World {
         let acts = Acts::default();
         tokio::spawn(play(mail, acts.clone()));
         let mut settings = ApiSettings {
-            database,
+            database: database.clone(),
             snapshot,
             planes,
             now,
@@ -93,7 +94,14 @@ impl World {
             private_addresses: false,
         };
         change(&mut settings);
-        Self { router: router(ApiState::new(settings)), acts, now: set, _dir: dir, _fresh: fresh }
+        Self {
+            router: router(ApiState::new(settings)),
+            acts,
+            now: set,
+            database,
+            _dir: dir,
+            _fresh: fresh,
+        }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -9,7 +9,9 @@ use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
-use nucleus_control::{BanFollower, PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
+use nucleus_control::{
+    BanFollower, PlanesHandle, RetentionKeeper, SnapshotKeeper, SnapshotSettings, Timestamp,
+};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
@@ -49,6 +51,8 @@ pub(super) struct ControlParts {
     pub(super) listed_only: bool,
     /// Whether addresses that tenants name may be inside this network.
     pub(super) private_addresses: bool,
+    /// How many days the entries of the audit are kept.
+    pub(super) audit_days: u32,
     /// The server's products.
     pub(super) products: Vec<Product>,
     /// Signs the join tokens of the API; `None`: it signs none.
@@ -116,6 +120,7 @@ async fn setup(
         database: address,
         listed_only,
         private_addresses,
+        audit_days,
         products,
         minter,
         issuers,
@@ -137,8 +142,9 @@ async fn setup(
         policies,
         listed_only,
         copy: dir.join(COPY_FILE),
+        now: Arc::new(Timestamp::now),
     });
-    keeper.start(Timestamp::now()).await.map_err(failed)?;
+    keeper.start().await.map_err(failed)?;
     let answering = keeper.clone();
     let render = Arc::new(move || metrics.render(answering.is_answered()));
     let router = http::router(render, health.clone());
@@ -151,6 +157,8 @@ async fn setup(
         now: Arc::new(Timestamp::now),
     });
     let bans = BanFollower::new(keeper.clone(), planes.clone());
+    let now = Arc::new(Timestamp::now);
+    let retention = RetentionKeeper { database: database.clone(), audit_days, now };
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -179,6 +187,7 @@ async fn setup(
     let following: Background = Box::pin(async move { keeper.run().await });
     let keeping: Background = Box::pin(keeping.run());
     let banning: Background = Box::pin(bans.run());
-    serving.background = vec![watching, following, keeping, banning];
+    let deleting: Background = Box::pin(retention.run());
+    serving.background = vec![watching, following, keeping, banning, deleting];
     Ok(serving)
 }

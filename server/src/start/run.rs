@@ -233,6 +233,7 @@ pub async fn run_in(
             database: config.control.database.clone().map(|database| database.0),
             listed_only: config.control.listed_tenants_only,
             private_addresses: config.control.private_addresses,
+            audit_days: config.control.audit_days,
             products: config.products.clone(),
             minter: config.mints_tokens().then(api_minter),
             issuers,
