@@ -7,6 +7,7 @@ mod databases;
 #[path = "../common/fresh.rs"]
 mod fresh;
 mod keys;
+mod killed;
 mod migrations;
 mod snapshot_age;
 mod tenants;
