@@ -35,6 +35,12 @@ pub(crate) fn new(now: Timestamp) -> Result<String, NoRandomness> {
     Ok(Builder::from_unix_timestamp_millis(begin >> COUNTER, &random).into_uuid().to_string())
 }
 
+/// Returns a text that sorts behind the ids of all rows that were made before `end`, and before all others.
+pub(crate) fn before(end: Timestamp) -> String {
+    let millis = end.micros().unsigned_abs() / 1_000;
+    format!("{:08x}-{:04x}", millis >> 16, millis & 0xffff)
+}
+
 /// Whether a text may be the id of a row. Anything else is not found.
 pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
@@ -50,6 +56,9 @@ mod tests {
         let mut ids: Vec<_> = (0..10_000).map(|_| new(now).unwrap()).collect();
         ids.push(new(Timestamp::from_seconds(1_000)).unwrap());
         assert!(ids.is_sorted() && ids.iter().all(|id| is_id(id)));
+        assert!(
+            before(now) <= ids[0] && before(Timestamp::from_micros(now.micros() + 9_000)) > ids[0]
+        );
         ids.dedup();
         assert_eq!(ids.len(), 10_001);
         assert_eq!(&ids[0][14..15], "7", "the version");

@@ -1,9 +1,10 @@
 //! What the database says of tenants and keys, in memory: all that a join or a request needs.
 //!
 //! A task reads it again within a second after any change, also those of other servers on the same
-//! database. While the database does not answer, the newest snapshot stays in force. A server that
-//! starts meanwhile begins with a copy in a file (`copy`).
+//! database. While the database does not answer, the newest snapshot stays in force, for a day (`age`). A
+//! server that starts meanwhile begins with a copy in a file (`copy`).
 
+mod age;
 mod copy;
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use nucleus_core::tenancy::{TenantPolicies, TenantPolicy};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
+
+use age::SnapshotAge;
 
 use crate::database::{Database, DatabaseError};
 use crate::store::{
@@ -36,10 +39,13 @@ const ANSWER_TIME: Duration = Duration::from_secs(7);
 /// answer of the database.
 const COPY_EVERY: Duration = Duration::from_secs(60);
 
+/// The revision of a snapshot without keys and issuers.
+const NOTHING_READ: i64 = -1;
+
 /// What the database said at some time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The number of the newest change in it. -1: nothing has been read yet.
+    /// The number of the newest change in it. -1: nothing has been read, or not for a day.
     pub revision: i64,
     /// The tenants by their ids.
     pub tenants: HashMap<String, Tenant>,
@@ -76,6 +82,13 @@ impl Snapshot {
         self.tenants.values().find(|tenant| tenant.name == name)
     }
 
+    /// Returns what stays of a snapshot that is void: what restricts tenants and users. What lets somebody
+    /// in is gone: API keys and issuers.
+    fn voided(&self) -> Self {
+        let (tenants, bans) = (self.tenants.clone(), self.bans.clone());
+        Self { revision: NOTHING_READ, tenants, bans, ..Self::default() }
+    }
+
     /// Returns what joins need. With `listed_only`, tenants that are not in the database are refused.
     fn policies(&self, listed_only: bool) -> TenantPolicies {
         let mut bans: HashMap<&str, HashMap<String, u64>> = HashMap::new();
@@ -108,7 +121,6 @@ fn policy(tenant: &Tenant) -> TenantPolicy {
 }
 
 /// What a [`SnapshotKeeper`] is made of.
-#[derive(Debug)]
 pub struct SnapshotSettings {
     /// The database.
     pub database: Database,
@@ -118,10 +130,11 @@ pub struct SnapshotSettings {
     pub listed_only: bool,
     /// The file of the copy.
     pub copy: PathBuf,
+    /// Returns the time of day.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// Keeps the newest snapshot.
-#[derive(Debug)]
 pub struct SnapshotKeeper {
     settings: SnapshotSettings,
     newest: ArcSwap<Snapshot>,
@@ -136,12 +149,14 @@ pub struct SnapshotKeeper {
     is_migrated: AtomicBool,
     /// When the database answered last.
     answered: ArcSwapOption<Instant>,
+    /// How old the newest snapshot is; `None`: there is none, or it is void.
+    age: ArcSwapOption<SnapshotAge>,
 }
 
 impl SnapshotKeeper {
     /// Makes a keeper that has read nothing yet.
     pub fn new(settings: SnapshotSettings) -> Arc<Self> {
-        let nothing = Snapshot { revision: -1, ..Snapshot::default() };
+        let nothing = Snapshot { revision: NOTHING_READ, ..Snapshot::default() };
         // Until the database answers, no tenant is on the list.
         settings.policies.store(Arc::new(nothing.policies(settings.listed_only)));
         Arc::new(Self {
@@ -152,16 +167,18 @@ impl SnapshotKeeper {
             copying: Arc::default(),
             is_migrated: AtomicBool::new(false),
             answered: ArcSwapOption::empty(),
+            age: ArcSwapOption::empty(),
         })
     }
 
-    /// Reads the first snapshot at `now`: from the database, or from the copy if the database does not
+    /// Reads the first snapshot: from the database, or from the copy if the database does not
     /// answer.
     ///
     /// # Errors
     ///
     /// The tables are not those of this server, so that waiting mends nothing.
-    pub async fn start(&self, now: Timestamp) -> Result<(), DatabaseError> {
+    pub async fn start(&self) -> Result<(), DatabaseError> {
+        let now = self.now();
         let why = match timeout(START_TIME, self.read(now)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(StoreError::Database(error))) if error.is_final() => return Err(error),
@@ -170,7 +187,10 @@ impl SnapshotKeeper {
         };
         tracing::warn!("the server starts without its database: {why}");
         match copy::read(&self.settings.copy, now) {
-            Ok(snapshot) => self.publish(snapshot),
+            Ok((snapshot, age)) => {
+                self.age.store(Some(Arc::new(age)));
+                self.publish(snapshot);
+            }
             Err(error) => tracing::warn!("tenants and keys are unknown: {error}"),
         }
         Ok(())
@@ -198,7 +218,7 @@ impl SnapshotKeeper {
     ///
     /// The database cannot be reached. The task tries again within a second.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        self.read(Timestamp::now()).await
+        self.read(self.now()).await
     }
 
     /// Follows the changes of other servers. Never returns.
@@ -207,8 +227,10 @@ impl SnapshotKeeper {
         let mut copied = Instant::now();
         loop {
             tokio::time::sleep(POLL).await;
-            let now = Timestamp::now();
-            let result = self.follow(now, &mut copied).await;
+            let result = self.follow(self.now(), &mut copied).await;
+            if result.is_err() {
+                self.expire(self.now());
+            }
             match result {
                 Err(error) if !failing => {
                     tracing::warn!(%error, "tenants and keys cannot be read again; those known stay in force");
@@ -234,7 +256,7 @@ impl SnapshotKeeper {
             *copied = Instant::now();
             self.write_copy(now);
         }
-        self.note_answer();
+        self.note_answer(now);
         Ok(())
     }
 
@@ -246,17 +268,43 @@ impl SnapshotKeeper {
         }
         let snapshot = Snapshot::read(&self.settings.database, now).await?;
         self.publish(snapshot);
-        self.note_answer();
+        self.note_answer(now);
         self.write_copy(now);
         Ok(())
     }
 
-    fn note_answer(&self) {
-        self.answered.store(Some(Arc::new(Instant::now())));
+    fn note_answer(&self, now: Timestamp) {
+        let steady = Instant::now();
+        self.answered.store(Some(Arc::new(steady)));
+        self.age.store(Some(Arc::new(SnapshotAge::new(now, steady))));
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.settings.now)()
+    }
+
+    /// Takes back what a snapshot without an answer of the database for a day lets in.
+    fn expire(&self, now: Timestamp) {
+        // While somebody reads, the database may answer yet.
+        let Ok(_reading) = self.reading.try_lock() else { return };
+        if !self.age.load().as_ref().is_some_and(|age| age.is_void(now, Instant::now())) {
+            return;
+        }
+        self.age.store(None);
+        self.publish(self.newest().voided());
+        tracing::error!(
+            "the database has not answered for a day: API keys and tenants' issuers are refused until it does"
+        );
     }
 
     fn publish(&self, snapshot: Snapshot) {
-        let policies = snapshot.policies(self.settings.listed_only);
+        let listed_only = self.settings.listed_only;
+        // A list that is void admits nobody.
+        let policies = if listed_only && snapshot.revision == NOTHING_READ {
+            TenantPolicies::new(HashMap::new(), listed_only)
+        } else {
+            snapshot.policies(listed_only)
+        };
         self.settings.policies.store(Arc::new(policies));
         self.newest.store(Arc::new(snapshot));
         self.changes.send_modify(|count| *count += 1);

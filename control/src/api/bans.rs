@@ -19,7 +19,7 @@ use crate::store::{NewTenantBan, TenantBan, bans};
 use crate::timestamp::Timestamp;
 
 /// Most bytes of a user, as in join tokens.
-const MAX_USER: usize = 128;
+pub(super) const MAX_USER: usize = 128;
 /// Most bytes of a reason.
 const MAX_REASON: usize = 256;
 /// Most bans of a tenant: each is in memory, 200 bytes, on every server of the database.
@@ -107,11 +107,7 @@ async fn create(
 
 /// Checks the values of a ban to be made.
 fn check(state: &ApiState, caller: &Caller, body: &BanBody) -> Result<NewTenantBan, Problem> {
-    let tenant = body.tenant.clone().or_else(|| caller.tenant_id().map(str::to_owned));
-    let tenant = tenant.ok_or_else(|| Problem::invalid("`tenant` is missing"))?;
-    if !caller.sees(&tenant) {
-        return Err(Problem::not_found("there is no such tenant"));
-    }
+    let tenant = caller.tenant_of_body(body.tenant.clone())?;
     let now = state.now();
     let ends_at = match (body.ends_at, body.seconds) {
         (Some(_), Some(_)) => return Err(Problem::invalid("give `ends_at` or `seconds`")),

@@ -118,6 +118,20 @@ impl Caller {
         self.tenant.as_ref().map(|tenant| tenant.name.as_str())
     }
 
+    /// Returns the id of the tenant that a body names, or else of the caller's own.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: there is none, or the caller may not know of it.
+    pub(super) fn tenant_of_body(&self, named: Option<String>) -> Result<String, Problem> {
+        let tenant = named.or_else(|| self.tenant_id().map(str::to_owned));
+        let tenant = tenant.ok_or_else(|| Problem::invalid("`tenant` is missing"))?;
+        if self.sees(&tenant) {
+            return Ok(tenant);
+        }
+        Err(Problem::not_found("there is no such tenant"))
+    }
+
     /// Whether the caller may know of a tenant.
     pub(super) fn sees(&self, tenant: &str) -> bool {
         self.tenant.as_ref().is_none_or(|own| own.id == tenant)

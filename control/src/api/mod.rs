@@ -10,6 +10,7 @@ mod bearer;
 mod caller;
 mod deliveries;
 mod extract;
+mod forget;
 mod idempotency;
 mod issuers;
 mod key_uses;
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(api_keys::routes())
         .merge(issuers::routes())
         .merge(bans::routes())
+        .merge(forget::routes())
         .merge(tokens::routes())
         .merge(webhooks::routes())
         .merge(deliveries::routes())

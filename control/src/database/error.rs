@@ -1,5 +1,7 @@
 //! Why the database did not do what it was asked.
 
+use std::time::Duration;
+
 use sqlx::migrate::MigrateError;
 
 /// Why the database did not do what it was asked.
@@ -25,6 +27,9 @@ pub enum DatabaseError {
     /// The database cannot be reached, is locked or full, or refuses a statement.
     #[error("the database does not answer: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// A statement has not ended within its time.
+    #[error("the database does not answer: a statement has not ended within {0:?}")]
+    TimedOut(Duration),
     /// A row has not the columns that its reader needs.
     #[error("a row of the database cannot be read: {0}")]
     Unreadable(String),

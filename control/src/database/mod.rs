@@ -3,31 +3,32 @@
 //! Both take the same text of every statement: `$1` for a value, TEXT, BIGINT and BOOLEAN for a
 //! column, times as microseconds since 1970, JSON as TEXT. Nothing on the session or realtime plane
 //! asks the database.
+//!
+//! Every statement ends within a bounded time (`time_limits`), so no request waits for ever and no
+//! connection is lost to the pool.
 
 mod address;
 mod error;
 mod migrations;
 mod row;
+mod time_limits;
 mod value;
+
+use std::path::Path;
 
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool};
-use std::path::Path;
-use std::time::Duration;
+use sqlx::{Connection, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool};
 
 pub use address::{AddressError, DatabaseAddress};
 pub use error::DatabaseError;
 pub use row::Row;
+use time_limits::{MIGRATION_TIME, WAIT, within};
 pub use value::Value;
 
 /// Most connections to a PostgreSQL server, and most connections that read SQLite. The API is the only
 /// user, and its statements take a millisecond or two.
 const CONNECTIONS: u32 = 4;
-/// Longest wait for a connection, and for another process's lock on SQLite. A request to the API must
-/// fail in time for a person to see it.
-const WAIT: Duration = Duration::from_secs(3);
-
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Database(Pools);
@@ -73,8 +74,8 @@ impl Database {
             }
             DatabaseAddress::Postgres(options) => {
                 let pool = PoolOptions::<Postgres>::new().max_connections(CONNECTIONS);
-                let pool = pool.acquire_timeout(WAIT).connect_lazy_with((**options).clone());
-                Self(Pools::Postgres(pool))
+                let pool = time_limits::of_postgres(pool.acquire_timeout(WAIT));
+                Self(Pools::Postgres(pool.connect_lazy_with((**options).clone())))
             }
         }
     }
@@ -86,23 +87,32 @@ impl Database {
     /// [`DatabaseError::Newer`] or [`DatabaseError::OtherSchema`] if the tables are not those of this
     /// server. Otherwise the database cannot be reached.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
-        match &self.0 {
-            Pools::Sqlite { writer, .. } => migrations::run(&mut *writer.acquire().await?).await,
-            Pools::Postgres(pool) => {
-                // A lock of the migrations ends with its connection, also after an error.
-                let mut connection = pool.acquire().await?.detach();
-                let migrated = migrations::run(&mut connection).await;
-                connection.close().await?;
-                migrated
+        let migrating = async {
+            match &self.0 {
+                Pools::Sqlite { writer, .. } => {
+                    let mut connection = writer.acquire().await?;
+                    time_limits::lift_sqlite(&mut connection).await?;
+                    migrations::run(&mut *connection).await
+                }
+                Pools::Postgres(pool) => {
+                    // A lock of the migrations ends with its connection, also after an error.
+                    let mut connection = pool.acquire().await?.detach();
+                    time_limits::lift_postgres(&mut connection).await?;
+                    let migrated = migrations::run(&mut connection).await;
+                    connection.close().await?;
+                    migrated
+                }
             }
-        }
+        };
+        let late = |_| DatabaseError::TimedOut(MIGRATION_TIME);
+        tokio::time::timeout(MIGRATION_TIME, migrating).await.map_err(late)?
     }
 
     /// Returns the rows of a statement that changes nothing.
     ///
     /// # Errors
     ///
-    /// The database cannot be reached, or refuses the statement.
+    /// The database cannot be reached, refuses the statement, or does not end it in time.
     pub async fn rows(
         &self,
         sql: &'static str,
@@ -110,11 +120,18 @@ impl Database {
     ) -> Result<Vec<Row>, DatabaseError> {
         match &self.0 {
             Pools::Sqlite { readers, .. } => {
-                let rows = sqlx::query_with(sql, value::sqlite(values)?).fetch_all(readers).await?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
+                let mut connection = readers.acquire().await?;
+                let query = sqlx::query_with(sql, value::sqlite(values)?);
+                let rows = within(async {
+                    let _waits = time_limits::limit_sqlite(&mut connection).await?;
+                    query.fetch_all(&mut *connection).await
+                });
+                Ok(rows.await?.into_iter().map(Row::Sqlite).collect())
             }
             Pools::Postgres(pool) => {
-                let rows = sqlx::query_with(sql, value::postgres(values)?).fetch_all(pool).await?;
+                let mut connection = pool.acquire().await?;
+                let query = sqlx::query_with(sql, value::postgres(values)?);
+                let rows = within(query.fetch_all(&mut *connection)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -128,9 +145,15 @@ impl Database {
     pub async fn begin(&self) -> Result<DatabaseTransaction, DatabaseError> {
         Ok(DatabaseTransaction(match &self.0 {
             Pools::Sqlite { writer, .. } => {
-                OpenTransaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
+                let begin = |connection| {
+                    sqlx::Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str()))
+                };
+                OpenTransaction::Sqlite(within(begin(writer.acquire().await?)).await?)
             }
-            Pools::Postgres(pool) => OpenTransaction::Postgres(pool.begin().await?),
+            Pools::Postgres(pool) => {
+                let begin = |connection| sqlx::Transaction::begin(connection, None);
+                OpenTransaction::Postgres(within(begin(pool.acquire().await?)).await?)
+            }
         }))
     }
 
@@ -147,7 +170,9 @@ impl Database {
         let Pools::Sqlite { readers, .. } = &self.0 else { return Err(unsupported().into()) };
         let text = path.to_str().ok_or_else(|| sqlx::Error::Configuration("not UTF-8".into()))?;
         let values = value::sqlite(vec![text.into()])?;
-        sqlx::query_with("VACUUM INTO $1", values).execute(readers).await?;
+        let mut connection = readers.acquire().await?;
+        time_limits::lift_sqlite(&mut connection).await?;
+        sqlx::query_with("VACUUM INTO $1", values).execute(&mut *connection).await?;
         Ok(())
     }
 
@@ -186,14 +211,18 @@ impl DatabaseTransaction {
         values: Vec<Value>,
     ) -> Result<u64, DatabaseError> {
         Ok(match &mut self.0 {
-            OpenTransaction::Sqlite(open) => sqlx::query_with(sql, value::sqlite(values)?)
-                .execute(&mut **open)
-                .await?
-                .rows_affected(),
-            OpenTransaction::Postgres(open) => sqlx::query_with(sql, value::postgres(values)?)
-                .execute(&mut **open)
-                .await?
-                .rows_affected(),
+            OpenTransaction::Sqlite(open) => {
+                let query = sqlx::query_with(sql, value::sqlite(values)?);
+                let done = within(async {
+                    let _waits = time_limits::limit_sqlite(open).await?;
+                    query.execute(&mut **open).await
+                });
+                done.await?.rows_affected()
+            }
+            OpenTransaction::Postgres(open) => {
+                let query = sqlx::query_with(sql, value::postgres(values)?);
+                within(query.execute(&mut **open)).await?.rows_affected()
+            }
         })
     }
 
@@ -209,11 +238,16 @@ impl DatabaseTransaction {
     ) -> Result<Vec<Row>, DatabaseError> {
         Ok(match &mut self.0 {
             OpenTransaction::Sqlite(open) => {
-                let rows = sqlx::query_with(sql, value::sqlite(values)?).fetch_all(&mut **open);
+                let query = sqlx::query_with(sql, value::sqlite(values)?);
+                let rows = within(async {
+                    let _waits = time_limits::limit_sqlite(open).await?;
+                    query.fetch_all(&mut **open).await
+                });
                 rows.await?.into_iter().map(Row::Sqlite).collect()
             }
             OpenTransaction::Postgres(open) => {
-                let rows = sqlx::query_with(sql, value::postgres(values)?).fetch_all(&mut **open);
+                let query = sqlx::query_with(sql, value::postgres(values)?);
+                let rows = within(query.fetch_all(&mut **open));
                 rows.await?.into_iter().map(Row::Postgres).collect()
             }
         })
@@ -224,12 +258,11 @@ impl DatabaseTransaction {
     /// # Errors
     ///
     /// The database cannot be reached, or its disk is full: nothing is changed then, unless the
-    /// connection broke after PostgreSQL had taken the changes.
+    /// connection broke, or the time ended, after the database had taken the changes.
     pub async fn commit(self) -> Result<(), DatabaseError> {
         match self.0 {
-            OpenTransaction::Sqlite(open) => open.commit().await?,
-            OpenTransaction::Postgres(open) => open.commit().await?,
+            OpenTransaction::Sqlite(open) => within(open.commit()).await,
+            OpenTransaction::Postgres(open) => within(open.commit()).await,
         }
-        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Which connections there are. One more than the limit closes one that has never sent a request, or else
 //! the one that has been silent the longest: a client that sends no request must keep out nobody who does.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nucleus_core::limits::HTTP_CONNECTIONS;
@@ -13,7 +13,22 @@ use tokio::task::AbortHandle;
 pub(super) struct Connections {
     /// Counts what happens, as a clock that orders the connections.
     turns: AtomicU64,
-    open: Mutex<HashMap<u64, OpenConnection>>,
+    open: Mutex<OpenConnections>,
+}
+
+#[derive(Default)]
+struct OpenConnections {
+    all: HashMap<u64, OpenConnection>,
+    /// The numbers of those that have never sent a request, so that the oldest is found without a look at
+    /// all: a flood of silent clients closes one for each that comes.
+    silent: BTreeSet<u64>,
+}
+
+impl OpenConnections {
+    fn remove(&mut self, number: u64) -> Option<OpenConnection> {
+        self.silent.remove(&number);
+        self.all.remove(&number)
+    }
 }
 
 struct OpenConnection {
@@ -28,8 +43,12 @@ pub(super) struct Usage {
     busy: AtomicU64,
     /// The turn at which the newest request ended; before the first one, that of the begin.
     used: AtomicU64,
-    /// Whether a request was answered.
-    is_known: AtomicBool,
+}
+
+impl Usage {
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// A connection in the list, until it is dropped.
@@ -46,31 +65,30 @@ impl Connections {
         let number = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
         let usage = Arc::new(Usage { used: AtomicU64::new(number), ..Usage::default() });
         let mut open = self.open();
-        if open.len() >= HTTP_CONNECTIONS {
+        if open.all.len() >= HTTP_CONNECTIONS {
             // Who has never sent a request goes before who has.
-            let silence = |usage: &Usage| {
-                (usage.is_known.load(Ordering::Relaxed), usage.used.load(Ordering::Relaxed))
-            };
-            let silent =
-                open.iter().filter(|(_, open)| open.usage.busy.load(Ordering::Relaxed) == 0);
-            let oldest = silent.min_by_key(|(_, open)| silence(&open.usage));
-            let oldest = *oldest?.0;
-            if let Some(task) = open.remove(&oldest).and_then(|open| open.task) {
+            let oldest = open.silent.first().copied().or_else(|| {
+                let used = |usage: &Usage| usage.used.load(Ordering::Relaxed);
+                let idle = open.all.iter().filter(|(_, open)| !open.usage.is_busy());
+                idle.min_by_key(|(_, open)| used(&open.usage)).map(|(number, _)| *number)
+            })?;
+            if let Some(task) = open.remove(oldest).and_then(|open| open.task) {
                 task.abort();
             }
         }
-        open.insert(number, OpenConnection { usage: usage.clone(), task: None });
+        open.all.insert(number, OpenConnection { usage: usage.clone(), task: None });
+        open.silent.insert(number);
         Some(Entry { connections: self.clone(), number, usage })
     }
 
     /// Notes the task of a connection, so that it can be closed.
     pub(super) fn set_task(&self, number: u64, task: AbortHandle) {
-        if let Some(open) = self.open().get_mut(&number) {
+        if let Some(open) = self.open().all.get_mut(&number) {
             open.task = Some(task);
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, OpenConnection>> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         // No code panics while it holds the lock, so a poisoned lock is still consistent.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,13 +103,14 @@ impl Entry {
     /// Counts a request until the result is dropped.
     pub(super) fn request(&self) -> Busy {
         self.usage.busy.fetch_add(1, Ordering::Relaxed);
+        self.connections.open().silent.remove(&self.number);
         Busy { connections: self.connections.clone(), usage: self.usage.clone() }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.connections.open().remove(&self.number);
+        self.connections.open().remove(self.number);
     }
 }
 
@@ -105,7 +124,6 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let turn = self.connections.turns.fetch_add(1, Ordering::Relaxed) + 1;
         self.usage.used.store(turn, Ordering::Relaxed);
-        self.usage.is_known.store(true, Ordering::Relaxed);
         self.usage.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -119,7 +137,7 @@ mod tests {
         let connections = Arc::new(Connections::default());
         let mut entries: Vec<_> =
             (0..HTTP_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
-        let has = |entry: &Entry| connections.open().contains_key(&entry.number);
+        let has = |entry: &Entry| connections.open().all.contains_key(&entry.number);
         // The first is being answered, and the second was answered just now.
         let busy = entries[0].request();
         drop(entries[1].request());
@@ -130,10 +148,10 @@ mod tests {
         let more: Vec<_> = (3..HTTP_CONNECTIONS).map(|_| connections.add().unwrap()).collect();
         assert!(!has(&entries[3]) && !has(&entries[HTTP_CONNECTIONS - 1]));
         assert!(has(&entries[0]) && has(&entries[1]), "those that sent requests are left");
-        assert_eq!(connections.open().len(), HTTP_CONNECTIONS);
+        assert_eq!(connections.open().all.len(), HTTP_CONNECTIONS);
         entries.clear();
         drop((more, newest));
-        assert!(connections.open().is_empty());
+        assert!(connections.open().all.is_empty() && connections.open().silent.is_empty());
     }
 
     #[test]

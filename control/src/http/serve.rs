@@ -28,6 +28,10 @@ use super::connections::{Busy, Connections, Entry};
 /// descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that are accepted in a row. Then those that send requests have their turn, whatever number of
+/// others wait to be accepted.
+const ACCEPTS: u64 = 16;
+
 /// Longest time in which a client may take nothing of an answer.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
@@ -41,7 +45,10 @@ pub(super) async fn accept(listener: Listener, connections: Arc<Connections>) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
     };
-    loop {
+    for accepted in 1.. {
+        if accepted % ACCEPTS == 0 {
+            tokio::task::yield_now().await;
+        }
         let (stream, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(_) => {

@@ -6,12 +6,12 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::Snapshot;
+use super::age::SnapshotAge;
 use crate::timestamp::Timestamp;
 
-/// Age at which a copy is void, in microseconds.
-const VOID_AFTER: i64 = 86_400_000_000;
 /// Largest copy, in bytes: a hundred thousand keys.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -37,18 +37,19 @@ pub(super) enum CopyError {
     Void(Timestamp),
 }
 
-/// Reads a copy at `now`.
+/// Reads a copy at `now`, with its age.
 ///
 /// # Errors
 ///
 /// [`CopyError`]
-pub(super) fn read(path: &Path, now: Timestamp) -> Result<Snapshot, CopyError> {
+pub(super) fn read(path: &Path, now: Timestamp) -> Result<(Snapshot, SnapshotAge), CopyError> {
     let mut text = String::new();
     File::open(path)?.take(MAX_BYTES).read_to_string(&mut text)?;
     let Copy { at, snapshot } = serde_json::from_str::<Copy<Snapshot>>(&text)?;
     // A copy from the future was made while the clock was wrong, and nobody knows its age.
-    let age = now.micros() - at.micros();
-    if (0..VOID_AFTER).contains(&age) { Ok(snapshot) } else { Err(CopyError::Void(at)) }
+    let steady = Instant::now();
+    let age = SnapshotAge::of_copy(at, now, steady).filter(|age| !age.is_void(now, steady));
+    age.map(|age| (snapshot, age)).ok_or(CopyError::Void(at))
 }
 
 /// Writes a copy, which only the owner of the file can read. It replaces the old one at once or not at
@@ -87,7 +88,7 @@ mod tests {
         let after = |seconds| read(&path, Timestamp::from_seconds(2_000_000_000 + seconds));
         assert!(matches!(after(0), Err(CopyError::Unreadable(_))));
         write(&path, &Snapshot { revision: 7, ..Snapshot::default() }, made).unwrap();
-        assert_eq!(after(DAY - 1).unwrap().revision, 7);
+        assert_eq!(after(DAY - 1).unwrap().0.revision, 7);
         assert!(matches!(after(DAY), Err(CopyError::Void(_))));
         let before = read(&path, Timestamp::from_seconds(1_999_999_999));
         assert!(matches!(before, Err(CopyError::Void(_))));

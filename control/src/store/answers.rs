@@ -1,11 +1,17 @@
 //! Answers to requests that may be sent again.
 
 use super::{AuditedChange, StoreError, exists};
-use crate::database::{Database, DatabaseError, Row};
+use crate::database::{Database, DatabaseError, Row, Value};
 use crate::timestamp::Timestamp;
 
 /// How long an answer is kept, in microseconds: a day.
 const KEPT: i64 = 86_400_000_000;
+const DELETE_OLD: &str = "DELETE FROM kept_answer WHERE at <= $1";
+
+/// The time of the newest answer that is too old at `now`.
+fn oldest(now: Timestamp) -> Value {
+    (now.micros() - KEPT).into()
+}
 
 /// An answer to an earlier request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +33,7 @@ pub async fn find(
     now: Timestamp,
 ) -> Result<Option<KeptAnswer>, StoreError> {
     let sql = "SELECT request, answer FROM kept_answer WHERE key_hash = $1 AND at > $2";
-    let oldest = now.micros() - KEPT;
-    let rows = database.rows(sql, vec![key.into(), oldest.into()]).await?;
+    let rows = database.rows(sql, vec![key.into(), oldest(now)]).await?;
     let read = |row: &Row| -> Result<_, DatabaseError> {
         Ok(KeptAnswer { request: row.get("request")?, answer: row.get("answer")? })
     };
@@ -47,10 +52,20 @@ pub async fn keep(
     request: &str,
     answer: &str,
 ) -> Result<(), StoreError> {
-    let oldest = change.now.micros() - KEPT;
-    change.transaction.run("DELETE FROM kept_answer WHERE at <= $1", vec![oldest.into()]).await?;
+    change.transaction.run(DELETE_OLD, vec![oldest(change.now)]).await?;
     let sql = "INSERT INTO kept_answer (key_hash, at, request, answer) VALUES ($1, $2, $3, $4)";
     let values = vec![key.into(), change.now.micros().into(), request.into(), answer.into()];
     change.transaction.run(sql, values).await.map_err(exists("request"))?;
     Ok(())
+}
+
+/// Forgets the answers that are too old, also if nobody sends a request.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn delete_old(database: &Database, now: Timestamp) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    transaction.run(DELETE_OLD, vec![oldest(now)]).await?;
+    Ok(transaction.commit().await?)
 }

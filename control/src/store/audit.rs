@@ -1,12 +1,18 @@
-//! The audit: who did what, when and from where. Entries are written with the change itself, and are
-//! never changed.
+//! The audit: who did what, when and from where. Entries are written with the change itself. They are
+//! never changed, but for the name of a user who is to be forgotten.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{AuditedChange, PageRequest, StoreError, time};
 use crate::database::{Database, DatabaseError, Row};
+use crate::id;
 use crate::timestamp::Timestamp;
+
+/// Entries that one transaction looks at or deletes: some milliseconds, so that other changes hardly wait.
+const BATCH: u32 = 500;
+/// What stands in an entry in place of a user who is forgotten.
+const FORGOTTEN: &str = "(forgotten)";
 
 /// Who makes a request, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,4 +109,93 @@ pub async fn entries(
         })
     };
     Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
+}
+
+/// Deletes the oldest entries from before `end`, [`BATCH`] at most, in one transaction. Returns whether
+/// there may be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn delete_before(database: &Database, end: Timestamp) -> Result<bool, StoreError> {
+    let mut transaction = database.begin().await?;
+    let sql =
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2)";
+    let values = vec![id::before(end).into(), i64::from(BATCH).into()];
+    let deleted = transaction.run(sql, values).await?;
+    transaction.commit().await?;
+    Ok(deleted >= u64::from(BATCH))
+}
+
+/// Takes the name of a user out of all entries about a tenant, [`BATCH`] entries at a time. Returns how many
+/// named the user.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub(super) async fn forget_user(
+    database: &Database,
+    tenant: &str,
+    user: &str,
+) -> Result<u64, StoreError> {
+    let (mut after, mut forgotten) = (String::new(), 0);
+    loop {
+        let sql = "SELECT id, target, detail FROM audit WHERE tenant = $1 AND id > $2 \
+                   ORDER BY id LIMIT $3";
+        let values = vec![tenant.into(), after.clone().into(), i64::from(BATCH).into()];
+        let rows = database.rows(sql, values).await?;
+        let mut changed = Vec::new();
+        for row in &rows {
+            after = row.get("id")?;
+            let (target, detail): (String, String) = (row.get("target")?, row.get("detail")?);
+            if target == user {
+                // The detail may say more of the user, as the reason of a ban does.
+                changed.push((after.clone(), FORGOTTEN.to_owned(), String::new()));
+            } else if names(&detail, user) {
+                changed.push((after.clone(), target, FORGOTTEN.to_owned()));
+            }
+        }
+        if !changed.is_empty() {
+            forgotten += changed.len() as u64;
+            let mut transaction = database.begin().await?;
+            for (id, target, detail) in changed {
+                let sql = "UPDATE audit SET target = $2, detail = $3 WHERE id = $1";
+                transaction.run(sql, vec![id.into(), target.into(), detail.into()]).await?;
+            }
+            transaction.commit().await?;
+        }
+        if rows.len() < BATCH as usize {
+            return Ok(forgotten);
+        }
+    }
+}
+
+/// Whether a detail names a user: "room: user", perhaps with more behind a comma or in brackets.
+fn names(detail: &str, user: &str) -> bool {
+    let ends = |rest: &str| rest.is_empty() || rest.starts_with(", ") || rest.starts_with(" (");
+    let behind = |(at, colon): (usize, &str)| {
+        detail[at + colon.len()..].strip_prefix(user).is_some_and(ends)
+    };
+    detail.match_indices(": ").any(behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_names_a_user_as_a_whole() {
+        for (detail, is_named) in [
+            ("lobby: ada", true),
+            ("lobby: ada, banned for 5 s", true),
+            ("lobby: ada (no answer in time: perhaps not done)", true),
+            ("a: b: ada", true),
+            ("lobby: adam", false),
+            ("lobby: not ada", false),
+            ("ada", false),
+        ] {
+            assert_eq!(names(detail, "ada"), is_named, "{detail}");
+        }
+        assert!(names("lobby: x: y, banned for 5 s", "x: y"));
+    }
 }

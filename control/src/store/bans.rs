@@ -127,6 +127,24 @@ pub async fn delete(
     audit::note(change, Some(&ban.tenant), "ban.delete", &ban.user, &ban.reason).await
 }
 
+/// Deletes the ban of a user if it has ended. Returns how many were deleted, and whether one is in force.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub(super) async fn forget_user(
+    change: &mut AuditedChange<'_>,
+    tenant: &str,
+    user: &str,
+) -> Result<(u64, bool), StoreError> {
+    let sql = "DELETE FROM ban WHERE tenant = $1 AND user_id = $2 AND ends_at <= $3";
+    let values = vec![tenant.into(), user.into(), change.now.micros().into()];
+    let deleted = change.transaction.run(sql, values).await?;
+    let sql = "SELECT id FROM ban WHERE tenant = $1 AND user_id = $2";
+    let left = change.transaction.rows(sql, vec![tenant.into(), user.into()]).await?;
+    Ok((deleted, !left.is_empty()))
+}
+
 /// Returns all bans that hold at `now` or later.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::timestamp::Timestamp;
 /// for days must not fill the disk. 10,000 of 500 bytes are 5 MB.
 const MAX_WAITING: i64 = 10_000;
 /// Deliveries that one statement deletes: a batch holds the writer of SQLite for milliseconds.
-const SWEPT: i64 = 500;
+const BATCH: i64 = 500;
 
 /// A delivery of an event to a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -296,11 +296,11 @@ pub async fn replay(
 /// # Errors
 ///
 /// The database cannot be reached.
-pub async fn sweep(database: &Database, end: Timestamp) -> Result<bool, StoreError> {
+pub async fn delete_before(database: &Database, end: Timestamp) -> Result<bool, StoreError> {
     let sql = "DELETE FROM webhook_delivery WHERE id IN \
                (SELECT id FROM webhook_delivery WHERE created_at < $1 LIMIT $2)";
     let mut transaction = database.begin().await?;
-    let count = transaction.run(sql, vec![end.micros().into(), SWEPT.into()]).await?;
+    let count = transaction.run(sql, vec![end.micros().into(), BATCH.into()]).await?;
     transaction.commit().await?;
-    Ok(count >= SWEPT.unsigned_abs())
+    Ok(count >= BATCH.unsigned_abs())
 }

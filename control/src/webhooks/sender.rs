@@ -35,11 +35,6 @@ const CLAIM: Duration = Duration::from_secs(BATCH as u64 * ANSWER_TIME.as_secs()
 /// The pause after a webhook did not answer at all, doubled each time, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How long deliveries are kept, for people who look for one and for `replay`.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// How often older ones are deleted.
-const SWEEP: Duration = Duration::from_secs(3_600);
-
 /// What a sender is made of.
 pub struct WebhookSettings {
     /// The database.
@@ -107,7 +102,6 @@ pub struct WebhookSender {
     busy: HashSet<String>,
     /// Webhooks that did not answer: how often in a row, and until when they are left alone.
     silent: HashMap<String, (u32, Instant)>,
-    swept: Option<Instant>,
 }
 
 /// What came of telling one webhook.
@@ -120,7 +114,7 @@ struct Told {
 impl WebhookSender {
     /// Makes a sender.
     pub fn new(settings: Arc<WebhookSettings>) -> Self {
-        Self { settings, busy: HashSet::new(), silent: HashMap::new(), swept: None }
+        Self { settings, busy: HashSet::new(), silent: HashMap::new() }
     }
 
     /// Sends what is due. Never returns.
@@ -138,7 +132,7 @@ impl WebhookSender {
                     Err(_) => self.busy.clear(),
                 },
                 () = wake.notified() => {}
-                () = tokio::time::sleep(POLL) => self.sweep().await,
+                () = tokio::time::sleep(POLL) => {}
             }
         }
     }
@@ -174,21 +168,6 @@ impl WebhookSender {
         let pause = FIRST_PAUSE * 2_u32.saturating_pow(*times);
         *times = (*times + 1).min(16);
         *until = Instant::now() + pause.min(LONGEST_PAUSE);
-    }
-
-    /// Deletes a batch of old deliveries, if it is time.
-    async fn sweep(&mut self) {
-        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
-            return;
-        }
-        let now = (self.settings.now)().micros();
-        let kept = i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
-        let end = Timestamp::from_micros(now.saturating_sub(kept));
-        match deliveries::sweep(&self.settings.database, end).await {
-            // The next batch is deleted a moment later.
-            Ok(true) | Err(_) => {}
-            Ok(false) => self.swept = Some(Instant::now()),
-        }
     }
 }
 

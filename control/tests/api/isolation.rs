@@ -63,7 +63,7 @@ async fn every_route_asks_for_its_scope() {
             _ if path.starts_with("/tenants") => json!({"name": "a"}),
             _ if path == "/keys" => json!({"name": "a", "scopes": ["read"]}),
             _ if path == "/issuers" => json!({"name": "a"}),
-            _ if path == "/bans" => json!({"user": "a"}),
+            _ if path == "/bans" || path == "/forget" => json!({"user": "a"}),
             _ if path == "/webhooks" => json!({"name": "a", "url": "https://a/"}),
             _ if path.ends_with("/replay") => json!({"since": "2026-01-01T00:00:00Z"}),
             _ if path == "/tokens" => json!({"product": "atom", "user": "a"}),

@@ -1,10 +1,15 @@
-//! The API over a real database (SQLite) and planes that the tests play.
+//! The API over a real database and planes that the tests play. The database is SQLite, or PostgreSQL if
+//! `NUCLEUS_TEST_POSTGRES` names one, as for the tests of the store.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod bans;
 mod document;
 mod errors;
+mod forget;
+#[path = "../common/fresh.rs"]
+mod fresh;
+mod gone_clients;
 mod isolation;
 mod issuers;
 mod keys;

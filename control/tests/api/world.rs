@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, router};
-use nucleus_control::database::{Database, DatabaseAddress};
+use nucleus_control::database::Database;
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::control::{
@@ -18,6 +18,8 @@ use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
+
+use crate::fresh::{Fresh, fresh};
 
 pub(crate) const LOCAL: &str = "local-key-of-the-tests";
 
@@ -30,7 +32,9 @@ pub(crate) struct World {
     /// The time of day that the API sees, in seconds since 1970.
     pub(crate) now: Arc<Mutex<u64>>,
     pub(crate) webhooks: Arc<WebhookSettings>,
+    pub(crate) database: Database,
     _dir: tempfile::TempDir,
+    _fresh: Fresh,
 }
 
 /// The answer to a request.
@@ -62,35 +66,38 @@ impl World {
 
     pub(crate) async fn with(change: impl FnOnce(&mut ApiSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let address = DatabaseAddress::Sqlite(dir.path().join("nucleus.db"));
-        let database = Database::open(&address);
+        // PostgreSQL is the last one if there is one; the ordinary run of the tests covers SQLite.
+        let fresh = fresh().await.pop().unwrap();
+        let database = Database::open(&fresh.address);
+        let clock = Arc::new(Mutex::new(1_800_000_000));
+        let set = clock.clone();
+        let now: Arc<dyn Fn() -> Timestamp + Send + Sync> =
+            Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap()));
         let snapshot = SnapshotKeeper::new(SnapshotSettings {
             database: database.clone(),
             policies: Arc::default(),
             listed_only: false,
             copy: dir.path().join("copy.json"),
+            now: now.clone(),
         });
-        snapshot.start(Timestamp::now()).await.unwrap();
+        let started = snapshot.start().await;
+        started.unwrap_or_else(|error| panic!("{}: {error}", fresh.kind));
         let (planes, mail) = PlanesHandle::new();
         let acts = Acts::default();
         tokio::spawn(play(mail, acts.clone()));
-        let now = Arc::new(Mutex::new(1_800_000_000));
-        let clock = now.clone();
-        let clock: Arc<dyn Fn() -> Timestamp + Send + Sync> =
-            Arc::new(move || Timestamp::from_seconds(*clock.lock().unwrap()));
         let webhooks = Arc::new(WebhookSettings {
             database: database.clone(),
             signer: WebhookSigner::new(&[7; 64]),
             private_addresses: false,
-            now: clock.clone(),
+            now: now.clone(),
             wake: Arc::default(),
             counters: Arc::default(),
         });
         let mut settings = ApiSettings {
-            database,
+            database: database.clone(),
             snapshot,
             planes,
-            now: clock,
+            now,
             local_key: LOCAL.to_owned(),
             products: vec![Product::ASSIST, Product::ATOM],
             minter: None,
@@ -99,7 +106,15 @@ impl World {
         };
         change(&mut settings);
         let webhooks = settings.webhooks.clone();
-        Self { router: router(ApiState::new(settings)), acts, now, webhooks, _dir: dir }
+        Self {
+            router: router(ApiState::new(settings)),
+            acts,
+            now: set,
+            webhooks,
+            database,
+            _dir: dir,
+            _fresh: fresh,
+        }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -4,7 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod databases;
+#[path = "../common/fresh.rs"]
+mod fresh;
 mod keys;
+mod killed;
 mod migrations;
+mod snapshot_age;
 mod tenants;
+mod time_limits;
 mod unavailable;

@@ -2,7 +2,8 @@
 
 use nucleus_control::database::{DatabaseAddress, DatabaseError};
 
-use crate::databases::{fresh, open};
+use crate::databases::open;
+use crate::fresh::fresh;
 
 #[tokio::test]
 async fn a_database_opens_again_and_a_newer_one_is_refused_in_one_line() {

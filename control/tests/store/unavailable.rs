@@ -19,7 +19,9 @@ fn keeper(
 ) -> (Arc<SnapshotKeeper>, Arc<ArcSwap<TenantPolicies>>) {
     let policies: Arc<ArcSwap<TenantPolicies>> = Arc::default();
     let copy = copy.join("copy.json");
-    let settings = SnapshotSettings { database, policies: policies.clone(), listed_only, copy };
+    let now = Arc::new(Timestamp::now);
+    let settings =
+        SnapshotSettings { database, policies: policies.clone(), listed_only, copy, now };
     (SnapshotKeeper::new(settings), policies)
 }
 
@@ -35,7 +37,7 @@ async fn without_database_and_copy_listed_tenants_alone_means_nobody() {
     for (listed_only, expected) in [(true, Err(NotLicensed::Unknown)), (false, Ok(()))] {
         let dir = tempfile::tempdir().unwrap();
         let (keeper, policies) = keeper(absent(dir.path()), dir.path(), listed_only);
-        keeper.start(Timestamp::now()).await.unwrap();
+        keeper.start().await.unwrap();
         assert_eq!(keeper.newest().revision, -1, "nothing was read");
         assert!(!keeper.is_answered());
         assert_eq!(policies.load().check("acme", Product::ATOM, "ada", 0), expected);
@@ -52,7 +54,7 @@ async fn a_start_without_the_database_goes_on_with_the_copy() {
         tenants::create(&mut change, &wanted).await.unwrap();
         change.commit().await.unwrap();
         let (first, _) = keeper(database, dir.path(), false);
-        first.start(now).await.unwrap();
+        first.start().await.unwrap();
         assert!(first.is_answered());
         let copy = dir.path().join("copy.json");
         for _ in 0..500 {
@@ -62,7 +64,7 @@ async fn a_start_without_the_database_goes_on_with_the_copy() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         let (second, policies) = keeper(absent(dir.path()), dir.path(), false);
-        second.start(now).await.unwrap();
+        second.start().await.unwrap();
         let refused = policies.load().check("acme", Product::ATOM, "ada", 0);
         assert_eq!(refused, Err(NotLicensed::Inactive), "{}", fresh.kind);
     }

@@ -120,6 +120,17 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
+    /// Delete what the database holds of a user, because the user asks for it
+    Forget {
+        /// The user, as in join tokens
+        user: String,
+        /// The tenant's name
+        #[arg(long)]
+        tenant: String,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
     /// List the issuers of join tokens, or make or delete one
     #[command(args_conflicts_with_subcommands = true)]
     Issuers {
@@ -385,6 +396,7 @@ impl ApiCommand {
             | Self::Tenants { api, .. }
             | Self::Ban { api, .. }
             | Self::Bans { api, .. }
+            | Self::Forget { api, .. }
             | Self::Issuers { api, .. }
             | Self::Webhooks { api, .. }
             | Self::Keys { api, .. } => api,

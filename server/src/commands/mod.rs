@@ -56,6 +56,11 @@ const BANS: [Column; 5] = [
     Column::text("ENDS", "ends_at"),
     Column::text("REASON", "reason"),
 ];
+const FORGOTTEN: [Column; 3] = [
+    Column::number("AUDIT ENTRIES", "audit_entries"),
+    Column::number("BANS", "bans"),
+    Column::marks("STATE", &["is_banned"]),
+];
 const KEYS: [Column; 7] = [
     Column::text("ID", "id"),
     Column::text("TENANT", "tenant"),
@@ -137,6 +142,10 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         ApiCommand::Bans { command: Some(BansCommand::Lift { id }), .. } => {
             client.send("DELETE", &format!("/bans/{id}"), Value::Null).await?;
             done(json)
+        }
+        ApiCommand::Forget { user, tenant, .. } => {
+            let body = json!({"user": user, "tenant": tenant_id(&client, &tenant).await?});
+            shown(&client.send("POST", "/forget", body).await?, &FORGOTTEN)
         }
         ApiCommand::Issuers { command: None, .. } => {
             shown(&list(&client, "/issuers", &[]).await?, &issuers::COLUMNS)

@@ -247,6 +247,7 @@ impl Config {
         self.limits.check()?;
         self.servers.check()?;
         self.web.check()?;
+        self.control.check()?;
         products::check(&self.products)?;
         self.tokens.as_ref().map_or(Ok(()), check_tokens)
     }

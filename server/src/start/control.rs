@@ -10,7 +10,9 @@ use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner};
-use nucleus_control::{BanFollower, PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
+use nucleus_control::{
+    BanFollower, PlanesHandle, RetentionKeeper, SnapshotKeeper, SnapshotSettings, Timestamp,
+};
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
@@ -52,6 +54,8 @@ pub(super) struct ControlParts {
     pub(super) private_addresses: bool,
     /// Signs what webhooks are told.
     pub(super) webhook_signer: WebhookSigner,
+    /// How many days the entries of the audit are kept.
+    pub(super) audit_days: u32,
     /// The server's products.
     pub(super) products: Vec<Product>,
     /// Signs the join tokens of the API; `None`: it signs none.
@@ -120,6 +124,7 @@ async fn setup(
         listed_only,
         private_addresses,
         webhook_signer,
+        audit_days,
         products,
         minter,
         issuers,
@@ -141,8 +146,9 @@ async fn setup(
         policies,
         listed_only,
         copy: dir.join(COPY_FILE),
+        now: Arc::new(Timestamp::now),
     });
-    keeper.start(Timestamp::now()).await.map_err(failed)?;
+    keeper.start().await.map_err(failed)?;
     let webhooks = Arc::new(WebhookSettings {
         database: database.clone(),
         signer: webhook_signer,
@@ -163,6 +169,8 @@ async fn setup(
         now: Arc::new(Timestamp::now),
     });
     let bans = BanFollower::new(keeper.clone(), planes.clone());
+    let now = Arc::new(Timestamp::now);
+    let retention = RetentionKeeper { database: database.clone(), audit_days, now };
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -192,7 +200,8 @@ async fn setup(
     let following: Background = Box::pin(async move { keeper.run().await });
     let keeping: Background = Box::pin(keeping.run());
     let banning: Background = Box::pin(bans.run());
+    let deleting: Background = Box::pin(retention.run());
     let telling: Background = Box::pin(WebhookSender::new(webhooks).run());
-    serving.background = vec![watching, following, keeping, banning, telling];
+    serving.background = vec![watching, following, keeping, banning, deleting, telling];
     Ok(serving)
 }

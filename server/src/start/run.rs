@@ -235,6 +235,7 @@ pub async fn run_in(
             listed_only: config.control.listed_tenants_only,
             private_addresses: config.control.private_addresses,
             webhook_signer: WebhookSigner::new(dir.webhook_key()),
+            audit_days: config.control.audit_days,
             products: config.products.clone(),
             minter: config.mints_tokens().then(api_minter),
             issuers,

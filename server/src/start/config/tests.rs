@@ -110,6 +110,8 @@ fn ranges_are_checked_in_file_and_flags() {
         ("[web]\norigins = [\"https://a/x\"]", "web.origins: \"https://a/x\" is no origin; write "),
         ("[web.tenants]\nacme = [\"acme\"]", "web.tenants.acme: \"acme\" is no origin"),
         ("[web]\norigin = []", "unknown field `origin`"),
+        ("[control]\naudit_days = 0", "control.audit_days = 0 is out of range: write 1 to 3650"),
+        ("[control]\naudit_days = 3651", "control.audit_days"),
         ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
         ("[limits]\nunjoined_timeout = \"6s\"", "limits.unjoined_timeout"),
         ("[limits]\npeer_ttl = \"0s\"", "limits.peer_ttl = 0s is out of range: write 1s to 600s"),

@@ -1,0 +1,47 @@
+//! Deletes what the database holds of a user, because the user asks for it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::audit::{self, Actor};
+use super::{AuditedChange, StoreError, bans, tenants};
+use crate::database::Database;
+use crate::timestamp::Timestamp;
+
+/// What was deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Forgotten {
+    /// Entries of the audit that named the user. They stay, without the name.
+    pub audit_entries: u64,
+    /// Bans that had ended.
+    pub bans: u64,
+    /// Whether a ban of the user is in force. It stays, because nobody may end a ban by asking to be
+    /// forgotten. Lift it first if it must go.
+    pub is_banned: bool,
+}
+
+/// Forgets a user of a tenant, in steps of a bounded size, each lasting. If it is broken off, the next call
+/// goes on. Notes in the audit that it was done, without the user.
+///
+/// A table that names users gets a `forget_user` of its own beside its other functions, which is called
+/// here.
+///
+/// # Errors
+///
+/// [`StoreError::NotFound`] if there is no such tenant, or the database cannot be reached.
+pub async fn user(
+    database: &Database,
+    actor: &Actor,
+    now: Timestamp,
+    tenant: &str,
+    user: &str,
+) -> Result<Forgotten, StoreError> {
+    tenants::get(database, tenant).await?;
+    let audit_entries = audit::forget_user(database, tenant, user).await?;
+    let mut change = AuditedChange::begin(database, actor, now).await?;
+    let (bans, is_banned) = bans::forget_user(&mut change, tenant, user).await?;
+    let detail = format!("{audit_entries} entries of the audit, {bans} bans");
+    audit::note(&mut change, Some(tenant), "user.forget", "", &detail).await?;
+    change.commit_entry().await?;
+    Ok(Forgotten { audit_entries, bans, is_banned })
+}
