@@ -22,9 +22,11 @@ pub struct BanFollower {
 }
 
 impl BanFollower {
-    /// Makes a follower.
+    /// Makes a follower, before the first session joins. The bans of the snapshot that is there need nothing
+    /// more: every join is checked against them, also one with a ticket from before a restart.
     pub fn new(snapshot: Arc<SnapshotKeeper>, planes: PlanesHandle) -> Self {
-        Self { snapshot, planes, enforced: HashSet::new() }
+        let enforced = snapshot.newest().bans.iter().map(|ban| ban.id.clone()).collect();
+        Self { snapshot, planes, enforced }
     }
 
     /// Follows the bans. Never returns.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::audit;
-use super::{AuditedChange, PageRequest, StoreError, time};
+use super::{AuditedChange, PageRequest, StoreError, check_tenant, read_page, time};
 use crate::database::{Database, DatabaseError, Row};
 use crate::timestamp::Timestamp;
 
@@ -63,10 +63,7 @@ pub async fn list(
 ) -> Result<Vec<TenantBan>, StoreError> {
     let sql = "SELECT * FROM ban WHERE ($1 IS NULL OR tenant = $1) AND id > $2 \
                ORDER BY id LIMIT $3";
-    let after = page.after.clone().unwrap_or_default();
-    let values = vec![tenant.map(str::to_owned).into(), after.into(), i64::from(page.limit).into()];
-    let rows = database.rows(sql, values).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    read_page(database, sql, tenant, page, read).await
 }
 
 /// Bans a user of a tenant that has fewer than `max` bans. A ban of the same user is replaced; bans that
@@ -82,9 +79,7 @@ pub async fn create(
     max: u32,
 ) -> Result<TenantBan, StoreError> {
     let tenant = new.tenant.as_str();
-    let sql = "SELECT id FROM tenant WHERE id = $1";
-    let rows = change.transaction.rows(sql, vec![tenant.into()]).await?;
-    rows.first().ok_or(StoreError::NotFound("tenant"))?;
+    check_tenant(change, tenant).await?;
     let sql = "DELETE FROM ban WHERE tenant = $1 AND (user_id = $2 OR ends_at <= $3)";
     let now = change.now.micros();
     change.transaction.run(sql, vec![tenant.into(), new.user.as_str().into(), now.into()]).await?;

@@ -121,6 +121,27 @@ impl<'a> AuditedChange<'a> {
     }
 }
 
+/// Checks that there is a tenant.
+async fn check_tenant(change: &mut AuditedChange<'_>, id: &str) -> Result<(), StoreError> {
+    let sql = "SELECT id FROM tenant WHERE id = $1";
+    let rows = change.transaction.rows(sql, vec![id.into()]).await?;
+    rows.first().map(drop).ok_or(StoreError::NotFound("tenant"))
+}
+
+/// Returns a part of a list: `$1` of `sql` is the tenant or NULL, `$2` the last id before, `$3` the most rows.
+async fn read_page<T>(
+    database: &Database,
+    sql: &'static str,
+    tenant: Option<&str>,
+    page: &PageRequest,
+    read: impl Fn(&Row) -> Result<T, DatabaseError>,
+) -> Result<Vec<T>, StoreError> {
+    let after = page.after.clone().unwrap_or_default();
+    let values = vec![tenant.map(str::to_owned).into(), after.into(), i64::from(page.limit).into()];
+    let rows = database.rows(sql, values).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
 /// Returns the number of the newest change.
 ///
 /// # Errors

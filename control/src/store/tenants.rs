@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::audit;
-use super::{AuditedChange, PageRequest, StoreError, exists, json_list, time, to_json};
+use super::{AuditedChange, PageRequest, StoreError, exists, json_list, read_page, time, to_json};
 use crate::database::{Database, DatabaseError, Row, Value};
 use crate::timestamp::Timestamp;
 
@@ -100,10 +100,7 @@ pub async fn list(
 ) -> Result<Vec<Tenant>, StoreError> {
     let sql = "SELECT * FROM tenant WHERE ($1 IS NULL OR id = $1) AND id > $2 \
                ORDER BY id LIMIT $3";
-    let after = page.after.clone().unwrap_or_default();
-    let values = vec![only.map(str::to_owned).into(), after.into(), i64::from(page.limit).into()];
-    let rows = database.rows(sql, values).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    read_page(database, sql, only, page, read).await
 }
 
 /// Returns a tenant.
