@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::audit;
-use super::{AuditedChange, PageRequest, StoreError, json_list, time, to_json};
+use super::{
+    AuditedChange, PageRequest, StoreError, check_tenant, json_list, read_page, time, to_json,
+};
 use crate::database::{Database, DatabaseError, Row};
 use crate::timestamp::Timestamp;
 
@@ -75,10 +77,7 @@ pub async fn list(
 ) -> Result<Vec<Webhook>, StoreError> {
     let sql = "SELECT * FROM webhook WHERE ($1 IS NULL OR tenant = $1) AND id > $2 \
                ORDER BY id LIMIT $3";
-    let after = page.after.clone().unwrap_or_default();
-    let values = vec![tenant.map(str::to_owned).into(), after.into(), i64::from(page.limit).into()];
-    let rows = database.rows(sql, values).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    read_page(database, sql, tenant, page, read).await
 }
 
 /// Returns a webhook of `tenant`; `None`: of anybody.
@@ -108,9 +107,7 @@ pub async fn create(
     max: u32,
 ) -> Result<Webhook, StoreError> {
     if let Some(tenant) = &new.tenant {
-        let sql = "SELECT id FROM tenant WHERE id = $1";
-        let rows = change.transaction.rows(sql, vec![tenant.as_str().into()]).await?;
-        rows.first().ok_or(StoreError::NotFound("tenant"))?;
+        check_tenant(change, tenant).await?;
     }
     let sql = "SELECT COUNT(*) AS webhooks FROM webhook \
                WHERE tenant = $1 OR ($1 IS NULL AND tenant IS NULL)";
