@@ -7,6 +7,7 @@ use super::call::{CallAct, CallSeed};
 use super::users::EnterRequest;
 use super::watchers::UserFilter;
 use crate::ids::{DeviceId, RequestId};
+use crate::plane_event::CallTotals;
 
 /// The inputs of the social machine.
 pub enum SocialInput {
@@ -85,6 +86,22 @@ pub enum SocialOutput {
         user: String,
         /// Whether the user is invited now.
         invited: bool,
+    },
+    /// Reports for the history that a call began.
+    CallStarted {
+        /// The call.
+        call: u64,
+        /// The user who calls.
+        caller: String,
+    },
+    /// Reports for the history that a call ended. Each call that began ends exactly once.
+    CallEnded {
+        /// The call.
+        call: u64,
+        /// The user who called.
+        caller: String,
+        /// What there is to say of the call.
+        totals: Box<CallTotals>,
     },
     /// Logs that a call began or ended.
     Audit {

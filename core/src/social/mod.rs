@@ -261,6 +261,11 @@ impl Social {
                     self.users.set_engaged(now, &user, engaged);
                 }
                 CallOutput::Social(output) => self.outputs.push_back(output),
+                CallOutput::Over { call, history } => {
+                    let caller = history.caller().to_owned();
+                    let totals = Box::new(history.end(now));
+                    self.outputs.push_back(SocialOutput::CallEnded { call, caller, totals });
+                }
             }
         }
     }

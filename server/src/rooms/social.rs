@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use nucleus_control::events::EventFeed;
 use nucleus_core::ids::{DeviceId, ProductKey, RequestId};
 use nucleus_core::limits;
+use nucleus_core::plane_event::{CallRef, PlaneEvent};
 use nucleus_core::room::RoomOptions;
 use nucleus_core::social::{Social, SocialInput, SocialOutput};
 use nucleus_protocol::session::Code;
@@ -19,7 +21,7 @@ use crate::queue::PushOutcome;
 
 /// The shell of the users outside rooms.
 pub(super) struct SocialShell {
-    pub(super) key: ProductKey,
+    pub(super) key: Arc<ProductKey>,
     pub(super) rooms: Arc<RoomDirectory>,
     /// The mailbox of this task, by which it learns that the room of a call has ended.
     pub(super) mailbox: mpsc::Sender<SocialMail>,
@@ -77,6 +79,12 @@ impl Task for SocialShell {
             SocialOutput::Invite { room, user, invited } => {
                 let _ended = self.rooms.invite(&self.key.room(room), &user, invited).await;
             }
+            SocialOutput::CallStarted { call, caller } => {
+                self.events().post(PlaneEvent::CallStarted(self.call_ref(call, caller)));
+            }
+            SocialOutput::CallEnded { call, caller, totals } => {
+                self.events().post(PlaneEvent::CallEnded(self.call_ref(call, caller), totals));
+            }
             SocialOutput::Audit { call, users, ended } => {
                 let tenant = &self.key.tenant;
                 match ended {
@@ -92,6 +100,14 @@ impl Task for SocialShell {
 }
 
 impl SocialShell {
+    fn events(&self) -> &EventFeed {
+        &self.rooms.registry().template.events
+    }
+
+    fn call_ref(&self, call: u64, caller: String) -> CallRef {
+        CallRef { call, owner: self.key.clone(), caller }
+    }
+
     fn enter_reply(
         &mut self,
         request: RequestId,

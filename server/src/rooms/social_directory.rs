@@ -119,7 +119,7 @@ impl SocialDirectory {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (mailbox, receiver) = mpsc::channel(limits::LOBBY_MAILBOX);
         let task = SocialShell {
-            key: key.clone(),
+            key: Arc::new(key.clone()),
             rooms: self.rooms.clone(),
             mailbox: mailbox.clone(),
             sessions: HashMap::new(),

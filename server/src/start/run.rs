@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use nucleus_control::PlanesHandle;
+use nucleus_control::events::EventFeed;
 use nucleus_control::issuers::FreshKeys;
 use nucleus_core::fanout::FanoutConfig;
 use nucleus_core::ids::ServerInstanceId;
@@ -160,6 +161,7 @@ pub async fn run_in(
     let StartedShards { handles: shards, threads } =
         start_shards(&config, clock, clock_epoch, sockets.realtime)?;
     let servers = server_endpoints(&config.servers);
+    let (events, _posted_events) = EventFeed::new();
     let template = RoomTemplate {
         limits: config.limits,
         second_device: config.second_device,
@@ -168,6 +170,7 @@ pub async fn run_in(
         tickets: tickets.clone(),
         entries: servers.entries.clone(),
         bans: BanStore::open(dir.path())?,
+        events,
     };
     let policies: Arc<ArcSwap<TenantPolicies>> = Arc::default();
     let tenants = Tenants::new(config.limits, policies.clone());

@@ -38,7 +38,7 @@ fn the_first_to_take_it_has_the_call() {
     assert_eq!(messages.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
     assert_eq!(messages.remove(&b).unwrap(), ["ended 0"]);
     assert_eq!(messages.remove(&a).unwrap(), ["ended 0"]);
-    assert!(world.log.invited.is_empty() && world.log.audits == 0);
+    assert!(world.log.invited.is_empty() && world.log.audits == 0 && world.log.calls.is_empty());
 }
 
 #[test]
