@@ -8,9 +8,10 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use super::DatabaseError;
 
 /// The steps: number, name and statements. A released step never changes.
-const STEPS: [(i64, &str, &str); 2] = [
+const STEPS: [(i64, &str, &str); 3] = [
     (1, "start", include_str!("migrations/0001_start.sql")),
     (2, "bans", include_str!("migrations/0002_bans.sql")),
+    (4, "history", include_str!("migrations/0004_history.sql")),
 ];
 
 /// Takes the steps that the database lacks.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod databases;
+mod history;
 mod keys;
 mod migrations;
 mod tenants;

@@ -237,6 +237,7 @@ impl Config {
     fn validate(&self) -> Result<(), ValueError> {
         within("shards", self.shards, 1..=MAX_SHARDS)?;
         within("dscp", self.dscp, 0..=63)?;
+        within("control.history_days", self.control.history_days, control::HISTORY_DAYS)?;
         if self.shards > 1 && (self.plain_sockets || cfg!(not(target_os = "linux"))) {
             return Err(ValueError::new(format!(
                 "shards = {}: plain sockets, and systems other than Linux, need shards = 1",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
+use nucleus_control::history::{HistoryRecorder, retention};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
 use nucleus_control::{BanFollower, PlanesHandle, SnapshotKeeper, SnapshotSettings, Timestamp};
@@ -65,6 +66,10 @@ pub(super) struct ControlParts {
     pub(super) policies: Arc<ArcSwap<TenantPolicies>>,
     /// The way to the other planes.
     pub(super) planes: PlanesHandle,
+    /// Writes the history.
+    pub(super) recorder: HistoryRecorder,
+    /// How long the history is kept.
+    pub(super) history_days: u32,
     /// Renders the page of metrics.
     pub(super) metrics: Metrics,
     /// Watched beside the connections.
@@ -124,6 +129,8 @@ async fn setup(
         https,
         policies,
         planes,
+        recorder,
+        history_days,
         metrics,
         health,
         demo,
@@ -150,6 +157,9 @@ async fn setup(
         private_addresses,
         now: Arc::new(Timestamp::now),
     });
+    let recording: Background = Box::pin(recorder.run(database.clone()));
+    let sweeping: Background =
+        Box::pin(retention::sweep(database.clone(), history_days, Timestamp::now));
     let bans = BanFollower::new(keeper.clone(), planes.clone());
     let api = api::router(ApiState::new(ApiSettings {
         database,
@@ -179,6 +189,6 @@ async fn setup(
     let following: Background = Box::pin(async move { keeper.run().await });
     let keeping: Background = Box::pin(keeping.run());
     let banning: Background = Box::pin(bans.run());
-    serving.background = vec![watching, following, keeping, banning];
+    serving.background = vec![watching, following, keeping, banning, recording, sweeping];
     Ok(serving)
 }

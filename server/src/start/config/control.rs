@@ -1,12 +1,13 @@
 //! `[control]`: the database of tenants and keys.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use nucleus_control::database::DatabaseAddress;
 use serde::{Deserialize, Deserializer, de};
 
 /// The settings of the control plane.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ControlSettings {
     /// The PostgreSQL database; absent: SQLite in the data directory.
@@ -17,6 +18,23 @@ pub struct ControlSettings {
     pub mint_tokens: Option<bool>,
     /// Whether the key addresses of tenants' issuers may be inside this network.
     pub private_addresses: bool,
+    /// How long the history is kept, in days.
+    pub history_days: u32,
+}
+
+/// The days for which the history may be kept: a day to ten years.
+pub(super) const HISTORY_DAYS: RangeInclusive<u32> = 1..=3_650;
+
+impl Default for ControlSettings {
+    fn default() -> Self {
+        Self {
+            database: None,
+            listed_tenants_only: false,
+            mint_tokens: None,
+            private_addresses: false,
+            history_days: 90,
+        }
+    }
 }
 
 /// The address of a PostgreSQL database.
