@@ -9,6 +9,7 @@ mod bans;
 mod bearer;
 mod caller;
 mod extract;
+mod history;
 mod idempotency;
 mod issuers;
 mod key_uses;
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(bans::routes())
         .merge(tokens::routes())
         .merge(audit::routes())
+        .merge(history::routes())
 }
 
 /// Returns the document of the API, as JSON.

@@ -1,6 +1,7 @@
 //! No tenant sees or touches what belongs to another one: generated over every route of the document.
 
 use axum::http::StatusCode;
+use nucleus_control::database::Database;
 use nucleus_core::ids::RoomInstanceId;
 use nucleus_tokens::{CertificatePins, DevelopmentKey, Minter};
 use serde_json::{Value, json};
@@ -80,19 +81,25 @@ async fn every_route_asks_for_its_scope() {
 }
 
 /// A world whose API signs join tokens.
-async fn minting_world() -> World {
+async fn minting_world() -> (World, Database) {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let key = DevelopmentKey { signing_key: pair.serialized_der(), server_id: "a server" };
     let minter = Minter::for_api(&key, CertificatePins::default());
-    World::with(|settings| settings.minter = Some(minter)).await
+    let mut database = None;
+    let world = World::with(|settings| {
+        settings.minter = Some(minter);
+        database = Some(settings.database.clone());
+    });
+    (world.await, database.unwrap())
 }
 
 #[tokio::test]
 async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     let seed = std::env::var("NUCLEUS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut random = Random(seed | 1);
-    let world = minting_world().await;
+    let (world, database) = minting_world().await;
     let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
+    crate::history::record(&database).await;
     let betas_key = world.key(Some(&beta), &["read"]).await;
     let betas_key = betas_key.split('_').nth(1).unwrap().to_owned();
     let mut keys = vec![world.key(Some(&acme), &SCOPES).await];
@@ -118,7 +125,15 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     ];
     let own = [acme.clone(), "0101010101010101".to_owned(), "0101010101010101-7".to_owned()];
     let ids: Vec<&String> = foreign.iter().chain(&own).collect();
-    let queries = ["", "?tenant=beta", "?search=beta", "?limit=200", "?order=peers&tenant=beta"];
+    let queries = [
+        "",
+        "?tenant=beta",
+        "?search=beta",
+        "?limit=200",
+        "?order=peers&tenant=beta",
+        "?user=beta-user",
+        "?room=0202020202020202",
+    ];
     let bodies = [
         Value::Null,
         json!({"on": true}),

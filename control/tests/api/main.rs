@@ -5,6 +5,7 @@
 mod bans;
 mod document;
 mod errors;
+mod history;
 mod isolation;
 mod issuers;
 mod keys;

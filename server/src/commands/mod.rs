@@ -3,6 +3,7 @@
 mod api_client;
 mod args;
 mod backup;
+mod history;
 mod issuers;
 mod table;
 
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
 pub use args::{
-    ApiArgs, ApiCommand, BansCommand, IssuersCommand, KeysCommand, RoomsCommand, TenantsCommand,
+    ApiArgs, ApiCommand, BansCommand, HistoryArgs, HistoryCommand, IssuersCommand, KeysCommand,
+    RoomsCommand, TenantsCommand,
 };
 pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
@@ -141,6 +143,10 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         }
         ApiCommand::Issuers { command: Some(act), .. } => {
             issuers::act(&client, act).await.map(|value| shown(&value, &issuers::COLUMNS))?
+        }
+        ApiCommand::History { command, .. } => {
+            let (rows, columns) = history::read(&client, command).await?;
+            shown(&rows, columns)
         }
         ApiCommand::Keys { command: None, .. } => shown(&list(&client, "/keys", &[]).await?, &KEYS),
         ApiCommand::Keys {
