@@ -132,7 +132,7 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
         "?limit=200",
         "?order=peers&tenant=beta",
         "?user=beta-user",
-        "?room=0202020202020202",
+        "?room=beta%20lobby",
     ];
     let bodies = [
         Value::Null,
