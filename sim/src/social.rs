@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use nucleus_core::control::CallSummary;
 use nucleus_core::ids::{DeviceId, RequestId, ServerInstanceId};
 use nucleus_core::limits::Limits;
 use nucleus_core::plane_event::CallTotals;
@@ -52,6 +53,8 @@ pub struct SocialLog {
     pub calls: BTreeMap<u64, String>,
     /// What was reported of the calls that have ended, by their numbers.
     pub ended: BTreeMap<u64, CallTotals>,
+    /// The newest list of calls for the control plane.
+    pub listed: Vec<CallSummary>,
     replies: HashMap<RequestId, Result<DeviceId, Code>>,
 }
 
@@ -212,6 +215,7 @@ impl SocialLog {
                 let at = self.invited.iter().position(|invited| *invited == user).unwrap();
                 self.invited.remove(at);
             }
+            SocialOutput::Calls(_, calls) => self.listed = calls,
             SocialOutput::CallStarted { call, caller } => {
                 assert!(!self.ended.contains_key(&call), "call {call} had ended");
                 assert_eq!(self.calls.insert(call, caller), None, "call {call} began twice");

@@ -8,6 +8,7 @@ mod audit;
 mod bans;
 mod bearer;
 mod caller;
+mod calls;
 mod extract;
 mod history;
 mod idempotency;
@@ -61,6 +62,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(bans::routes())
         .merge(tokens::routes())
         .merge(audit::routes())
+        .merge(calls::routes())
         .merge(history::routes())
 }
 

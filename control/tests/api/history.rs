@@ -93,3 +93,17 @@ async fn the_past_is_listed_and_a_tenant_sees_its_own() {
         "not measured: {session}"
     );
 }
+
+#[tokio::test]
+async fn live_calls_are_listed_and_a_tenant_sees_its_own() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let key = world.key(Some(&acme), &["read"]).await;
+    let all = world.get("/calls", LOCAL).await.json();
+    assert_eq!(all["total"], 2);
+    let own = world.get("/calls", &key).await.json();
+    assert_eq!((&own["total"], &own["items"][0]["caller"]), (&1.into(), &"acme-user".into()));
+    assert_eq!(own["items"][0]["call"], "0000000000000007");
+    assert_eq!(world.get("/calls?tenant=acme", LOCAL).await.json(), own);
+    assert_eq!(world.get("/calls?tenant=beta", &key).await.json()["total"], 0);
+}

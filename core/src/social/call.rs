@@ -4,6 +4,7 @@ use nucleus_protocol::session::{CallUpdate, call_update};
 use nucleus_protocol::time::Time;
 
 use super::users::Users;
+use crate::control::CallSummary;
 use crate::limits;
 use crate::plane_event::CallTotals;
 
@@ -178,6 +179,19 @@ impl Call {
     pub(super) fn overdue(&self, now: Time) -> Option<&CallParty> {
         let deadline = self.deadline().filter(|at| *at <= now)?;
         self.parties.iter().find(|party| party.deadline(self.state) == Some(deadline))
+    }
+
+    /// Returns the call as the control plane shows it.
+    pub(super) fn summary(&self, now: Time) -> CallSummary {
+        let ringing = self.parties.iter().filter(|party| !party.is_member());
+        CallSummary {
+            call: self.id,
+            caller: self.history.caller().to_owned(),
+            age: now.since(self.history.started),
+            talking: self.history.accepted.map(|at| now.since(at)),
+            members: self.members().map(str::to_owned).collect(),
+            ringing: ringing.map(|party| party.user.clone()).collect(),
+        }
     }
 
     /// Returns an update of this kind without contents.

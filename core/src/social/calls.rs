@@ -11,6 +11,7 @@ use nucleus_protocol::time::Time;
 use super::call::{Call, CallAct, CallHistory, CallParty, CallSeed, CallState, PartyState, bytes};
 use super::input::SocialOutput;
 use super::users::Users;
+use crate::control::CallSummary;
 use crate::ids::DeviceId;
 
 /// The user who acts on a call, and the device used for it.
@@ -101,6 +102,11 @@ impl Calls {
     /// Returns the call that a user is in, as a member or as a called user.
     pub(super) fn call_of(&self, user: &str) -> Option<&Call> {
         self.calls.get(self.call_of.get(user)?)
+    }
+
+    /// Returns all calls, as the control plane shows them.
+    pub(super) fn summaries(&self, now: Time) -> Vec<CallSummary> {
+        self.calls.values().map(|call| call.summary(now)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

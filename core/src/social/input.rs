@@ -6,6 +6,7 @@ use nucleus_protocol::session::Code;
 use super::call::{CallAct, CallSeed};
 use super::users::EnterRequest;
 use super::watchers::UserFilter;
+use crate::control::CallSummary;
 use crate::ids::{DeviceId, RequestId};
 use crate::plane_event::CallTotals;
 
@@ -35,6 +36,8 @@ pub enum SocialInput {
     },
     /// Reports that the room of the call with this number is over.
     RoomOver(u64),
+    /// Asks which calls there are. The reply is [`SocialOutput::Calls`].
+    Calls(RequestId),
     /// Removes all devices of a user, and closes their sessions with this code.
     Remove(String, Code),
     /// Ends all calls and sessions with this code, and refuses new devices.
@@ -87,6 +90,8 @@ pub enum SocialOutput {
         /// Whether the user is invited now.
         invited: bool,
     },
+    /// The reply to [`SocialInput::Calls`].
+    Calls(RequestId, Vec<CallSummary>),
     /// Reports for the history that a call began.
     CallStarted {
         /// The call.

@@ -76,6 +76,10 @@ impl Machine for Social {
                 self.calls.room_over(call);
                 self.apply_call_outputs(now);
             }
+            SocialInput::Calls(request) => {
+                let calls = self.calls.summaries(now);
+                self.outputs.push_back(SocialOutput::Calls(request, calls));
+            }
             SocialInput::Remove(user, code) => {
                 let devices: Vec<DeviceId> = self.users.devices(&user).collect();
                 devices.into_iter().for_each(|device| self.disconnect(now, device, code));

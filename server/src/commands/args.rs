@@ -130,6 +130,15 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
+    /// List the live calls
+    Calls {
+        /// The tenant's name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
     /// Show which rooms, sessions or calls there were, those that began last first
     History {
         /// What is shown
@@ -331,6 +340,7 @@ impl ApiCommand {
             | Self::Ban { api, .. }
             | Self::Bans { api, .. }
             | Self::Issuers { api, .. }
+            | Self::Calls { api, .. }
             | Self::History { api, .. }
             | Self::Keys { api, .. } => api,
         }

@@ -1,4 +1,5 @@
-//! `nucleus history`: which rooms, sessions and calls there were.
+//! `nucleus history` and `nucleus calls`: which rooms, sessions and calls there were, and which calls
+//! there are.
 
 use std::fmt::Write as _;
 
@@ -37,6 +38,25 @@ const CALLS: [Column; 6] = [
     Column::list("MEMBERS", "members", ""),
     Column::list("MISSED", "missed", ""),
 ];
+pub(super) const LIVE_CALLS: [Column; 7] = [
+    Column::text("ID", "call"),
+    Column::text("TENANT", "tenant"),
+    Column::text("CALLER", "caller"),
+    Column::age("AGE", "age_seconds"),
+    Column::age("TALKING", "talking_seconds"),
+    Column::list("MEMBERS", "members", ""),
+    Column::list("RINGING", "ringing", ""),
+];
+
+/// Asks for the live calls.
+pub(super) async fn live_calls(
+    client: &ApiClient,
+    tenant: Option<String>,
+) -> Result<Value, ApiError> {
+    let query = tenant.map(|tenant| format!("?tenant={}", encoded(&tenant))).unwrap_or_default();
+    let mut list = client.send("GET", &format!("/calls{query}"), Value::Null).await?;
+    Ok(list["items"].take())
+}
 
 /// Asks for one page of the history. Returns its rows with the columns of their table.
 pub(super) async fn read(

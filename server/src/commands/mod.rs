@@ -144,6 +144,10 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         ApiCommand::Issuers { command: Some(act), .. } => {
             issuers::act(&client, act).await.map(|value| shown(&value, &issuers::COLUMNS))?
         }
+        ApiCommand::Calls { tenant, .. } => {
+            let calls = history::live_calls(&client, tenant).await?;
+            shown(&calls, &history::LIVE_CALLS)
+        }
         ApiCommand::History { command, .. } => {
             let (rows, columns) = history::read(&client, command).await?;
             shown(&rows, columns)

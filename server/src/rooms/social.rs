@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nucleus_control::events::EventFeed;
+use nucleus_core::control::CallSummary;
 use nucleus_core::ids::{DeviceId, ProductKey, RequestId};
 use nucleus_core::limits;
 use nucleus_core::plane_event::{CallRef, PlaneEvent};
@@ -28,6 +29,8 @@ pub(super) struct SocialShell {
     pub(super) sessions: HashMap<DeviceId, SocialOutgoing>,
     pub(super) newest_request: u64,
     pub(super) enters: HashMap<RequestId, PendingEnter>,
+    /// Who asked which calls there are.
+    pub(super) asked: HashMap<RequestId, oneshot::Sender<Vec<CallSummary>>>,
 }
 
 /// A session whose request to enter has no reply yet.
@@ -43,6 +46,12 @@ impl Task for SocialShell {
     fn accept(&mut self, mail: SocialMail) -> SocialInput {
         match mail {
             SocialMail::Input(input) => input,
+            SocialMail::Calls(reply) => {
+                self.newest_request += 1;
+                let request = RequestId(self.newest_request);
+                self.asked.insert(request, reply);
+                SocialInput::Calls(request)
+            }
             SocialMail::Enter(enter, outgoing, reply) => {
                 self.newest_request += 1;
                 let request = RequestId(self.newest_request);
@@ -78,6 +87,12 @@ impl Task for SocialShell {
             // Fails if the room has ended. The end of the room also ends the call.
             SocialOutput::Invite { room, user, invited } => {
                 let _ended = self.rooms.invite(&self.key.room(room), &user, invited).await;
+            }
+            SocialOutput::Calls(request, calls) => {
+                if let Some(reply) = self.asked.remove(&request) {
+                    // Fails if the control plane has given up.
+                    let _ = reply.send(calls);
+                }
             }
             SocialOutput::CallStarted { call, caller } => {
                 self.events().post(PlaneEvent::CallStarted(self.call_ref(call, caller)));
