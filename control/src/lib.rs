@@ -8,6 +8,8 @@ mod ban_follower;
 pub mod database;
 pub mod events;
 pub mod fetch;
+pub mod forget;
+pub mod history;
 pub mod http;
 mod id;
 pub mod issuers;

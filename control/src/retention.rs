@@ -1,10 +1,11 @@
-//! Deletes what is too old: entries of the audit, what webhooks were told, and answers to requests that may
+//! Deletes what is too old: entries of the audit, the history, what webhooks were told, and answers to requests that may
 //! be sent again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::database::Database;
+use crate::history;
 use crate::store::{StoreError, answers, audit, deliveries};
 use crate::timestamp::Timestamp;
 
@@ -28,6 +29,8 @@ pub struct RetentionKeeper {
     pub database: Database,
     /// How many days the entries of the audit are kept.
     pub audit_days: u32,
+    /// How many days the history is kept.
+    pub history_days: u32,
     /// Returns the time of day.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -55,6 +58,9 @@ impl RetentionKeeper {
         answers::delete_old(&self.database, now).await?;
         let before = |days: u32| Timestamp::from_micros(now.micros() - i64::from(days) * DAY);
         while audit::delete_before(&self.database, before(self.audit_days)).await? {
+            tokio::time::sleep(PAUSE).await;
+        }
+        while history::delete_before(&self.database, before(self.history_days)).await? {
             tokio::time::sleep(PAUSE).await;
         }
         while deliveries::delete_before(&self.database, before(DELIVERY_DAYS)).await? {

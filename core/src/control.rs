@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::ids::{PeerId, RoomInstanceId, RoomKey};
+use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
 
 /// A request of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub enum ControlRequest {
         /// The user id.
         user: String,
     },
+    /// Which calls there are. The answer is [`ControlReply::Calls`].
+    Calls {
+        /// The tenant's name; `None`: of all tenants.
+        tenant: Option<String>,
+    },
     /// How the server is. The answer is [`ControlReply::Server`].
     Server,
     /// Accept no more sessions, and end those that there are, as at a stop. The process ends then. The
@@ -41,6 +46,8 @@ pub enum ControlReply {
     Rooms(Vec<RoomSummary>, usize),
     /// A room with its peers.
     Room(Box<RoomDetail>),
+    /// The calls of each product of each tenant.
+    Calls(Vec<ProductCalls>),
     /// The act was carried out.
     Done,
     /// The figures of the server.
@@ -159,6 +166,32 @@ pub struct PeerSummary {
     pub sessions: u32,
 }
 
+/// The live calls of a product of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductCalls {
+    /// Tenant and product.
+    pub owner: Arc<ProductKey>,
+    /// The calls.
+    pub calls: Vec<CallSummary>,
+}
+
+/// A live call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallSummary {
+    /// The number of the call.
+    pub call: u64,
+    /// The user id of who called.
+    pub caller: String,
+    /// How long the call exists.
+    pub age: Duration,
+    /// The time since the first acceptance; `None`: nobody has accepted yet.
+    pub talking: Option<Duration>,
+    /// The user ids of the members.
+    pub members: Vec<String>,
+    /// The user ids of those whose devices ring.
+    pub ringing: Vec<String>,
+}
+
 /// What an operator does to a room. An operator needs no rights in the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomAct {
@@ -245,7 +278,7 @@ pub fn search_rooms(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Product, ProductKey};
+    use crate::ids::Product;
 
     fn room(number: u8, tenant: &str, name: &str, peers: u32) -> RoomSummary {
         let owner = ProductKey { tenant: tenant.to_owned(), product: Product::ATOM };

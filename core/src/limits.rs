@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use nucleus_protocol::limits::{
-    EVENT_ACK_BYTES, MAX_BODY, MAX_BULK_MESSAGE, MAX_CLIENT_CONTROL_MESSAGE, MAX_CONTROL_MESSAGE,
-    MAX_DATAGRAM, MAX_EVENT_MESSAGE, MAX_ROOM_LIST_BYTES, MAX_ROOM_PEERS, MAX_SOCIAL_REQUEST,
-    MAX_STATE, MAX_STATE_OBJECTS, MAX_STATE_OWNED, MAX_STATE_REQUEST, MAX_USER_LIST_BYTES,
+    EVENT_ACK_BYTES, MAX_BODY, MAX_BULK_MESSAGE, MAX_CALL_USERS, MAX_CLIENT_CONTROL_MESSAGE,
+    MAX_CONTROL_MESSAGE, MAX_DATAGRAM, MAX_EVENT_MESSAGE, MAX_ROOM_LIST_BYTES, MAX_ROOM_PEERS,
+    MAX_SOCIAL_REQUEST, MAX_STATE, MAX_STATE_OBJECTS, MAX_STATE_OWNED, MAX_STATE_REQUEST,
+    MAX_USER_LIST_BYTES,
 };
 use nucleus_protocol::realtime::{MessageKind, TARGET_RESERVED};
 use serde::Deserialize;
@@ -429,6 +430,9 @@ pub const CALL_GRACE: Duration = Duration::from_secs(30);
 /// How long a user without any session stays in a call that still rings. Shorter than
 /// [`CALL_GRACE`], because somebody is waiting for the answer.
 pub const RING_GRACE: Duration = Duration::from_secs(5);
+
+/// Most members, and most called users, of a call that the history names: four times those at a time.
+pub const CALL_HISTORY_USERS: usize = 4 * MAX_CALL_USERS;
 
 // The relations between the limits.
 const _: () = {

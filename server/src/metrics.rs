@@ -8,6 +8,7 @@ mod process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nucleus_control::history::HistoryFigures;
 use nucleus_control::webhooks::{DeliveryCounters, DeliveryOutcome};
 use nucleus_core::fanout::{CounterMetric, FanoutCounters, FanoutHistograms};
 use nucleus_core::validity::Validity;
@@ -25,6 +26,8 @@ pub struct ProcessFigures {
     pub lost_log_lines: fn() -> u64,
     /// Whether the operator's files could be read when they were read last.
     pub is_reloaded: Arc<AtomicBool>,
+    /// The figures of the history.
+    pub history: HistoryFigures,
 }
 
 /// Reads the server's counters and renders them.
@@ -178,6 +181,11 @@ impl Metrics {
                 u64::from(is_reloaded),
             ),
             ("nucleus_bans", "Bans that are kept over a restart.", bans.count() as u64),
+            (
+                "nucleus_history_spool_rows",
+                "Events of the history that wait in a file for the database.",
+                self.process.history.spool_rows(),
+            ),
         ];
         for (name, help, value) in gauges {
             page.single(name, MetricKind::Gauge, help, value);
@@ -192,6 +200,11 @@ impl Metrics {
                 "nucleus_log_dropped_total",
                 "Lines of the log that stderr did not take.",
                 (self.process.lost_log_lines)(),
+            ),
+            (
+                "nucleus_history_dropped_total",
+                "Events of the history that were lost, because a queue or the spool file was full or damaged.",
+                self.process.history.dropped(),
             ),
         ];
         for (name, help, value) in counters {

@@ -71,6 +71,9 @@ impl PlanesShell {
                 registry.remove_user(&tenant, &user).await;
                 ControlReply::Done
             }
+            ControlRequest::Calls { tenant } => {
+                ControlReply::Calls(self.context.social_directory.calls(tenant.as_deref()).await)
+            }
             ControlRequest::Server => ControlReply::Server(Box::new(self.status())),
             ControlRequest::Drain => {
                 self.drain.notify_one();

@@ -20,6 +20,7 @@
 
 pub mod client;
 pub mod crowd;
+mod history_check;
 pub mod join;
 pub mod link_world;
 pub mod links;
@@ -34,6 +35,7 @@ pub mod world;
 
 pub use client::Client;
 pub use crowd::Crowd;
+pub use history_check::{HistoryCheck, ReportCounts};
 pub use links::{InstantLinks, Links};
 pub use server::{Clients, Nobody, Server, SessionAddress};
 pub use task::SimTask;

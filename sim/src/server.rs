@@ -16,6 +16,7 @@ use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{Code, Joined, Lane};
 use nucleus_protocol::time::Time;
 
+use crate::history_check::HistoryCheck;
 use crate::links::Links;
 use crate::task::SimTask;
 
@@ -96,13 +97,15 @@ pub struct Server<L> {
     ids: BTreeSet<[u8; 8]>,
     /// Number of ids that have named a link so far.
     ids_made: u64,
+    /// What the rooms have reported for the history.
+    pub history: HistoryCheck,
 }
 
 impl<L: Links> Server<L> {
     /// Creates a server without rooms.
     pub fn new(now: Time, shards: Vec<L>) -> Self {
-        let (rooms, links, ids) = Default::default();
-        Self { now, shards, shards_are_late: false, rooms, links, ids, ids_made: 0 }
+        let (rooms, links, ids, history) = Default::default();
+        Self { now, shards, shards_are_late: false, rooms, links, ids, ids_made: 0, history }
     }
 
     /// Opens a room. It replaces an ended room with the same id.
@@ -215,6 +218,7 @@ impl<L: Links> Server<L> {
             None
         });
         if task.is_over() {
+            self.history.room_over(room);
             clients.room_over(room);
         }
         self.rooms.insert(room, task);
@@ -256,6 +260,7 @@ impl<L: Links> Server<L> {
             RoomOutput::Empty(_) => {}
             RoomOutput::Seats(taken) => clients.seats(room, taken),
             RoomOutput::Listing(listing) => clients.listing(room, *listing),
+            RoomOutput::Reported(report) => self.history.take(room, &report),
             RoomOutput::Banned(ban) => clients.banned(room, ban),
             RoomOutput::BansEnded => clients.bans_ended(room),
             RoomOutput::Moderated(act) => clients.moderated(room, *act),

@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use nucleus_core::control::CallSummary;
 use nucleus_core::ids::{DeviceId, RequestId, ServerInstanceId};
 use nucleus_core::limits::Limits;
+use nucleus_core::plane_event::CallTotals;
 use nucleus_core::social::{
     CallAct, CallSeed, DeviceRequest, EnterRequest, Social, SocialConfig, SocialInput, SocialOutput,
 };
@@ -47,6 +49,12 @@ pub struct SocialLog {
     pub invited: Vec<String>,
     /// Calls that have begun and not ended, according to the audit outputs.
     pub audits: usize,
+    /// The caller of each call that has begun and not ended, according to the history's outputs.
+    pub calls: BTreeMap<u64, String>,
+    /// What was reported of the calls that have ended, by their numbers.
+    pub ended: BTreeMap<u64, CallTotals>,
+    /// The newest list of calls for the control plane.
+    pub listed: Vec<CallSummary>,
     replies: HashMap<RequestId, Result<DeviceId, Code>>,
 }
 
@@ -206,6 +214,16 @@ impl SocialLog {
             SocialOutput::Invite { user, invited: false, .. } => {
                 let at = self.invited.iter().position(|invited| *invited == user).unwrap();
                 self.invited.remove(at);
+            }
+            SocialOutput::Calls(_, calls) => self.listed = calls,
+            SocialOutput::CallStarted { call, caller } => {
+                assert!(!self.ended.contains_key(&call), "call {call} had ended");
+                assert_eq!(self.calls.insert(call, caller), None, "call {call} began twice");
+            }
+            SocialOutput::CallEnded { call, caller, totals } => {
+                assert_eq!(self.calls.remove(&call).as_ref(), Some(&caller), "call {call}");
+                assert_eq!(totals.members.first(), Some(&caller), "call {call}");
+                self.ended.insert(call, *totals);
             }
             SocialOutput::Audit { ended: None, .. } => self.audits += 1,
             SocialOutput::Audit { ended: Some(_), .. } => self.audits -= 1,

@@ -90,6 +90,11 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
+    /// Makes the part of a list of a route with further parameters.
+    pub(super) fn new(cursor: Option<String>, limit: Option<u32>) -> Self {
+        Self { cursor, limit }
+    }
+
     /// Checks the values.
     ///
     /// # Errors

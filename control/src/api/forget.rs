@@ -13,7 +13,7 @@ use super::extract::{JsonBody, plain};
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
 use super::state::ApiState;
-use crate::store::{Forgotten, forget};
+use crate::forget::{self, Forgotten};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(forget_user))

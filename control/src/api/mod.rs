@@ -8,9 +8,11 @@ mod audit;
 mod bans;
 mod bearer;
 mod caller;
+mod calls;
 mod deliveries;
 mod extract;
 mod forget;
+mod history;
 mod idempotency;
 mod issuers;
 mod key_uses;
@@ -66,6 +68,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(audit::routes())
+        .merge(calls::routes())
+        .merge(history::routes())
 }
 
 /// Returns the document of the API, as JSON.

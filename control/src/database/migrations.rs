@@ -8,10 +8,11 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use super::DatabaseError;
 
 /// The steps: number, name and statements. A released step never changes.
-const STEPS: [(i64, &str, &str); 3] = [
+const STEPS: [(i64, &str, &str); 4] = [
     (1, "start", include_str!("migrations/0001_start.sql")),
     (2, "bans", include_str!("migrations/0002_bans.sql")),
-    (5, "webhooks", include_str!("migrations/0005_webhooks.sql")),
+    (3, "history", include_str!("migrations/0003_history.sql")),
+    (4, "webhooks", include_str!("migrations/0004_webhooks.sql")),
 ];
 
 /// Takes the steps that the database lacks.

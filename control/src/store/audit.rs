@@ -133,7 +133,7 @@ pub async fn delete_before(database: &Database, end: Timestamp) -> Result<bool, 
 /// # Errors
 ///
 /// The database cannot be reached.
-pub(super) async fn forget_user(
+pub(crate) async fn forget_user(
     database: &Database,
     tenant: &str,
     user: &str,

@@ -127,7 +127,7 @@ pub async fn delete(
 /// # Errors
 ///
 /// The database cannot be reached.
-pub(super) async fn forget_user(
+pub(crate) async fn forget_user(
     change: &mut AuditedChange<'_>,
     tenant: &str,
     user: &str,

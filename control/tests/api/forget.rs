@@ -21,15 +21,18 @@ async fn a_user_is_forgotten_in_one_tenant_and_a_ban_in_force_stays() {
     let peer = "/peers/0101010101010101-7/kick";
     assert_eq!(post(peer, &manager, json!({"ban_seconds": 5})).await.status, 204);
 
+    crate::history::record(&world).await;
     let body = json!({"user": "acme-user"});
     let first = post("/forget", &manager, body.clone()).await;
     assert_eq!(first.status, StatusCode::OK, "{first:?}");
     let first = first.json();
-    assert_eq!(first, json!({"audit_entries": 2, "bans": 0, "is_banned": true}));
+    assert_eq!(first, json!({"sessions": 1, "audit_entries": 2, "bans": 0, "is_banned": true}));
     *world.now.lock().unwrap() += 60;
     let again = post("/forget", &manager, body.clone()).await.json();
-    assert_eq!(again, json!({"audit_entries": 0, "bans": 1, "is_banned": false}));
+    assert_eq!(again, json!({"sessions": 0, "audit_entries": 0, "bans": 1, "is_banned": false}));
 
+    let history = world.get("/history/calls", &manager).await.text;
+    assert!(history.contains("members") && !history.contains("acme-user"), "{history}");
     let audit = world.get("/audit", &manager).await.text;
     assert!(!audit.contains("acme-user\"") && audit.contains("acme-users\""), "{audit}");
     assert!(audit.contains("user.forget") && audit.contains("peer.kick"), "{audit}");
@@ -65,7 +68,7 @@ async fn old_entries_of_the_audit_are_deleted_in_small_steps() {
     let keep = async |audit_days: u32| {
         let (database, now) = (world.database.clone(), now.clone());
         let now = Arc::new(move || Timestamp::from_seconds(*now.lock().unwrap()));
-        RetentionKeeper { database, audit_days, now }.delete().await.unwrap();
+        RetentionKeeper { database, audit_days, history_days: 1, now }.delete().await.unwrap();
         let sql = "SELECT COUNT(*) AS entries FROM audit";
         let rows = world.database.rows(sql, vec![]).await.unwrap();
         usize::try_from(rows[0].get::<i64>("entries").unwrap()).unwrap()

@@ -95,6 +95,7 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     let mut random = Random(seed | 1);
     let world = minting_world().await;
     let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
+    crate::history::record(&world).await;
     let betas_key = world.key(Some(&beta), &["read"]).await;
     let betas_key = betas_key.split('_').nth(1).unwrap().to_owned();
     let mut keys = vec![world.key(Some(&acme), &SCOPES).await];
@@ -123,7 +124,15 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     ];
     let own = [acme.clone(), "0101010101010101".to_owned(), "0101010101010101-7".to_owned()];
     let ids: Vec<&String> = foreign.iter().chain(&own).collect();
-    let queries = ["", "?tenant=beta", "?search=beta", "?limit=200", "?order=peers&tenant=beta"];
+    let queries = [
+        "",
+        "?tenant=beta",
+        "?search=beta",
+        "?limit=200",
+        "?order=peers&tenant=beta",
+        "?user=beta-user",
+        "?room=beta%20lobby",
+    ];
     let bodies = [
         Value::Null,
         json!({"on": true}),

@@ -10,6 +10,7 @@ mod forget;
 #[path = "../common/fresh.rs"]
 mod fresh;
 mod gone_clients;
+mod history;
 mod isolation;
 mod issuers;
 mod keys;

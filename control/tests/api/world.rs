@@ -11,8 +11,8 @@ use nucleus_control::database::Database;
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::control::{
-    ControlError, ControlReply, ControlRequest, PeerSummary, RoomAct, RoomContent, RoomDetail,
-    RoomSummary, ServerStatus,
+    CallSummary, ControlError, ControlReply, ControlRequest, PeerSummary, ProductCalls, RoomAct,
+    RoomContent, RoomDetail, RoomSummary, ServerStatus,
 };
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use serde_json::{Value, json};
@@ -190,6 +190,23 @@ pub(crate) fn rooms() -> Vec<RoomDetail> {
 }
 
 /// Plays the planes.
+/// The calls of the tests: one of each tenant "acme" and "beta".
+fn calls() -> Vec<ProductCalls> {
+    let product = |tenant: &str| {
+        let owner = ProductKey { tenant: tenant.to_owned(), product: Product::ATOM };
+        let call = CallSummary {
+            call: 7,
+            caller: format!("{tenant}-user"),
+            age: Duration::from_secs(9),
+            talking: Some(Duration::from_secs(5)),
+            members: vec![format!("{tenant}-user"), "ben".to_owned()],
+            ringing: Vec::new(),
+        };
+        ProductCalls { owner: Arc::new(owner), calls: vec![call] }
+    };
+    ["acme", "beta"].map(product).into()
+}
+
 async fn play(mut mail: mpsc::Receiver<PlanesMail>, acts: Acts) {
     while let Some(PlanesMail { request, reply }) = mail.recv().await {
         let _gone = reply.send(answer(request, &acts));
@@ -215,6 +232,11 @@ fn answer(request: ControlRequest, acts: &Acts) -> Result<ControlReply, ControlE
             find(instance).ok_or(ControlError::NoSuchRoom)?;
             acts.lock().unwrap().push((instance, act));
             ControlReply::Done
+        }
+        ControlRequest::Calls { tenant } => {
+            let mut found = calls();
+            found.retain(|of| tenant.as_ref().is_none_or(|own| of.owner.tenant == *own));
+            ControlReply::Calls(found)
         }
         ControlRequest::Server => {
             ControlReply::Server(Box::new(ServerStatus { accepts: true, ..Default::default() }))

@@ -7,6 +7,7 @@ mod backup;
 mod databases;
 #[path = "../common/fresh.rs"]
 mod fresh;
+mod history;
 mod keys;
 mod killed;
 mod migrations;

@@ -8,6 +8,7 @@ use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
 
 use super::input::{FanoutOutput, LinkEvent};
+use super::totals::LinkSums;
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
 use crate::rate::Bucket;
@@ -71,13 +72,42 @@ pub(super) struct LinkEntry {
     /// When the room may be told again that the peer is throttled.
     pub(super) next_throttled_report: Time,
     pub(super) on_fallback: bool,
+    /// When the client changed to the fallback; `None`: it is on the realtime port.
+    pub(super) fallback_since: Option<Time>,
+    /// The figures of the peer's earlier links, and of this one those that [`Link`] does not count.
+    pub(super) sums: LinkSums,
     /// The time of the link's valid entry in the timer queue.
     pub(super) timer: Time,
     /// Whether the link has control frames to send and is listed in `link_outputs`.
     pub(super) queued: bool,
 }
 
+/// What the next link of a peer goes on with.
+pub(super) struct ClosedLink {
+    pub(super) ingress: IngressBudgets,
+    pub(super) sums: LinkSums,
+}
+
 impl LinkEntry {
+    /// Notes that the client has changed to the fallback, or back.
+    pub(super) fn note_fallback(&mut self, now: Time) {
+        let since = std::mem::replace(&mut self.fallback_since, self.on_fallback.then_some(now));
+        self.sums.on_fallback += since.map(|at| now.since(at)).unwrap_or_default();
+    }
+
+    /// Returns the sums over this link and the earlier links of its peer.
+    pub(super) fn sums(&self, now: Time) -> LinkSums {
+        let mut sums = self.sums;
+        sums.on_fallback += self.fallback_since.map(|at| now.since(at)).unwrap_or_default();
+        sums.add(&self.link);
+        sums
+    }
+
+    /// Takes the entry of a link that is closed.
+    pub(super) fn close(self, now: Time) -> ClosedLink {
+        ClosedLink { sums: self.sums(now), ingress: self.ingress }
+    }
+
     /// Makes an output of an event of this link.
     pub(super) fn event(&self, room: RoomId, event: LinkEvent) -> FanoutOutput {
         let session = SessionId { peer: self.recipient.peer, session: self.session };

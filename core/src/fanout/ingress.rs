@@ -50,6 +50,7 @@ impl Fanout {
         let fallback = matches!(entry.link.route(), Some((Route::Session, _)));
         if fallback != entry.on_fallback {
             entry.on_fallback = fallback;
+            entry.note_fallback(now);
             if fallback { self.on_fallback += 1 } else { self.on_fallback -= 1 }
         }
         self.mark_active(now, index);

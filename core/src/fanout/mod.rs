@@ -18,6 +18,7 @@ mod room;
 mod speakers;
 mod tick;
 mod timers;
+mod totals;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -35,13 +36,15 @@ pub use tick::Tick;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
+use crate::plane_event::LinkTotals;
 use crate::rate::Bucket;
 use connection_ids::ConnectionIds;
-use entry::{IngressBudgets, LinkEntry, Recipient};
+use entry::{ClosedLink, IngressBudgets, LinkEntry, Recipient};
 use outbox::Destination;
 use room::{FlushBudget, RoomFanout};
 use tick::TickControl;
 use timers::Timers;
+use totals::LinkSums;
 
 /// The settings of a shard's fan-out.
 #[derive(Clone, Debug)]
@@ -171,7 +174,7 @@ impl Fanout {
     pub fn handle(&mut self, now: Time, input: FanoutInput) {
         match input {
             FanoutInput::OpenLink(open) => self.open_link(now, *open),
-            FanoutInput::CloseLink { room, peer } => drop(self.close_link(room, peer)),
+            FanoutInput::CloseLink { room, peer } => drop(self.close_link(now, room, peer)),
             FanoutInput::Subscribe { room, session, groups } => {
                 if let Some((_, entry)) = self.link_of(room, session) {
                     entry.groups = groups;
@@ -267,6 +270,13 @@ impl Fanout {
         self.on_fallback
     }
 
+    /// Returns the figures of all links of a peer together, the open one included; `None`: the peer
+    /// has no open link.
+    pub fn link_totals(&self, now: Time, room: RoomId, peer: PeerId) -> Option<LinkTotals> {
+        let index = *self.link_of.get(&(room, peer))?;
+        Some(self.links[index as usize].as_ref()?.sums(now).totals())
+    }
+
     /// Returns the link of this session; `None` if the peer has no link or another session.
     fn link_of(&mut self, room: RoomId, session: SessionId) -> Option<(u32, &mut LinkEntry)> {
         let index = *self.link_of.get(&(room, session.peer))?;
@@ -276,7 +286,7 @@ impl Fanout {
 
     fn open_link(&mut self, now: Time, open: OpenLink) {
         let OpenLink { room, session, .. } = open;
-        let replaced = self.close_link(room, session.peer);
+        let replaced = self.close_link(now, room, session.peer);
         if self.links() >= limits::LINKS_PER_SHARD {
             let event = LinkEvent::Refused;
             return self.outputs.push_back(FanoutOutput::Link { room, session, event });
@@ -310,6 +320,10 @@ impl Fanout {
             },
         );
         let egress = limits::egress_rate(&self.config.limits);
+        let ClosedLink { ingress, sums } = replaced.unwrap_or_else(|| ClosedLink {
+            ingress: IngressBudgets::new(now, &self.config.limits),
+            sums: LinkSums::default(),
+        });
         let entry = LinkEntry {
             link,
             room: at,
@@ -318,7 +332,7 @@ impl Fanout {
             ids,
             groups: GroupSet::default(),
             muted: false,
-            ingress: replaced.unwrap_or_else(|| IngressBudgets::new(now, &self.config.limits)),
+            ingress,
             egress_bytes: Bucket::new(now, egress),
             last_received: now,
             last_message: Time::ZERO,
@@ -326,6 +340,8 @@ impl Fanout {
             next_throttled_report: Time::ZERO,
             has_plane: parameters.max_body > 0,
             on_fallback: false,
+            fallback_since: None,
+            sums,
             timer: Time::MAX,
             queued: false,
         };
@@ -339,8 +355,9 @@ impl Fanout {
         self.after_link(now, index);
     }
 
-    /// Closes the link of a peer. Returns what is left of its budgets; `None`: there is no link.
-    fn close_link(&mut self, room: RoomId, peer: PeerId) -> Option<IngressBudgets> {
+    /// Closes the link of a peer. Returns what the peer's next link goes on with; `None`: there is no
+    /// link.
+    fn close_link(&mut self, now: Time, room: RoomId, peer: PeerId) -> Option<ClosedLink> {
         let &at = self.room_of.get(&room)?;
         let recipient = self.rooms[at].remove(peer)?;
         self.link_of.remove(&(room, peer));
@@ -355,7 +372,7 @@ impl Fanout {
             self.room_of.remove(&room);
             self.free_rooms.push(at);
         }
-        entry.map(|entry| entry.ingress)
+        entry.map(|entry| entry.close(now))
     }
 
     /// Returns the index of a room. Creates the room if it does not exist.

@@ -142,7 +142,8 @@ impl RoomFanout {
         outbox: &mut Outbox,
         counters: &mut FanoutCounters,
     ) {
-        let LinkEntry { recipient, groups, link, egress_bytes, .. } = entry;
+        let suppressed = counters.suppressed;
+        let LinkEntry { recipient, groups, link, egress_bytes, sums, .. } = entry;
         let entries = || self.sending.entries_for(recipient.slot, groups);
         let wanted: usize = entries().map(|entry| entry.len()).sum();
         if wanted == 0 {
@@ -171,5 +172,6 @@ impl RoomFanout {
         }
         let spent = egress.finish();
         egress_bytes.take(spent as u64);
+        sums.withheld += counters.suppressed - suppressed;
     }
 }

@@ -190,6 +190,7 @@ impl Room {
     ) {
         let connected = self.participants.connect(now, peer, id, spare, &mut self.outputs);
         let Some(connected) = connected else { return };
+        self.report_arrival(now, peer, connected.is_first);
         let (session, last) = (connected.session, connected.last_received);
         let missed = self.events.missed(peer, last);
         let complete = missed.iter().all(|missed| missed.complete);

@@ -12,6 +12,7 @@
 mod admission;
 mod config;
 mod events;
+mod history;
 mod input;
 mod join;
 mod lifetime;
@@ -21,6 +22,8 @@ mod moderation;
 mod outputs;
 mod settings;
 mod state;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
@@ -38,6 +41,8 @@ use admission::Admission;
 pub use config::{Ban, JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice};
 use events::EventRelay;
 pub use events::{Event, EventTarget};
+pub use history::RoomReport;
+use history::{RoomHistory, VisitStart};
 pub use input::RoomInput;
 pub use join::{JoinRequest, RenewedToken, Resume, TicketClaim, TicketContent};
 use lifetime::Lifetime;
@@ -118,6 +123,8 @@ pub enum RoomOutput {
     BansEnded,
     /// Reports an act of moderation for the log.
     Moderated(Box<Moderated>),
+    /// Reports what belongs into the history of the room.
+    Reported(RoomReport),
     /// Reports what the lobby shows of the room, because it has changed.
     Listing(Box<Listing>),
 }
@@ -133,6 +140,7 @@ pub struct Room {
     events: EventRelay,
     state: StateReplication,
     listing: ListingFeed,
+    history: RoomHistory,
     outputs: Outputs,
 }
 
@@ -142,6 +150,8 @@ impl Machine for Room {
     const TIMEOUT: RoomInput = RoomInput::Timeout;
 
     fn handle(&mut self, now: Time, input: RoomInput) {
+        let started = self.history.start_unjoined();
+        self.outputs.extend(started.map(RoomOutput::Reported));
         match input {
             RoomInput::Timeout => self.handle_timeout(now),
             RoomInput::Join { request, join } => self.handle_join(now, request, join),
@@ -172,6 +182,10 @@ impl Machine for Room {
         }
         if self.lifetime.ends_bans() && self.admission.end_bans() {
             self.outputs.push(RoomOutput::BansEnded);
+        }
+        if self.lifetime.is_over() {
+            let ended = self.history.end(now);
+            self.outputs.extend(ended.map(RoomOutput::Reported));
         }
     }
 
@@ -212,6 +226,7 @@ impl Room {
             events: EventRelay::new(&config.limits),
             state: StateReplication::new(config.limits, &options.fields),
             listing: ListingFeed::new(options.hidden),
+            history: RoomHistory::new(now, options.first_within.is_some()),
             outputs: Outputs::default(),
             config,
         }
@@ -241,6 +256,19 @@ impl Room {
                 self.participants.set_away(now, peer, silent, &mut self.outputs);
             }
         }
+    }
+
+    /// Reports the join of a participant whose link has opened, or counts its resume.
+    fn report_arrival(&mut self, now: Time, peer: PeerId, is_first: bool) {
+        let Some(participant) = self.participants.get_mut(peer) else { return };
+        if !is_first {
+            return participant.visit.iter_mut().for_each(VisitStart::count_resume);
+        }
+        let visitor = Arc::new(participant.visitor(peer));
+        participant.visit = Some(VisitStart::new(now, visitor.clone()));
+        let peers = self.participants.iter().filter(|(_, peer)| peer.is_announced()).count();
+        let reports = self.history.join(visitor, peers);
+        self.outputs.extend(reports.map(RoomOutput::Reported));
     }
 
     /// Removes a participant that leaves or has broken the rules.

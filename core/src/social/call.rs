@@ -4,7 +4,9 @@ use nucleus_protocol::session::{CallUpdate, call_update};
 use nucleus_protocol::time::Time;
 
 use super::users::Users;
+use crate::control::CallSummary;
 use crate::limits;
+use crate::plane_event::CallTotals;
 
 /// An action of a user on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,57 @@ pub(super) struct Call {
     pub(super) state: CallState,
     /// The users of the call, in the order in which they were added.
     pub(super) parties: Vec<CallParty>,
+    /// What the report of the call's end needs.
+    pub(super) history: CallHistory,
+}
+
+/// The past of a call, for the report of its end.
+#[derive(Clone, Debug)]
+pub(super) struct CallHistory {
+    started: Time,
+    /// When the first user accepted the call.
+    accepted: Option<Time>,
+    /// All who have ever been members, the caller first, and all who were called. At most
+    /// [`limits::CALL_HISTORY_USERS`] each: members may call one user after another.
+    members: Vec<String>,
+    called: Vec<String>,
+}
+
+impl CallHistory {
+    pub(super) fn new(now: Time, caller: &str) -> Self {
+        let members = vec![caller.to_owned()];
+        Self { started: now, accepted: None, members, called: Vec::new() }
+    }
+
+    /// Returns the user who called.
+    pub(super) fn caller(&self) -> &str {
+        self.members.first().map_or("", String::as_str)
+    }
+
+    /// Notes that a user is called.
+    pub(super) fn note_called(&mut self, user: &str) {
+        note(&mut self.called, user);
+    }
+
+    /// Notes that a user has accepted the call.
+    pub(super) fn note_accepted(&mut self, now: Time, user: &str) {
+        self.accepted.get_or_insert(now);
+        note(&mut self.members, user);
+    }
+
+    /// Returns what there is to say of the call, which ends now.
+    pub(super) fn end(self, now: Time) -> CallTotals {
+        let Self { started, accepted, members, called } = self;
+        let missed = called.into_iter().filter(|user| !members.contains(user)).collect();
+        let talked = accepted.map(|at| now.since(at));
+        CallTotals { lasted: now.since(started), talked, members, missed }
+    }
+}
+
+fn note(users: &mut Vec<String>, user: &str) {
+    if users.len() < limits::CALL_HISTORY_USERS && !users.iter().any(|known| known == user) {
+        users.push(user.to_owned());
+    }
 }
 
 impl CallParty {
@@ -126,6 +179,19 @@ impl Call {
     pub(super) fn overdue(&self, now: Time) -> Option<&CallParty> {
         let deadline = self.deadline().filter(|at| *at <= now)?;
         self.parties.iter().find(|party| party.deadline(self.state) == Some(deadline))
+    }
+
+    /// Returns the call as the control plane shows it.
+    pub(super) fn summary(&self, now: Time) -> CallSummary {
+        let ringing = self.parties.iter().filter(|party| !party.is_member());
+        CallSummary {
+            call: self.id,
+            caller: self.history.caller().to_owned(),
+            age: now.since(self.history.started),
+            talking: self.history.accepted.map(|at| now.since(at)),
+            members: self.members().map(str::to_owned).collect(),
+            ringing: ringing.map(|party| party.user.clone()).collect(),
+        }
     }
 
     /// Returns an update of this kind without contents.

@@ -8,9 +8,10 @@ use nucleus_protocol::limits::MAX_CALL_USERS;
 use nucleus_protocol::session::{CallUpdate, Code, call_update};
 use nucleus_protocol::time::Time;
 
-use super::call::{Call, CallAct, CallParty, CallSeed, CallState, PartyState, bytes};
+use super::call::{Call, CallAct, CallHistory, CallParty, CallSeed, CallState, PartyState, bytes};
 use super::input::SocialOutput;
 use super::users::Users;
+use crate::control::CallSummary;
 use crate::ids::DeviceId;
 
 /// The user who acts on a call, and the device used for it.
@@ -33,6 +34,8 @@ pub(super) enum CallOutput {
     Engaged { user: String, engaged: bool },
     /// An output of the social machine.
     Social(SocialOutput),
+    /// A call has ended.
+    Over { call: u64, history: CallHistory },
 }
 
 /// All calls of a tenant's product.
@@ -69,7 +72,7 @@ impl Calls {
     ) -> Result<u64, Code> {
         match act {
             CallAct::Start(users, text) => self.start(now, actor, users, text, seed),
-            CallAct::Accept(call) => self.accept(actor, call),
+            CallAct::Accept(call) => self.accept(now, actor, call),
             CallAct::Reject(call) => self.reject(actor, call),
             CallAct::Cancel(call) => self.cancel(actor, call),
             CallAct::HangUp(call) => self.hang_up(actor, call),
@@ -99,6 +102,11 @@ impl Calls {
     /// Returns the call that a user is in, as a member or as a called user.
     pub(super) fn call_of(&self, user: &str) -> Option<&Call> {
         self.calls.get(self.call_of.get(user)?)
+    }
+
+    /// Returns all calls, as the control plane shows them.
+    pub(super) fn summaries(&self, now: Time) -> Vec<CallSummary> {
+        self.calls.values().map(|call| call.summary(now)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -190,7 +198,7 @@ impl Calls {
         seed: CallSeed,
     ) -> Result<u64, Code> {
         if let Some(id) = self.crossing(actor.user, &users) {
-            return self.accept(actor, id);
+            return self.accept(now, actor, id);
         }
         if self.call_of(actor.user).is_some() {
             return Err(Code::Busy);
@@ -212,24 +220,28 @@ impl Calls {
             CallParty { user: actor.user.to_owned(), state: PartyState::Member, lost_at: None };
         let room = format!("call-{:032x}", seed.room);
         let (state, parties) = (CallState::Ringing, vec![caller]);
-        let mut call = Call { id: seed.call, room, text, state, parties };
+        let history = CallHistory::new(now, actor.user);
+        let mut call = Call { id: seed.call, room, text, state, parties, history };
         self.engage(actor.user, call.id);
         called.into_iter().for_each(|user| self.ring(now, &mut call, actor.user, user));
         self.send_state(&call, actor.users, |party| !party.is_member(), None);
         self.send_state(&call, actor.users, CallParty::is_member, Some(actor.device));
         let everybody = call.parties.iter().map(|party| party.user.clone()).collect();
         self.audit(call.id, everybody, None);
+        let caller = actor.user.to_owned();
+        self.output(SocialOutput::CallStarted { call: call.id, caller });
         self.put_back(call);
         Ok(seed.call)
     }
 
-    fn accept(&mut self, actor: ActingUser<'_>, id: u64) -> Result<u64, Code> {
+    fn accept(&mut self, now: Time, actor: ActingUser<'_>, id: u64) -> Result<u64, Code> {
         self.check_ringing(actor.user, id)?;
         let mut call = self.take(id).ok_or(Code::Internal)?;
         self.stop_ringing(&call, actor.user, Some(actor.device), Code::Answered);
         if let Some(party) = call.party_mut(actor.user) {
             party.state = PartyState::Member;
         }
+        call.history.note_accepted(now, actor.user);
         if call.state == CallState::Ringing {
             for other in call.parties.extract_if(.., |party| !party.is_member()).collect::<Vec<_>>()
             {
@@ -341,6 +353,7 @@ impl Calls {
     /// Adds a called user to a call.
     fn ring(&mut self, now: Time, call: &mut Call, by: &str, user: String) {
         self.engage(&user, call.id);
+        call.history.note_called(&user);
         let state = PartyState::Ringing { by: by.to_owned(), until: now + self.ring_time };
         call.parties.push(CallParty { user, state, lost_at: None });
     }
@@ -383,6 +396,7 @@ impl Calls {
             }
             self.release(&party.user);
         }
+        self.outputs.push(CallOutput::Over { call: call.id, history: call.history });
     }
 
     fn set_lost_at(&mut self, user: &str, lost_at: Option<Time>) {

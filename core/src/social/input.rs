@@ -6,7 +6,9 @@ use nucleus_protocol::session::Code;
 use super::call::{CallAct, CallSeed};
 use super::users::EnterRequest;
 use super::watchers::UserFilter;
+use crate::control::CallSummary;
 use crate::ids::{DeviceId, RequestId};
+use crate::plane_event::CallTotals;
 
 /// The inputs of the social machine.
 pub enum SocialInput {
@@ -34,6 +36,8 @@ pub enum SocialInput {
     },
     /// Reports that the room of the call with this number is over.
     RoomOver(u64),
+    /// Asks which calls there are. The reply is [`SocialOutput::Calls`].
+    Calls(RequestId),
     /// Removes all devices of a user, and closes their sessions with this code.
     Remove(String, Code),
     /// Ends all calls and sessions with this code, and refuses new devices.
@@ -85,6 +89,24 @@ pub enum SocialOutput {
         user: String,
         /// Whether the user is invited now.
         invited: bool,
+    },
+    /// The reply to [`SocialInput::Calls`].
+    Calls(RequestId, Vec<CallSummary>),
+    /// Reports for the history that a call began.
+    CallStarted {
+        /// The call.
+        call: u64,
+        /// The user who calls.
+        caller: String,
+    },
+    /// Reports for the history that a call ended. Each call that began ends exactly once.
+    CallEnded {
+        /// The call.
+        call: u64,
+        /// The user who called.
+        caller: String,
+        /// What there is to say of the call.
+        totals: Box<CallTotals>,
     },
     /// Logs that a call began or ended.
     Audit {

@@ -76,6 +76,10 @@ impl Machine for Social {
                 self.calls.room_over(call);
                 self.apply_call_outputs(now);
             }
+            SocialInput::Calls(request) => {
+                let calls = self.calls.summaries(now);
+                self.outputs.push_back(SocialOutput::Calls(request, calls));
+            }
             SocialInput::Remove(user, code) => {
                 let devices: Vec<DeviceId> = self.users.devices(&user).collect();
                 devices.into_iter().for_each(|device| self.disconnect(now, device, code));
@@ -261,6 +265,11 @@ impl Social {
                     self.users.set_engaged(now, &user, engaged);
                 }
                 CallOutput::Social(output) => self.outputs.push_back(output),
+                CallOutput::Over { call, history } => {
+                    let caller = history.caller().to_owned();
+                    let totals = Box::new(history.end(now));
+                    self.outputs.push_back(SocialOutput::CallEnded { call, caller, totals });
+                }
             }
         }
     }

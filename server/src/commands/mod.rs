@@ -3,6 +3,7 @@
 mod api_client;
 mod args;
 mod backup;
+mod history;
 mod issuers;
 mod table;
 mod webhooks;
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
 pub use args::{
-    ApiArgs, ApiCommand, BansCommand, IssuersCommand, KeysCommand, RoomsCommand, TenantsCommand,
-    WebhooksCommand,
+    ApiArgs, ApiCommand, BansCommand, HistoryArgs, HistoryCommand, IssuersCommand, KeysCommand,
+    RoomsCommand, TenantsCommand, WebhooksCommand,
 };
 pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
@@ -160,6 +161,14 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
                 Some(secret) if !json => format!("{secret}\n"),
                 _ => shown(&answer, columns),
             }
+        }
+        ApiCommand::Calls { tenant, .. } => {
+            let calls = history::live_calls(&client, tenant).await?;
+            shown(&calls, &history::LIVE_CALLS)
+        }
+        ApiCommand::History { command, .. } => {
+            let (rows, columns) = history::read(&client, command).await?;
+            shown(&rows, columns)
         }
         ApiCommand::Keys { command: None, .. } => shown(&list(&client, "/keys", &[]).await?, &KEYS),
         ApiCommand::Keys {

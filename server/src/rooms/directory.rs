@@ -178,6 +178,7 @@ impl RoomDirectory {
 
 #[cfg(test)]
 mod tests {
+    use nucleus_control::events::EventFeed;
     use nucleus_core::ids::{Product, ServerInstanceId};
     use nucleus_core::limits::Limits;
     use nucleus_core::lobby::JoinMode;
@@ -202,6 +203,7 @@ mod tests {
             tickets: Arc::new(TicketKey::new(&[7; 64]).unwrap()),
             entries: Vec::new().into(),
             bans: BanStore::open(dir.path()).unwrap(),
+            events: EventFeed::new().0,
         };
         let tenants = Tenants::new(limits, Arc::default());
         let registry = RoomRegistry::new(Vec::new(), Clock::new(), template, tenants);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nucleus_core::control::{ControlError, RoomAct, RoomContent};
+use nucleus_core::control::{CallSummary, ControlError, RoomAct, RoomContent};
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
 use nucleus_core::lobby::{Find, Found, ListingChanges, LobbyInput};
 use nucleus_core::room::{JoinRequest, RoomInput};
@@ -125,6 +125,8 @@ pub(super) enum SocialMail {
     /// A session asks to enter. The reply comes by the channel, all later messages by the session's
     /// queue.
     Enter(EnterRequest, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
+    /// Tell which calls there are.
+    Calls(oneshot::Sender<Vec<CallSummary>>),
     /// An input for the machine, unchanged.
     Input(SocialInput),
 }

@@ -17,6 +17,7 @@ mod room;
 mod room_figures;
 mod room_handle;
 mod room_lookup;
+mod room_reports;
 mod shared_rate;
 mod social;
 mod social_directory;

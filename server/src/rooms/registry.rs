@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use nucleus_control::events::EventFeed;
 use nucleus_core::ids::{RoomId, RoomInstanceId, RoomKey, ServerInstanceId};
 use nucleus_core::limits::{self, Limits};
 use nucleus_core::lobby::LobbyInput;
+use nucleus_core::plane_event::RoomRef;
 use nucleus_core::room::{Room, RoomConfig, RoomInput, RoomOptions, SecondDevice};
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 use super::mail::{LobbyMail, RoomMail};
 use super::room::{Members, RoomShell, RoomTurn};
 use super::room_handle::{RoomHandle, RoomIdentity};
+use super::room_reports::RoomReports;
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
 use super::ticket::TicketKey;
@@ -40,6 +43,8 @@ pub struct RoomTemplate {
     pub entries: Arc<[Vec<u8>]>,
     /// The bans that are kept over a restart.
     pub bans: Arc<BanStore>,
+    /// Where rooms and calls tell what happens.
+    pub events: EventFeed,
 }
 
 /// A room to be opened.
@@ -133,6 +138,11 @@ impl RoomRegistry {
             bans: self.template.bans.of(&key),
         };
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
+        if config.options.first_within.is_some() {
+            // Begins its first turn, in which it reports its start, before anybody joins. The mailbox is
+            // empty.
+            let _posted = mailbox.try_send(RoomMail::Input(RoomInput::Timeout));
+        }
         let (shard, key) = (self.emptiest_shard(), Arc::new(key));
         let identity = RoomIdentity { id, key: key.clone(), instance, capacity };
         let room = RoomHandle::new(identity, mailbox, shard.clone(), counted, self.clock, &limits);
@@ -144,12 +154,16 @@ impl RoomRegistry {
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         let task = RoomShell {
             id,
-            key,
+            key: key.clone(),
             tickets: self.template.tickets.clone(),
             entries: self.template.entries.clone(),
             shard,
             lobby,
             bans: self.template.bans.clone(),
+            reports: RoomReports {
+                feed: self.template.events.clone(),
+                room: RoomRef { instance, key: key.clone() },
+            },
             tenants: self.tenants.clone(),
             counted: room.counted.clone(),
             rate: room.rate.clone(),

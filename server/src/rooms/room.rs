@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::mail::{JoinedRoom, LobbyMail, NewcomerSeats, Place, RoomJoin, RoomMail};
 use super::outgoing::Outgoing;
 use super::room_figures::RoomFigures;
+use super::room_reports::RoomReports;
 use super::shared_rate::SharedRate;
 use super::task::Task;
 use super::tenants::{CountedRoom, EmptyRoomCount, Tenants};
@@ -35,6 +36,7 @@ pub(super) struct RoomShell {
     pub(super) shard: Arc<ShardHandle>,
     pub(super) lobby: mpsc::Sender<LobbyMail>,
     pub(super) bans: Arc<BanStore>,
+    pub(super) reports: RoomReports,
     pub(super) tenants: Arc<Tenants>,
     pub(super) counted: CountedRoom,
     pub(super) rate: Arc<SharedRate>,
@@ -221,6 +223,7 @@ impl Task for RoomShell {
             }
             RoomOutput::Disconnect(session, code) => self.disconnect(session, code),
             RoomOutput::Empty(empty) => return self.emptied(empty),
+            RoomOutput::Reported(report) => self.reports.post(report, self.id, &self.shard).await,
             RoomOutput::Banned(ban) => self.bans.add(&self.key, &ban),
             RoomOutput::BansEnded => self.bans.end(&self.key),
             RoomOutput::Moderated(moderated) => self.log(&moderated),

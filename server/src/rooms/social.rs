@@ -4,8 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use nucleus_control::events::EventFeed;
+use nucleus_core::control::CallSummary;
 use nucleus_core::ids::{DeviceId, ProductKey, RequestId};
 use nucleus_core::limits;
+use nucleus_core::plane_event::{CallRef, PlaneEvent};
 use nucleus_core::room::RoomOptions;
 use nucleus_core::social::{Social, SocialInput, SocialOutput};
 use nucleus_protocol::session::Code;
@@ -19,13 +22,15 @@ use crate::queue::PushOutcome;
 
 /// The shell of the users outside rooms.
 pub(super) struct SocialShell {
-    pub(super) key: ProductKey,
+    pub(super) key: Arc<ProductKey>,
     pub(super) rooms: Arc<RoomDirectory>,
     /// The mailbox of this task, by which it learns that the room of a call has ended.
     pub(super) mailbox: mpsc::Sender<SocialMail>,
     pub(super) sessions: HashMap<DeviceId, SocialOutgoing>,
     pub(super) newest_request: u64,
     pub(super) enters: HashMap<RequestId, PendingEnter>,
+    /// Who asked which calls there are.
+    pub(super) asked: HashMap<RequestId, oneshot::Sender<Vec<CallSummary>>>,
 }
 
 /// A session whose request to enter has no reply yet.
@@ -41,6 +46,12 @@ impl Task for SocialShell {
     fn accept(&mut self, mail: SocialMail) -> SocialInput {
         match mail {
             SocialMail::Input(input) => input,
+            SocialMail::Calls(reply) => {
+                self.newest_request += 1;
+                let request = RequestId(self.newest_request);
+                self.asked.insert(request, reply);
+                SocialInput::Calls(request)
+            }
             SocialMail::Enter(enter, outgoing, reply) => {
                 self.newest_request += 1;
                 let request = RequestId(self.newest_request);
@@ -77,6 +88,18 @@ impl Task for SocialShell {
             SocialOutput::Invite { room, user, invited } => {
                 let _ended = self.rooms.invite(&self.key.room(room), &user, invited).await;
             }
+            SocialOutput::Calls(request, calls) => {
+                if let Some(reply) = self.asked.remove(&request) {
+                    // Fails if the control plane has given up.
+                    let _ = reply.send(calls);
+                }
+            }
+            SocialOutput::CallStarted { call, caller } => {
+                self.events().post(PlaneEvent::CallStarted(self.call_ref(call, caller)));
+            }
+            SocialOutput::CallEnded { call, caller, totals } => {
+                self.events().post(PlaneEvent::CallEnded(self.call_ref(call, caller), totals));
+            }
             SocialOutput::Audit { call, users, ended } => {
                 let tenant = &self.key.tenant;
                 match ended {
@@ -92,6 +115,14 @@ impl Task for SocialShell {
 }
 
 impl SocialShell {
+    fn events(&self) -> &EventFeed {
+        &self.rooms.registry().template.events
+    }
+
+    fn call_ref(&self, call: u64, caller: String) -> CallRef {
+        CallRef { call, owner: self.key.clone(), caller }
+    }
+
     fn enter_reply(
         &mut self,
         request: RequestId,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use nucleus_core::control::{CallSummary, ProductCalls};
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
 use nucleus_core::social::{EnterRequest, Social, SocialConfig, SocialInput};
@@ -30,6 +31,13 @@ impl SocialHandle {
         let (reply, receiver) = oneshot::channel();
         let _ended = self.mailbox.send(SocialMail::Enter(enter, outgoing, reply)).await;
         receiver.await.unwrap_or(Err(Code::ShuttingDown))
+    }
+
+    /// Asks which calls there are. A task that has ended has none.
+    async fn calls(&self) -> Vec<CallSummary> {
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(SocialMail::Calls(reply)).await;
+        receiver.await.unwrap_or_default()
     }
 
     /// Posts an input; waits while the mailbox is full. Returns false if the task has ended.
@@ -93,6 +101,20 @@ impl SocialDirectory {
         Err(Code::Internal)
     }
 
+    /// Returns the live calls of a tenant, or of all.
+    pub async fn calls(&self, tenant: Option<&str>) -> Vec<ProductCalls> {
+        let tasks =
+            self.tasks.iter().filter(|task| tenant.is_none_or(|own| task.key().tenant == own));
+        let tasks: Vec<_> =
+            tasks.map(|task| (Arc::new(task.key().clone()), task.value().clone())).collect();
+        let mut found = Vec::new();
+        for (owner, social) in tasks {
+            let calls = social.calls().await;
+            found.push(ProductCalls { owner, calls });
+        }
+        found
+    }
+
     /// Ends all sessions of a user outside rooms, in all products of a tenant.
     pub async fn remove_user(&self, tenant: &str, user: &str) {
         let of_tenant = self.tasks.iter().filter(|task| task.key().tenant == tenant);
@@ -119,12 +141,13 @@ impl SocialDirectory {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (mailbox, receiver) = mpsc::channel(limits::LOBBY_MAILBOX);
         let task = SocialShell {
-            key: key.clone(),
+            key: Arc::new(key.clone()),
             rooms: self.rooms.clone(),
             mailbox: mailbox.clone(),
             sessions: HashMap::new(),
             newest_request: 0,
             enters: HashMap::new(),
+            asked: HashMap::new(),
         };
         let (directory, key, machine) =
             (self.clone(), key.clone(), Social::new(self.config.clone()));

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use nucleus_core::fanout::{FanoutCounters, FanoutHistograms, FanoutInput, LinkEvent, OpenLink};
 use nucleus_core::histogram::Histogram;
-use nucleus_core::ids::{RoomId, SessionId};
+use nucleus_core::ids::{PeerId, RoomId, SessionId};
+use nucleus_core::plane_event::LinkTotals;
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
@@ -17,6 +18,9 @@ use crate::queue::QueueSender;
 
 /// Posts an event of a room's link to the room, without waiting.
 pub type PostLinkEvent = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>;
+
+/// Takes the figures of a peer's links; `None`: the shard does not know them.
+pub type TakeLinkTotals = Box<dyn FnOnce(Option<LinkTotals>) + Send>;
 
 /// What happened to a posted event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,10 @@ pub enum ShardMail {
     RoomClosed(RoomId),
     /// Open a link. The queue takes the link's datagrams while its client is on the fallback.
     OpenLink(Box<OpenLink>, Option<QueueSender<QueuedDatagram>>),
+    /// Tell the figures of a peer's links, all together. The function must not wait.
+    LinkTotals(RoomId, PeerId, TakeLinkTotals),
+    /// Call a function that does not wait, after everything that was posted before.
+    Afterwards(Box<dyn FnOnce() + Send>),
     /// An input for the fan-out.
     Command(FanoutInput),
     /// End the thread.
@@ -152,9 +160,12 @@ impl ShardHandle {
 
     /// Posts a message; waits while the mailbox is full.
     pub async fn post(&self, mail: ShardMail) {
-        // Fails if the thread has ended, which happens only when the server stops.
-        if self.mail.send(mail).await.is_ok() {
-            self.waker.wake();
+        match self.mail.send(mail).await {
+            Ok(()) => self.waker.wake(),
+            // The thread has ended, which happens only when the server stops.
+            Err(mpsc::error::SendError(ShardMail::LinkTotals(_, _, take))) => take(None),
+            Err(mpsc::error::SendError(ShardMail::Afterwards(call))) => call(),
+            Err(_) => {}
         }
     }
 }

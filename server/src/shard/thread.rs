@@ -222,6 +222,10 @@ impl ShardThread {
                     let now = self.now();
                     self.fanout.handle(now, command);
                 }
+                Ok(ShardMail::LinkTotals(room, peer, take)) => {
+                    take(self.fanout.link_totals(self.now(), room, peer));
+                }
+                Ok(ShardMail::Afterwards(call)) => call(),
                 Ok(ShardMail::RoomOpened(room, events)) => {
                     self.rooms.insert(room, events);
                 }

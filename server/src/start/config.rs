@@ -237,6 +237,8 @@ impl Config {
     fn validate(&self) -> Result<(), ValueError> {
         within("shards", self.shards, 1..=MAX_SHARDS)?;
         within("dscp", self.dscp, 0..=63)?;
+        within("control.audit_days", self.control.audit_days, control::DAYS)?;
+        within("control.history_days", self.control.history_days, control::DAYS)?;
         if self.shards > 1 && (self.plain_sockets || cfg!(not(target_os = "linux"))) {
             return Err(ValueError::new(format!(
                 "shards = {}: plain sockets, and systems other than Linux, need shards = 1",
@@ -247,7 +249,6 @@ impl Config {
         self.limits.check()?;
         self.servers.check()?;
         self.web.check()?;
-        self.control.check()?;
         products::check(&self.products)?;
         self.tokens.as_ref().map_or(Ok(()), check_tokens)
     }

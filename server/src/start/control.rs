@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
+use nucleus_control::history::HistoryRecorder;
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner};
@@ -72,6 +73,10 @@ pub(super) struct ControlParts {
     pub(super) policies: Arc<ArcSwap<TenantPolicies>>,
     /// The way to the other planes.
     pub(super) planes: PlanesHandle,
+    /// Writes the history.
+    pub(super) recorder: HistoryRecorder,
+    /// How long the history is kept.
+    pub(super) history_days: u32,
     /// Renders the page of metrics.
     pub(super) metrics: Metrics,
     /// Watched beside the connections.
@@ -133,6 +138,8 @@ async fn setup(
         https,
         policies,
         planes,
+        recorder,
+        history_days,
         metrics,
         health,
         demo,
@@ -168,9 +175,10 @@ async fn setup(
         private_addresses,
         now: Arc::new(Timestamp::now),
     });
+    let recording: Background = Box::pin(recorder.run(database.clone(), webhooks.clone()));
     let bans = BanFollower::new(keeper.clone(), planes.clone());
     let now = Arc::new(Timestamp::now);
-    let retention = RetentionKeeper { database: database.clone(), audit_days, now };
+    let retention = RetentionKeeper { database: database.clone(), audit_days, history_days, now };
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -202,6 +210,6 @@ async fn setup(
     let banning: Background = Box::pin(bans.run());
     let deleting: Background = Box::pin(retention.run());
     let telling: Background = Box::pin(WebhookSender::new(webhooks).run());
-    serving.background = vec![watching, following, keeping, banning, deleting, telling];
+    serving.background = vec![watching, following, keeping, banning, recording, deleting, telling];
     Ok(serving)
 }

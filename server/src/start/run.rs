@@ -3,9 +3,12 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use nucleus_control::PlanesHandle;
+use nucleus_control::events::EventFeed;
+use nucleus_control::history::{HistoryRecorder, RecorderHandle, RecorderSettings};
 use nucleus_control::issuers::FreshKeys;
 use nucleus_control::webhooks::WebhookSigner;
 use nucleus_core::fanout::FanoutConfig;
@@ -41,6 +44,11 @@ use crate::rooms::{
 use crate::shard::{self, MisdirectedRouter, ShardHandle, ShardMail};
 use crate::text_file;
 use crate::token::{IssuerKeys, Minter, TokenKeyError, TokenVerifier, VerifierSettings};
+
+/// The file in the data directory for the history that the database does not take.
+const SPOOL_FILE: &str = "history-spool.jsonl";
+/// Longest time at the stop for the end of the history: one attempt of the database, and the spool.
+const HISTORY_TIME: Duration = Duration::from_secs(8);
 
 /// Why the server could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +169,10 @@ pub async fn run_in(
     let StartedShards { handles: shards, threads } =
         start_shards(&config, clock, clock_epoch, sockets.realtime)?;
     let servers = server_endpoints(&config.servers);
+    let (events, posted) = EventFeed::new();
+    let spool = dir.path().join(SPOOL_FILE);
+    let (recorder, history) =
+        HistoryRecorder::new(RecorderSettings { feed: events.clone(), posted, spool });
     let template = RoomTemplate {
         limits: config.limits,
         second_device: config.second_device,
@@ -169,6 +181,7 @@ pub async fn run_in(
         tickets: tickets.clone(),
         entries: servers.entries.clone(),
         bans: BanStore::open(dir.path())?,
+        events,
     };
     let policies: Arc<ArcSwap<TenantPolicies>> = Arc::default();
     let tenants = Tenants::new(config.limits, policies.clone());
@@ -208,6 +221,7 @@ pub async fn run_in(
         certificate: Box::new(move || shown.validity()),
         lost_log_lines: logging::lost_lines,
         is_reloaded: is_reloaded.clone(),
+        history: history.figures(),
     };
     let metrics = Metrics::new(context.clone(), shards.clone(), process);
     let health = Health::new(&Handle::current(), context.handshakes.handle(), &shards);
@@ -244,6 +258,8 @@ pub async fn run_in(
             https,
             policies,
             planes,
+            recorder,
+            history_days: config.control.history_days,
             metrics,
             health: health.clone(),
             demo,
@@ -294,7 +310,16 @@ pub async fn run_in(
             tracing::error!("a shard's thread has panicked");
         }
     }
+    // The shards have told the last visits.
+    finish(&history).await;
     Ok(())
+}
+
+/// Waits until the history of the last sessions is in the database or in the spool.
+async fn finish(history: &RecorderHandle) {
+    if tokio::time::timeout(HISTORY_TIME, history.finish()).await.is_err() {
+        tracing::warn!("the end of the history was not written in time");
+    }
 }
 
 /// The objects that the server makes from its keys and its certificate.

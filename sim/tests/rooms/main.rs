@@ -12,6 +12,7 @@ mod accounts;
 mod acknowledgements;
 mod bans;
 mod floods;
+mod history;
 mod life;
 mod long;
 mod moderation;

@@ -194,6 +194,7 @@ impl Comparison {
         expected.sort();
         assert_eq!(invited, expected, "exactly the members of open calls are invited to the rooms");
         assert_eq!(self.world.log.audits, model.calls().len());
+        assert_eq!(self.world.log.calls.len(), model.calls().len());
     }
 
     /// Checks the end of the run: after a pause the watcher has seen all changes, and every call

@@ -38,7 +38,7 @@ fn the_first_to_take_it_has_the_call() {
     assert_eq!(messages.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
     assert_eq!(messages.remove(&b).unwrap(), ["ended 0"]);
     assert_eq!(messages.remove(&a).unwrap(), ["ended 0"]);
-    assert!(world.log.invited.is_empty() && world.log.audits == 0);
+    assert!(world.log.invited.is_empty() && world.log.audits == 0 && world.log.calls.is_empty());
 }
 
 #[test]
@@ -305,4 +305,31 @@ fn who_starts_calls_without_end_is_refused() {
     assert_eq!(taken(), 20);
     world.wait(1_000);
     assert!(try_it(&mut world) && !try_it(&mut world));
+}
+
+#[test]
+fn the_history_names_members_and_those_who_missed_a_call() {
+    let mut world = World::new();
+    let [ada, ben, _cleo] = ["ada", "ben", "cleo"].map(|user| world.enter(user));
+    let call = world.start(ada, &["ben", "cleo"]);
+    world.wait(4_000);
+    world.post(SocialInput::Calls(RequestId(1)));
+    let listed = world.log.listed.pop().unwrap();
+    assert_eq!((listed.caller.as_str(), listed.talking), ("ada", None));
+    assert_eq!(listed.ringing, ["ben", "cleo"]);
+    world.act(ben, CallAct::Accept(call));
+    world.wait(6_000);
+    world.post(SocialInput::Calls(RequestId(2)));
+    let listed = world.log.listed.pop().unwrap();
+    assert_eq!(listed.talking, Some(std::time::Duration::from_secs(6)));
+    assert_eq!((listed.members.len(), listed.ringing.len()), (2, 0));
+    world.act(ben, CallAct::HangUp(call));
+    let totals = &world.log.ended[&call];
+    assert_eq!(totals.lasted, std::time::Duration::from_secs(10));
+    assert_eq!(totals.talked, Some(std::time::Duration::from_secs(6)));
+    assert_eq!(
+        (totals.members.join(","), totals.missed.join(",")),
+        ("ada,ben".into(), "cleo".into())
+    );
+    assert!(world.log.calls.is_empty());
 }

@@ -12,6 +12,8 @@ use super::role::Role;
 use super::taken_events::{AckDue, TakenEvents};
 use crate::control::PeerSummary;
 use crate::ids::{PeerId, SessionId};
+use crate::plane_event::RoomVisitor;
+use crate::room::history::VisitStart;
 
 /// A message of the bulk lane of which not all pieces have arrived.
 struct PartialMessage {
@@ -72,6 +74,8 @@ pub(crate) struct Participant {
     pub(super) self_muted: bool,
     /// Whether the newest session is lost. The participant is removed later, unless it resumes.
     pub(crate) lost: bool,
+    /// What the report of the participant's end needs; `None` before the join is complete.
+    pub(crate) visit: Option<VisitStart>,
 }
 
 /// A newcomer that has been admitted to a room.
@@ -113,6 +117,7 @@ impl Participant {
             muted: false,
             self_muted: false,
             lost: false,
+            visit: None,
         }
     }
 
@@ -220,6 +225,12 @@ impl Participant {
             lost: self.lost,
             sessions: self.session,
         }
+    }
+
+    /// Returns the participant as the history names it.
+    pub(crate) fn visitor(&self, peer: PeerId) -> RoomVisitor {
+        let (user, name) = (self.user.clone(), self.name.clone());
+        RoomVisitor { peer, user, name, role: self.role.name.clone() }
     }
 
     /// Returns the participant as the roster describes it.

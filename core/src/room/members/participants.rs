@@ -71,6 +71,10 @@ impl Participants {
         self.by_peer.get(&peer)
     }
 
+    pub(crate) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Participant> {
+        self.by_peer.get_mut(&peer)
+    }
+
     /// Returns a participant, if its session takes messages.
     pub(crate) fn connected_mut(&mut self, peer: PeerId) -> Option<&mut Participant> {
         self.by_peer.get_mut(&peer).filter(|participant| participant.is_connected())
@@ -230,6 +234,9 @@ impl Participants {
         if participant.is_announced() {
             self.roster.left(now, peer, code);
             self.removed.push(peer);
+        }
+        if let Some(visit) = participant.visit.take() {
+            outputs.push(RoomOutput::Reported(visit.end(now, code)));
         }
         outputs.push(RoomOutput::CloseLink(peer));
         outputs.push(RoomOutput::Disconnect(participant.session_id(peer), code));

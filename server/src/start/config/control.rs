@@ -1,16 +1,10 @@
 //! `[control]`: the database of tenants and keys.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use nucleus_control::database::DatabaseAddress;
 use serde::{Deserialize, Deserializer, de};
-
-use super::value::ValueError;
-
-/// Days for which the audit is kept unless the configuration says otherwise: it holds names of users.
-const AUDIT_DAYS: u32 = 365;
-/// Most days: ten years, as long as business records are kept anywhere.
-const MAX_AUDIT_DAYS: u32 = 3_650;
 
 /// The settings of the control plane.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,7 +20,13 @@ pub struct ControlSettings {
     pub private_addresses: bool,
     /// How many days the entries of the audit are kept.
     pub audit_days: u32,
+    /// How many days the history is kept.
+    pub history_days: u32,
 }
+
+/// The days for which the audit and the history may be kept: a day to ten years, as long as business records
+/// are kept anywhere.
+pub(super) const DAYS: RangeInclusive<u32> = 1..=3_650;
 
 impl Default for ControlSettings {
     fn default() -> Self {
@@ -35,25 +35,10 @@ impl Default for ControlSettings {
             listed_tenants_only: false,
             mint_tokens: None,
             private_addresses: false,
-            audit_days: AUDIT_DAYS,
+            // They hold names of users.
+            audit_days: 365,
+            history_days: 90,
         }
-    }
-}
-
-impl ControlSettings {
-    /// Checks the range of every value.
-    ///
-    /// # Errors
-    ///
-    /// The first value that is out of its range.
-    pub(super) fn check(&self) -> Result<(), ValueError> {
-        if (1..=MAX_AUDIT_DAYS).contains(&self.audit_days) {
-            return Ok(());
-        }
-        let days = self.audit_days;
-        Err(ValueError::new(format!(
-            "control.audit_days = {days} is out of range: write 1 to {MAX_AUDIT_DAYS}"
-        )))
     }
 }
 

@@ -3,14 +3,16 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::audit::{self, Actor};
-use super::{AuditedChange, StoreError, bans, tenants};
 use crate::database::Database;
+use crate::history;
+use crate::store::{Actor, AuditedChange, StoreError, audit, bans, tenants};
 use crate::timestamp::Timestamp;
 
 /// What was deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Forgotten {
+    /// Sessions in the history. Calls stay, without the user.
+    pub sessions: u64,
     /// Entries of the audit that named the user. They stay, without the name.
     pub audit_entries: u64,
     /// Bans that had ended.
@@ -23,9 +25,6 @@ pub struct Forgotten {
 /// Forgets a user of a tenant, in steps of a bounded size, each lasting. If it is broken off, the next call
 /// goes on. Notes in the audit that it was done, without the user.
 ///
-/// A table that names users gets a `forget_user` of its own beside its other functions, which is called
-/// here.
-///
 /// # Errors
 ///
 /// [`StoreError::NotFound`] if there is no such tenant, or the database cannot be reached.
@@ -36,12 +35,15 @@ pub async fn user(
     tenant: &str,
     user: &str,
 ) -> Result<Forgotten, StoreError> {
-    tenants::get(database, tenant).await?;
+    let tenant_name = tenants::get(database, tenant).await?.name;
+    let mut transaction = database.begin().await?;
+    let sessions = history::forget(&mut transaction, &tenant_name, user).await?;
+    transaction.commit().await?;
     let audit_entries = audit::forget_user(database, tenant, user).await?;
     let mut change = AuditedChange::begin(database, actor, now).await?;
     let (bans, is_banned) = bans::forget_user(&mut change, tenant, user).await?;
-    let detail = format!("{audit_entries} entries of the audit, {bans} bans");
+    let detail = format!("{sessions} sessions, {audit_entries} entries of the audit, {bans} bans");
     audit::note(&mut change, Some(tenant), "user.forget", "", &detail).await?;
     change.commit_entry().await?;
-    Ok(Forgotten { audit_entries, bans, is_banned })
+    Ok(Forgotten { sessions, audit_entries, bans, is_banned })
 }

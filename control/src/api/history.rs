@@ -1,0 +1,150 @@
+//! `history`: which rooms, sessions and calls there were.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller::{Caller, Scope};
+use super::extract::{ListPage, PageQuery, UrlQuery};
+use super::problem::Problem;
+use super::responses::Common;
+use super::state::ApiState;
+use crate::history::{HistoryFilter, PastCall, PastRoom, PastSession, query};
+use crate::store::{PageRequest, StoreError};
+use crate::timestamp::Timestamp;
+
+/// Most bytes of a name in a filter, as in join tokens.
+const MAX_NAME: usize = 128;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(rooms)).routes(routes!(sessions)).routes(routes!(calls))
+}
+
+/// Which rows are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct HistoryQuery {
+    /// The tenant's name.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    tenant: Option<String>,
+    /// A user: who was there, called, or was called.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    user: Option<String>,
+    /// The id or the name of a room. Calls have none.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    room: Option<String>,
+    /// Begun at this time or later.
+    #[serde(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Begun before this time.
+    #[serde(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows of the page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+}
+
+impl HistoryQuery {
+    fn check(self, caller: &Caller) -> Result<(HistoryFilter, PageRequest), Problem> {
+        caller.needs(Scope::Read)?;
+        let Self { tenant, user, room, from, to, cursor, limit } = self;
+        for (field, value) in [("tenant", &tenant), ("user", &user), ("room", &room)] {
+            if value.as_ref().is_some_and(|value| value.len() > MAX_NAME) {
+                let text = format!("`{field}` has more than {MAX_NAME} bytes");
+                return Err(Problem::bad_request(text));
+            }
+        }
+        let time = |field, text: Option<String>| {
+            let read = |text: String| {
+                let wrong = || format!("`{field}` is written as in 2026-11-29T12:00:00Z");
+                Timestamp::parse(&text).ok_or_else(|| Problem::bad_request(wrong()))
+            };
+            text.map(read).transpose()
+        };
+        let filter = HistoryFilter {
+            tenant: caller.tenant_id().map(str::to_owned),
+            tenant_name: tenant,
+            user,
+            room,
+            from: time("from", from)?,
+            to: time("to", to)?,
+        };
+        Ok((filter, PageQuery::new(cursor, limit).check()?))
+    }
+}
+
+/// The rooms that there are and were, those that began last first.
+#[utoipa::path(
+    get,
+    path = "/history/rooms",
+    operation_id = "list_past_rooms",
+    tag = "history",
+    params(HistoryQuery),
+    security(("key" = ["read"])),
+    responses((status = 200, description = "A page of rooms", body = ListPage<PastRoom>), Common)
+)]
+async fn rooms(
+    State(state): State<ApiState>,
+    caller: Caller,
+    UrlQuery(wanted): UrlQuery<HistoryQuery>,
+) -> Result<Json<ListPage<PastRoom>>, Problem> {
+    let (filter, page) = wanted.check(&caller)?;
+    let found = query::rooms(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    Ok(Json(ListPage::new(found, page.limit, |room| &room.id)))
+}
+
+/// The participants of rooms that there are and were, those who joined last first. A participant is one
+/// row, over all its resumes.
+#[utoipa::path(
+    get,
+    path = "/history/sessions",
+    operation_id = "list_past_sessions",
+    tag = "history",
+    params(HistoryQuery),
+    security(("key" = ["read"])),
+    responses((status = 200, description = "A page of sessions", body = ListPage<PastSession>), Common)
+)]
+async fn sessions(
+    State(state): State<ApiState>,
+    caller: Caller,
+    UrlQuery(wanted): UrlQuery<HistoryQuery>,
+) -> Result<Json<ListPage<PastSession>>, Problem> {
+    let (filter, page) = wanted.check(&caller)?;
+    let found =
+        query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    Ok(Json(ListPage::new(found, page.limit, |session| &session.id)))
+}
+
+/// The calls that there are and were, those that began last first.
+#[utoipa::path(
+    get,
+    path = "/history/calls",
+    operation_id = "list_past_calls",
+    tag = "history",
+    params(HistoryQuery),
+    security(("key" = ["read"])),
+    responses((status = 200, description = "A page of calls", body = ListPage<PastCall>), Common)
+)]
+async fn calls(
+    State(state): State<ApiState>,
+    caller: Caller,
+    UrlQuery(wanted): UrlQuery<HistoryQuery>,
+) -> Result<Json<ListPage<PastCall>>, Problem> {
+    let (filter, page) = wanted.check(&caller)?;
+    let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    Ok(Json(ListPage::new(found, page.limit, |call| &call.id)))
+}

@@ -1,0 +1,53 @@
+//! The figures of a peer's links together, for the history. They are read when a link closes, and cost
+//! nothing for a message.
+
+use std::time::Duration;
+
+use nucleus_protocol::link::Link;
+
+use crate::plane_event::LinkTotals;
+
+/// Sums over links of one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LinkSums {
+    pub(super) on_fallback: Duration,
+    pub(super) withheld: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// Datagrams on the realtime port that the client has sent, up to the newest that has arrived.
+    sent: u64,
+    /// Those of them that have arrived.
+    received: u64,
+}
+
+impl LinkSums {
+    /// Adds what a link has counted.
+    pub(super) fn add(&mut self, link: &Link) {
+        let (counters, counts) = (link.counters(), link.received_counts());
+        // The first packet number is 0. Nothing is known of a port from which nothing has come.
+        let sent = match counts.received {
+            0 => 0,
+            _ => u64::from(counts.largest) + 1,
+        };
+        self.bytes_in += counters.bytes_in;
+        self.bytes_out += counters.bytes_out;
+        self.sent += sent;
+        self.received += u64::from(counts.received).min(sent);
+    }
+
+    /// Returns the figures as the history has them.
+    pub(super) fn totals(self) -> LinkTotals {
+        let lost = self.sent - self.received;
+        let loss = (lost * 1_000_000).checked_div(self.sent);
+        LinkTotals {
+            on_fallback: self.on_fallback,
+            // Only the client measures the round trip, and does not report it.
+            rtt_p50: None,
+            rtt_p95: None,
+            loss_ppm: loss.and_then(|loss| u32::try_from(loss).ok()),
+            withheld: self.withheld,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Tests what rooms report for the history. The simulated server itself checks each report against
+//! those before it, in all tests.
+
+use std::time::Duration;
+
+use nucleus_core::room::RoomOptions;
+use nucleus_netsim::{Conditions, Loss};
+use nucleus_protocol::session::Code;
+use nucleus_sim::seeds::for_seeds;
+use nucleus_sim::world::ROOM;
+use nucleus_sim::{ReportCounts, World, WorldConfig};
+
+fn join(world: &mut World) -> usize {
+    let network = Conditions::delayed(0, 20, Loss::NONE);
+    world.join(network.clone(), network)
+}
+
+/// Clients join, lose their sessions, resume or never come back, and leave, until the server stops.
+#[test]
+fn each_start_has_one_end_and_each_join_one_leave() {
+    for_seeds(40, |seed| {
+        let mut world = World::new(seed, 8);
+        (0..6).for_each(|_| _ = join(&mut world));
+        world.run(Duration::from_secs(1));
+        for _ in 0..30 {
+            let one = world.rng.usize(..6);
+            match world.rng.u8(..4) {
+                0 if world.awake().contains(&one) => world.sleep(one, true),
+                1 if !world.awake().contains(&one) => world.wake(one),
+                2 if world.awake().len() > 3 && world.awake().contains(&one) => world.leave(one),
+                _ => {}
+            }
+            let pause = Duration::from_millis(world.rng.u64(10..4_000));
+            world.run(pause);
+        }
+        world.shut_down(Code::ShuttingDown);
+        let ReportCounts { started, ended, joined, left, .. } = world.server.history.counts;
+        assert!(world.is_over());
+        assert_eq!((started, ended, left), (1, 1, joined), "seed {seed}");
+        assert!(joined >= 6, "seed {seed}");
+    });
+}
+
+#[test]
+fn a_resume_is_no_join() {
+    let mut world = World::new(3, 8);
+    let (one, _) = (join(&mut world), join(&mut world));
+    world.run(Duration::from_secs(1));
+    for _ in 0..3 {
+        world.sleep(one, true);
+        world.run(Duration::from_secs(1));
+        world.wake(one);
+        world.run(Duration::from_secs(1));
+    }
+    world.shut_down(Code::RoomEnded);
+    let expected = ReportCounts { started: 1, ended: 1, joined: 2, left: 2, resumes: 3 };
+    assert_eq!(world.server.history.counts, expected);
+}
+
+#[test]
+fn a_room_that_was_made_to_be_joined_has_a_start_and_an_end_without_joins() {
+    let first_within = Some(Duration::from_secs(30));
+    let options = RoomOptions { first_within, ..RoomOptions::default() };
+    let mut world = World::with(4, WorldConfig { options, ..WorldConfig::default() });
+    world.run(Duration::from_secs(31));
+    assert!(world.is_over());
+    let expected = ReportCounts { started: 1, ended: 1, ..ReportCounts::default() };
+    assert_eq!(world.server.history.counts, expected);
+
+    // Nobody joins the room of a join that is refused.
+    let mut world = World::new(5, 8);
+    world.shut_down(Code::ShuttingDown);
+    assert_eq!(world.server.history.counts, ReportCounts::default());
+}
+
+/// The figures of a peer's links go on over a resume. What was not measured is absent.
+#[test]
+fn the_figures_of_links_go_on_over_a_resume() {
+    let mut world = World::new(6, 8);
+    let (one, _) = (join(&mut world), join(&mut world));
+    world.run(Duration::from_secs(1));
+    let peer = world.clients[one].peer.unwrap();
+    let totals = |world: &World| world.shard().link_totals(world.now(), ROOM, peer).unwrap();
+    let send = |world: &mut World| {
+        for _ in 0..50 {
+            world.send_pose(one);
+            world.run(Duration::from_millis(20));
+        }
+    };
+    send(&mut world);
+    let before = totals(&world);
+    assert!(before.bytes_in > 50 * 15 && before.bytes_out > 0, "{before:?}");
+    assert_eq!((before.loss_ppm, before.rtt_p50), (Some(0), None));
+    world.sleep(one, true);
+    world.run(Duration::from_secs(1));
+    world.wake(one);
+    world.run(Duration::from_secs(1));
+    send(&mut world);
+    let after = totals(&world);
+    assert!(after.bytes_in > before.bytes_in + 50 * 15, "{before:?} {after:?}");
+    world.leave(one);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.shard().link_totals(world.now(), ROOM, peer), None);
+}
