@@ -179,6 +179,8 @@ class Demo {
         this.#speaking.delete(event.peer.id);
         this.#pointers.remove(event.peer.id);
         break;
+      case "peerChanged":
+        break;
       case "presenceChanged":
         if (event.peer.id !== this.#rooms.room?.me) {
           this.#chat.note(`${isolated(event.peer.name)} is ${event.peer.away ? "away" : "back"}.`);

@@ -93,14 +93,18 @@ export async function messages(context, url) {
     const long = () => Object.assign(document.createElement("div"), { className: "toast", textContent: "word ".repeat(60) });
     box.append(long(), long());
   });
-  for (const [width, ...free] of [[1280, ".chat", "#copy"], [360, "#form", "#copy"]]) {
-    await page.setViewportSize({ width, height: 740 });
+  for (const [width, height, ...free] of [
+    [1280, 740, ".chat", "#copy"],
+    [360, 740, "#form", "#copy"],
+    [360, 480, "#form", "#copy"],
+  ]) {
+    await page.setViewportSize({ width, height });
     for (const id of ["copy", "main", "say"]) {
       await page.locator(`#${id}`).evaluate((element) => element.scrollIntoView());
       for (const each of free.filter((each) => each !== "#copy" || id === "copy")) {
-        assert.equal(await covers(page, each), false, `${each} at ${width} px`);
+        assert.equal(await covers(page, each), false, `${each} at ${width} x ${height} px`);
       }
-      assert.equal(await isInReach(page), true, `scrolled to ${id} at ${width} px`);
+      assert.equal(await isInReach(page), true, `scrolled to ${id} at ${width} x ${height} px`);
     }
   }
   await page.$$eval(".toast", (all) => all.slice(1).forEach((each) => each.remove()));

@@ -186,6 +186,7 @@ test("pictures in light and dark", async () => {
   }
   await one.click("#mic");
   await until("silence", async () => !/Speaking/.test(await text(two, "#people")));
+  await until("who is muted", async () => /Muted/.test(await text(two, "#people")));
   assert.equal(await one.getAttribute("#mic", "aria-pressed"), "false");
 });
 
