@@ -384,7 +384,7 @@ function notReachable(server: string, error: unknown) {
   // The browser does not tell why.
   const advice = mayBeCertificate
     ? ". Is the server running at this address, and may pages of this origin connect? " +
-      "If its certificate was renewed, get a new token"
+      "Is the token of this server? If its certificate was renewed, get a new token"
     : "";
   const text = `cannot connect to ${server}: ${messageOf(error).replace(/\.+$/, "")}${advice}`;
   return localError("notReachable", text, { mayBeCertificate });

@@ -275,6 +275,7 @@ export class RoomMessages extends RoomShell {
 
 /** What is wrong with a pose, as texts of errors say it. */
 const POSE_PROBLEMS = {
+  shape: "each part has a position [x, y, z] and a rotation [x, y, z, w]",
   notFinite: "a number is not finite",
   headOutOfRange: "the head is too far from the origin",
   handOutOfRange: "a hand is too far from the head",

@@ -1,6 +1,6 @@
 // The ids of entities, and the rules of owning objects.
 
-import { ProtocolError } from "../session/error.js";
+import { localError, ProtocolError } from "../session/error.js";
 import {
   MODE_ASK,
   MODE_FIXED,
@@ -27,7 +27,7 @@ const U32_BITS = 32n;
 
 /** Returns the id of an object that `maker` creates. The maker chooses `number`, a `u32`. */
 export function objectId(maker: number, number: number): ObjectId {
-  return (BigInt(maker >>> 0) << U32_BITS) | BigInt(number >>> 0);
+  return (u32(maker) << U32_BITS) | u32(number);
 }
 
 /**
@@ -35,7 +35,14 @@ export function objectId(maker: number, number: number): ObjectId {
  * object by this number, a `u32`; the first client creates it.
  */
 export function sceneObject(number: number): ObjectId {
-  return BigInt(number >>> 0);
+  return u32(number);
+}
+
+function u32(number: number): bigint {
+  if (number >>> 0 !== number) {
+    throw localError("invalidArgument", `${number} is no u32`);
+  }
+  return BigInt(number);
 }
 
 /** Returns the peer that created an object; `undefined` for an object of the scene. */
@@ -86,9 +93,14 @@ export function partsOf(entity: EntityId): { scope: number; id: bigint } {
   if (entity === "room") {
     return { scope: SCOPE_ROOM, id: 0n };
   }
-  return "peer" in entity
-    ? { scope: SCOPE_PEER, id: BigInt(entity.peer) }
-    : { scope: SCOPE_OBJECT, id: entity.object };
+  const { peer, object } = Object(entity) as { peer?: number; object?: ObjectId };
+  if (peer !== undefined) {
+    return { scope: SCOPE_PEER, id: u32(peer) };
+  }
+  if (typeof object !== "bigint") {
+    throw localError("invalidArgument", "there is no such entity");
+  }
+  return { scope: SCOPE_OBJECT, id: object };
 }
 
 /** Reads the id of an entity. Throws `ProtocolError` if there is no such scope or number. */

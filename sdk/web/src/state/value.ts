@@ -1,6 +1,7 @@
 // The typed values of fields.
 
 import { ProtocolError } from "../session/error.js";
+import { checkBytes } from "../session/to.js";
 import { EMPTY, sameBytes, strictText, utf8, viewOf } from "../wire/codec.js";
 import { MAX_STATE_VALUE } from "../wire/limits.js";
 import {
@@ -39,6 +40,7 @@ export function valueToWire(value: Value): WireValue {
     case "string":
       return wire(VALUE_TEXT, 0n, utf8(value));
     default:
+      checkBytes(value);
       return wire(VALUE_BYTES, 0n, value);
   }
 }

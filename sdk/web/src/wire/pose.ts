@@ -41,12 +41,16 @@ export interface Pose {
 }
 
 /** Why a pose cannot be sent as it is. */
-export type PoseError = "notFinite" | "headOutOfRange" | "handOutOfRange" | "rotation";
+export type PoseError = "shape" | "notFinite" | "headOutOfRange" | "handOutOfRange" | "rotation";
 
 /** Returns why `encodePose` would write another pose; `undefined` if it would not. */
 export function checkPose(pose: Pose): PoseError | undefined {
   const hands = [pose.left, pose.right].filter((hand) => hand !== undefined);
   const parts = [pose.head, ...hands];
+  // Without types, three angles look like a rotation.
+  if (!parts.every((part) => part?.position?.length === 3 && part.rotation?.length === 4)) {
+    return "shape";
+  }
   if (!parts.every(({ position, rotation }) => [...position, ...rotation].every(Number.isFinite))) {
     return "notFinite";
   }

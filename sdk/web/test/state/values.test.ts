@@ -25,6 +25,20 @@ test("values travel", () => {
   assert.ok(state.sameValue(Uint8Array.of(1), Uint8Array.of(1)));
 });
 
+test("arguments of other types are refused", () => {
+  const invalid = { code: "invalidArgument" };
+  for (const bad of [undefined, null, () => 1, { a: 1 }, [1], new Date()]) {
+    assert.throws(() => state.valueToWire(bad as unknown as Value), invalid);
+  }
+  for (const bad of [-1, 2 ** 32, 0.5, NaN, "1"]) {
+    assert.throws(() => state.sceneObject(bad as number), invalid);
+    assert.throws(() => state.objectId(1, bad as number), invalid);
+  }
+  for (const bad of ["rom", {}, null, undefined, { peer: -1 }, { object: 1 }]) {
+    assert.throws(() => state.partsOf(bad as unknown as EntityId), invalid);
+  }
+});
+
 test("values that are none are refused", () => {
   const long = new Uint8Array(MAX_STATE_VALUE + 1).fill(0x78);
   const bad: [number, bigint, Uint8Array][] = [

@@ -222,6 +222,12 @@ test("a pose that would be written as another is named", () => {
   const at = (x: number, rotation = still): Transform => ({ position: [x, 1, 2], rotation });
   const head = at(1);
   assert.equal(wire.checkPose({ head, left: at(3), right: at(-1) }), undefined);
+  const angles = { position: [0, 1, 2], rotation: [0, 90, 0] };
+  const flat = { position: [0, 1], rotation: [0, 0, 0, 1] };
+  for (const bad of [angles, flat, { position: [0, 0, 0] }, {}, undefined]) {
+    assert.equal(wire.checkPose({ head: bad } as unknown as Pose), "shape");
+    assert.equal(wire.checkPose({ head, left: bad ?? {} } as unknown as Pose), "shape");
+  }
   assert.equal(wire.checkPose({ head: at(NaN) }), "notFinite");
   assert.equal(wire.checkPose({ head, right: at(Infinity) }), "notFinite");
   assert.equal(wire.checkPose({ head: at(8_389) }), "headOutOfRange");
