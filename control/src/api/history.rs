@@ -103,6 +103,7 @@ async fn rooms(
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastRoom>>, Problem> {
     let (filter, page) = wanted.check(&caller)?;
+    let _place = state.history_place()?;
     let found = query::rooms(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     Ok(Json(ListPage::new(found, page.limit, |room| &room.id)))
 }
@@ -124,6 +125,7 @@ async fn sessions(
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastSession>>, Problem> {
     let (filter, page) = wanted.check(&caller)?;
+    let _place = state.history_place()?;
     let found =
         query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     Ok(Json(ListPage::new(found, page.limit, |session| &session.id)))
@@ -145,6 +147,7 @@ async fn calls(
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastCall>>, Problem> {
     let (filter, page) = wanted.check(&caller)?;
+    let _place = state.history_place()?;
     let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     Ok(Json(ListPage::new(found, page.limit, |call| &call.id)))
 }

@@ -22,6 +22,10 @@ use super::rates::RequestRates;
 /// Requests at a time that wait for the answer of another server, each for up to 5 s.
 const OUTGOING: usize = 8;
 
+/// Requests at a time that read the history. One may read many rows, and two connections of four stay for
+/// everything else.
+const HISTORY: usize = 2;
+
 /// What an API is made of.
 pub struct ApiSettings {
     /// The database.
@@ -54,6 +58,8 @@ struct ApiShared {
     key_uses: KeyUses,
     /// Places of requests that ask others, such as for an issuer's keys.
     outgoing: Semaphore,
+    /// Places of requests that read the history.
+    history: Semaphore,
 }
 
 impl ApiState {
@@ -64,6 +70,7 @@ impl ApiState {
             rates: RequestRates::default(),
             key_uses: KeyUses::default(),
             outgoing: Semaphore::new(OUTGOING),
+            history: Semaphore::new(HISTORY),
         }))
     }
 
@@ -113,6 +120,16 @@ impl ApiState {
     pub(super) fn outgoing(&self) -> Result<SemaphorePermit<'_>, Problem> {
         let busy = |_| Problem::unavailable("too many requests wait for the answers of others");
         self.0.outgoing.try_acquire().map_err(busy)
+    }
+
+    /// Takes a place for reading the history.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: all places are taken.
+    pub(super) fn history_place(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let busy = |_| Problem::unavailable("others read the history: try again");
+        self.0.history.try_acquire().map_err(busy)
     }
 
     /// Returns the answer to a field that names a product that the server has not.

