@@ -133,11 +133,13 @@ async fn a_copy_goes_on_ageing_until_the_database_answers() {
     let whole = Database::open(&DatabaseAddress::Sqlite(dir.path().join("whole.db")));
     whole.migrate().await.unwrap();
     fill(&whole).await;
-    kept(whole, dir.path(), false).keeper.start().await.unwrap();
+    kept(whole.clone(), dir.path(), false).keeper.start().await.unwrap();
     let copy = dir.path().join("copy.json");
     while !copy.exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    // All of it is in one file then.
+    whole.close().await;
     let absent = dir.path().join("absent.db");
     std::fs::create_dir(&absent).unwrap();
     let database = Database::open(&DatabaseAddress::Sqlite(absent.clone()));
@@ -150,7 +152,7 @@ async fn a_copy_goes_on_ageing_until_the_database_answers() {
     kept.set(DAY);
     kept.until(|snapshot| snapshot.revision == -1).await;
     std::fs::remove_dir(&absent).unwrap();
-    std::fs::copy(dir.path().join("whole.db"), &absent).unwrap();
+    std::fs::rename(dir.path().join("whole.db"), &absent).unwrap();
     let read = kept.until(|snapshot| snapshot.revision >= 0).await;
     assert_eq!((read.api_keys.len(), read.issuers.len()), (1, 1));
     running.abort();
