@@ -111,7 +111,7 @@ pub async fn entries(
     Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
 }
 
-/// Deletes the oldest entries from before `end`, [`BATCH`] at most, in one transaction. Returns whether
+/// Deletes the oldest entries from before `end`, a batch at most, in one transaction. Returns whether
 /// there may be more.
 ///
 /// # Errors

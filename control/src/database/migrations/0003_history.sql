@@ -41,6 +41,7 @@ CREATE TABLE session_history (
 );
 CREATE INDEX session_history_by_tenant ON session_history (tenant, id);
 CREATE INDEX session_history_by_user ON session_history (tenant_name, user_id, id);
+CREATE INDEX session_history_by_room ON session_history (room, user_id);
 CREATE INDEX session_history_by_age ON session_history (joined_at);
 
 -- `members` and `missed` are JSON lists of user ids.
