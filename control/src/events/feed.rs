@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use crate::timestamp::Timestamp;
 
-/// Most events that wait to be recorded, about 20 MB of them: all sessions and rooms of a full server
-/// may end within the moment in which the control plane's thread is busy.
+/// Most events that wait to be recorded, about 20 MB. The control plane's thread may be busy for a moment,
+/// and all sessions and rooms of a full server may end in it.
 const FEED: usize = 65_536;
 
 /// An event as it was posted.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row, Value};
-use crate::store::PageRequest;
+use crate::store::{BEHIND_ALL_IDS, PageRequest, json_list, time};
 use crate::timestamp::Timestamp;
 
 /// Rows of a table that are deleted together: some ten milliseconds, for which no one else can write to
@@ -31,8 +31,7 @@ pub struct HistoryFilter {
 impl HistoryFilter {
     /// Returns the values of `$1` to `$8`.
     fn values(&self, page: &PageRequest) -> Vec<Value> {
-        // An id is made of hexadecimal digits, so "g" sorts behind all of them.
-        let before = page.after.clone().unwrap_or_else(|| "g".to_owned());
+        let before = page.after.clone().unwrap_or_else(|| BEHIND_ALL_IDS.to_owned());
         vec![
             self.tenant.clone().into(),
             before.into(),
@@ -247,8 +246,8 @@ pub async fn calls(
             started_at: Timestamp::from_micros(row.get("started_at")?),
             ended_at: time(row, "ended_at")?,
             talked_ms: row.number("talked_ms")?,
-            members: names(row, "members")?,
-            missed: names(row, "missed")?,
+            members: json_list(row, "members")?,
+            missed: json_list(row, "missed")?,
         })
     };
     database.rows(sql, filter.values(page)).await?.iter().map(call).collect()
@@ -273,7 +272,7 @@ pub async fn forget(
     for row in transaction.rows(sql, of_user()).await? {
         let caller: String = row.get("caller")?;
         let without = |list| -> Result<String, DatabaseError> {
-            let mut names = names(&row, list)?;
+            let mut names = json_list(&row, list)?;
             names.retain(|name| name != user);
             Ok(serde_json::Value::from(names).to_string())
         };
@@ -328,15 +327,4 @@ pub async fn delete_before(database: &Database, time: Timestamp) -> Result<bool,
     }
     transaction.commit().await?;
     Ok(more)
-}
-
-fn time(row: &Row, column: &str) -> Result<Option<Timestamp>, DatabaseError> {
-    Ok(row.get::<Option<i64>>(column)?.map(Timestamp::from_micros))
-}
-
-/// Reads a JSON list of names.
-fn names(row: &Row, column: &str) -> Result<Vec<String>, DatabaseError> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text)
-        .map_err(|error| DatabaseError::Unreadable(format!("{column}: {error}")))
 }

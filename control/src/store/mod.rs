@@ -52,7 +52,7 @@ impl From<DatabaseError> for StoreError {
 }
 
 /// Sorts behind all ids, which are made of hexadecimal digits.
-const BEHIND_ALL_IDS: &str = "g";
+pub(crate) const BEHIND_ALL_IDS: &str = "g";
 
 /// Names what a row is, for an error that says that one like it exists.
 fn exists(kind: &'static str) -> impl Fn(DatabaseError) -> StoreError {
@@ -151,7 +151,7 @@ pub async fn revision(database: &Database) -> Result<i64, StoreError> {
 }
 
 /// Reads a JSON list of a column.
-fn json_list(row: &Row, column: &str) -> Result<Vec<String>, DatabaseError> {
+pub(crate) fn json_list(row: &Row, column: &str) -> Result<Vec<String>, DatabaseError> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text)
         .map_err(|error| DatabaseError::Unreadable(format!("{column}: {error}")))
@@ -164,6 +164,6 @@ fn to_json(list: &[impl AsRef<str>]) -> String {
 }
 
 /// Reads a time of a column that may be missing.
-fn time(row: &Row, column: &str) -> Result<Option<Timestamp>, DatabaseError> {
+pub(crate) fn time(row: &Row, column: &str) -> Result<Option<Timestamp>, DatabaseError> {
     Ok(row.get::<Option<i64>>(column)?.map(Timestamp::from_micros))
 }

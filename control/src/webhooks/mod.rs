@@ -1,7 +1,7 @@
 //! Tells webhooks of events, by [Standard Webhooks](https://www.standardwebhooks.com/).
 //!
 //! Deliveries wait in the database (`store::deliveries`). The [sender](WebhookSender) takes those that
-//! are due, signs them and sends them, each until it is taken or given up after three days.
+//! are due, signs them and sends them. Each is sent again until the receiver has taken it, for three days.
 
 mod schedule;
 mod sender;

@@ -113,7 +113,7 @@ pub struct WebhookSender {
     silent: HashMap<String, (u32, Instant)>,
 }
 
-/// What came of telling one webhook.
+/// The outcome of one turn of a webhook.
 struct Told {
     webhook: String,
     /// Whether it has answered, be it with an error, and so has the database.
