@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::uri::Scheme;
-use axum::http::{Request, Uri, header};
+use axum::http::{HeaderMap, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -34,6 +34,8 @@ pub struct Fetch<'a> {
     /// Whether the address must be one of the public internet: it comes from somebody who must not
     /// reach this network.
     pub public_only: bool,
+    /// By what the peer's certificate is verified; `None`: the roots of the machine and of Mozilla.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// An answer.
@@ -41,6 +43,8 @@ pub struct Fetch<'a> {
 pub struct Fetched {
     /// The HTTP status.
     pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -92,7 +96,7 @@ async fn exchange(request: Fetch<'_>) -> Result<Fetched, FetchError> {
         return send(stream, &uri, request).await;
     }
     let name = ServerName::try_from(host).map_err(|_| FetchError::BadUrl)?;
-    let connector = TlsConnector::from(tls()?);
+    let connector = TlsConnector::from(request.tls.clone().map_or_else(tls, Ok)?);
     send(connector.connect(name, stream).await?, &uri, request).await
 }
 
@@ -140,9 +144,10 @@ where
     let answering = async {
         let answer = sender.send_request(message).await.map_err(|error| failed(&error))?;
         let status = answer.status().as_u16();
+        let headers = answer.headers().clone();
         let body = Limited::new(answer.into_body(), max).collect().await;
         let body = body.map_err(|error| failed(&error))?.to_bytes().to_vec();
-        Ok(Fetched { status, body })
+        Ok(Fetched { status, headers, body })
     };
     tokio::pin!(answering);
     tokio::select! {
@@ -161,14 +166,29 @@ fn tls() -> Result<Arc<rustls::ClientConfig>, FetchError> {
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
+    let config = client_config(Vec::new())?;
+    Ok(CONFIG.get_or_init(|| config).clone())
+}
+
+/// Makes a configuration that verifies by the roots of the machine, of Mozilla, and by `more`.
+///
+/// # Errors
+///
+/// The TLS library refuses one of `more`.
+pub fn client_config(
+    more: Vec<CertificateDer<'static>>,
+) -> Result<Arc<rustls::ClientConfig>, FetchError> {
+    let refused = |error: rustls::Error| FetchError::Http(error.to_string());
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let _skipped = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for root in more {
+        roots.add(root).map_err(refused)?;
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| FetchError::Http(error.to_string()))?;
-    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-    Ok(CONFIG.get_or_init(|| config).clone())
+        .map_err(refused)?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Whether an address is one of the public internet.
@@ -248,6 +268,7 @@ mod tests {
                 time,
                 max_answer: 1_000,
                 public_only,
+                tls: None,
             };
             fetch(request).await.map(drop).map_err(|error| error.to_string())
         };

@@ -29,10 +29,11 @@
 //! [`ids`], [`limits`], [`rate`] and [`text`] use none of the machines. `lobby` uses the listing
 //! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
-//! of the first and an input of the second. [`certificates`] is a schedule without a machine;
+//! of the first and an input of the second. [`certificates`] and [`acme`] are schedules without a machine;
 //! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`histogram`] counts for the page of metrics.
 //! [`control`] is the language of the control plane.
 
+pub mod acme;
 pub mod ban_records;
 pub mod certificates;
 pub mod control;

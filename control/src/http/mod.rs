@@ -18,6 +18,10 @@ use tokio::sync::oneshot;
 
 use connections::Connections;
 
+/// The protocol by which a certificate authority validates a host name (RFC 8737). The handshake is all of
+/// it.
+pub const ACME_PROTOCOL: &[u8] = b"acme-tls/1";
+
 /// Longest wait for the end of the thread.
 const END_TIME: Duration = Duration::from_secs(1);
 

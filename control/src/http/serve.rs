@@ -21,8 +21,8 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use super::Listener;
 use super::connections::{Busy, Connections, Entry};
+use super::{ACME_PROTOCOL, Listener};
 
 /// Pause after a failed accept. Without it, the loop would spin while the process has no free file
 /// descriptor.
@@ -74,7 +74,9 @@ async fn connection(
     let _best_effort = stream.set_nodelay(true);
     let Some(tls) = tls else { return serve(stream, peer, router, entry).await };
     let handshake = tokio::time::timeout(limits::HTTP_HEAD_TIME, tls.accept(stream));
-    if let Ok(Ok(stream)) = handshake.await {
+    if let Ok(Ok(stream)) = handshake.await
+        && stream.get_ref().1.alpn_protocol() != Some(ACME_PROTOCOL)
+    {
         serve(stream, peer, router, entry).await;
     }
 }

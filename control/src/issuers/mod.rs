@@ -257,6 +257,7 @@ pub(crate) async fn fetch_keys(
         time: FETCH_TIME,
         max_answer: MAX_SET,
         public_only: !private_addresses,
+        tls: None,
     };
     let answer = fetch(request).await?;
     if answer.status != 200 {

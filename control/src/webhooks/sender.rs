@@ -261,6 +261,7 @@ pub async fn deliver(
         time: ANSWER_TIME,
         max_answer: MAX_ANSWER,
         public_only: webhook.tenant.is_some() && !settings.private_addresses,
+        tls: None,
     };
     let (answer, text) = read_answer(webhook, fetch(request).await);
     let now = (settings.now)();

@@ -115,6 +115,7 @@ impl ApiClient {
             time: TIME,
             max_answer: MAX_ANSWER,
             public_only: false,
+            tls: None,
         };
         let unreachable = |source| ApiError::Unreachable { url: self.url.clone(), source };
         let answer = fetch(request).await.map_err(unreachable)?;

@@ -13,8 +13,16 @@ use crate::private_file;
 const DATABASE: &str = "nucleus.db";
 /// The other files, without which a server would be another one: clients could not come back with their
 /// tickets.
-const FILES: [&str; 6] =
-    ["token-key.pem", "ticket-key", "reset-key", "address-token-key", "webhook-key", "bans.json"];
+const FILES: [&str; 8] = [
+    "token-key.pem",
+    "ticket-key",
+    "reset-key",
+    "address-token-key",
+    "webhook-key",
+    "bans.json",
+    "acme-account.json",
+    "acme-certificate.pem",
+];
 /// The server's id. It is copied last: a directory without it is no whole copy.
 const ID: &str = "server-id";
 /// How the names of development certificates begin.

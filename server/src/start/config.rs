@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+mod acme;
 mod control;
 mod products;
 mod servers;
 pub mod value;
 mod web;
 
+pub use acme::{AcmeSettings, ExternalAccount};
 pub use control::{ControlSettings, PostgresAddress};
 pub use nucleus_core::fanout::Tick;
 use nucleus_core::ids::Product;
@@ -89,6 +91,8 @@ pub struct Config {
     pub hide_features: Features,
     /// The certificate and its key; absent: the development certificate of the data directory.
     pub tls: Option<TlsFiles>,
+    /// The authority from which the server gets its certificate, in place of `tls`.
+    pub acme: Option<AcmeSettings>,
     /// The join tokens that the server accepts. Absent: development mode, in which the server
     /// accepts tokens signed with the data directory's key.
     pub tokens: Option<TokenSettings>,
@@ -127,6 +131,7 @@ impl Default for Config {
             web: WebSettings::default(),
             hide_features: Features::NONE,
             tls: None,
+            acme: None,
             tokens: None,
         }
     }
@@ -250,6 +255,7 @@ impl Config {
         self.servers.check()?;
         self.web.check()?;
         products::check(&self.products)?;
+        self.check_acme()?;
         self.tokens.as_ref().map_or(Ok(()), check_tokens)
     }
 }
@@ -258,6 +264,26 @@ impl Config {
     /// Whether the API signs join tokens.
     pub fn mints_tokens(&self) -> bool {
         self.control.mint_tokens.unwrap_or(self.tokens.is_none())
+    }
+
+    /// Checks that the certificate comes from one place, and that an authority can validate its names.
+    fn check_acme(&self) -> Result<(), ValueError> {
+        let Some(acme) = &self.acme else { return Ok(()) };
+        if self.tls.is_some() {
+            return Err(ValueError::new(
+                "[tls] and [acme] both name a certificate: keep one of them",
+            ));
+        }
+        if self.https.is_none() {
+            let text = "[acme] needs https: the authority validates the names at its port 443";
+            return Err(ValueError::new(text));
+        }
+        acme.check()
+    }
+
+    /// Whether the certificates are those of development mode, which clients pin.
+    pub fn has_development_certificate(&self) -> bool {
+        self.tls.is_none() && self.acme.is_none()
     }
 
     /// Checks that no two planes listen on one address.

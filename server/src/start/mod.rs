@@ -1,5 +1,6 @@
 //! The start of the server: command line, configuration, data directory, sockets, log and [`run`].
 
+mod acme;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nucleus_core::validity::ValidityNotice;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::config::TlsFiles;
 use super::tls::{Identity, ServedCertificate, TlsError};
@@ -21,6 +21,8 @@ pub(super) struct Reload {
     context: Arc<SessionContext>,
     /// Whether all files could be read when they were read last, for the page of metrics.
     is_reloaded: Arc<AtomicBool>,
+    /// Ends the pause of a certificate authority's keeper; `None`: there is none.
+    hurry: Option<Arc<Notify>>,
 }
 
 /// Why a file was not taken. What the server had before stays.
@@ -38,8 +40,9 @@ impl Reload {
         served: Arc<ServedCertificate>,
         context: Arc<SessionContext>,
         is_reloaded: Arc<AtomicBool>,
+        hurry: Option<Arc<Notify>>,
     ) -> Self {
-        Self { tls, served, context, is_reloaded }
+        Self { tls, served, context, is_reloaded, hurry }
     }
 
     /// Reads the files again at each request, until the task is aborted or nobody can request it.
@@ -67,7 +70,10 @@ impl Reload {
                 }
             }
         }
-        if self.tls.is_none() && !self.context.verifier.has_key_file() {
+        if let Some(hurry) = &self.hurry {
+            hurry.notify_one();
+            tracing::info!("asks the certificate authority now, if a certificate is due");
+        } else if self.tls.is_none() && !self.context.verifier.has_key_file() {
             tracing::info!("there is nothing to reload in development mode");
         }
     }

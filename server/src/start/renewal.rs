@@ -15,7 +15,8 @@ use crate::unix_time::unix_now;
 /// The certificate file of earlier versions.
 const OLD_FILE: &str = "tls.pem";
 
-/// The clock by which the development certificate is renewed.
+/// The clock by which certificates are renewed.
+#[derive(Clone)]
 pub struct RenewalClock {
     /// Returns the time of day, in seconds since 1970. It may jump.
     pub now: Arc<dyn Fn() -> u64 + Send + Sync>,

@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
+use super::acme::{self, AcmeError, AcmeKeeper};
 use super::config::{Config, ServersSettings};
 use super::control::{ControlParts, ControlPlane, ControlPlaneError};
 use super::data_dir::{DataDir, DataDirError};
@@ -72,6 +73,9 @@ pub enum RunError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What the settings of the certificate authority name cannot be used.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     /// The verification key of join tokens cannot be used.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
@@ -163,7 +167,8 @@ pub async fn run_in(
     let clock = Clock::new();
     let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
     let session_also = sockets.session_also_addrs()?;
-    let Secrets { verifier, issuers, tickets, quic, served, renewal } = secrets(&config, dir)?;
+    let Secrets { verifier, issuers, tickets, quic, served, renewal, acme } =
+        secrets(&config, dir)?;
     let server_instance = ServerInstanceId(random());
     let clock_epoch = u32::from_le_bytes(random());
     let StartedShards { handles: shards, threads } =
@@ -227,7 +232,7 @@ pub async fn run_in(
     let health = Health::new(&Handle::current(), context.handshakes.handle(), &shards);
     // Only development mode has a key that signs tokens, and certificates for every address.
     let admits_demo = context.origins.admits(http::DEMO_TENANT, http::DEMO_ORIGIN);
-    let is_development = config.tokens.is_none() && config.tls.is_none();
+    let is_development = config.tokens.is_none() && config.has_development_certificate();
     let has_demo = config.demo && is_development && admits_demo;
     let minter = || Minter::new(&dir.development_key(), pins.clone());
     let demo = has_demo.then(|| Demo::new(minter(), session, now.clone()));
@@ -238,7 +243,13 @@ pub async fn run_in(
         None => None,
         Some(addr) => {
             let socket = TcpListener::bind(addr).map_err(not_bound(addr.to_string()))?;
-            Some((socket, Arc::new(https_config(served.clone())?)))
+            Some((
+                socket,
+                Arc::new(match &acme {
+                    Some(acme) => acme.https_config()?,
+                    None => https_config(served.clone(), &[])?,
+                }),
+            ))
         }
     };
     let (planes, planes_mail) = PlanesHandle::new();
@@ -276,9 +287,11 @@ pub async fn run_in(
         .collect::<Result<Vec<_>, std::io::Error>>()?;
     let accept = |endpoint: &Endpoint| edge::accept(endpoint.clone(), context.clone());
     let mut tasks: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
+    let hurry = acme.as_ref().map(AcmeKeeper::hurry);
+    tasks.extend(acme.map(|acme| tokio::spawn(acme.run(renewal_clock.clone()))));
     tasks.extend(renewal.map(|renewal| tokio::spawn(renewal.run(renewal_clock))));
     tasks.push(tokio::spawn(watch_validity(served.clone(), now, interval)));
-    let reloading = Reload::new(config.tls.clone(), served, context.clone(), is_reloaded);
+    let reloading = Reload::new(config.tls.clone(), served, context.clone(), is_reloaded, hurry);
     tasks.push(tokio::spawn(reloading.run(reload)));
     let answering = PlanesShell {
         context: context.clone(),
@@ -332,6 +345,8 @@ struct Secrets {
     served: Arc<ServedCertificate>,
     /// `None`: the certificate is the operator's.
     renewal: Option<Renewal>,
+    /// `None`: the certificate is from no authority that the server asks.
+    acme: Option<AcmeKeeper>,
 }
 
 /// Reads the keys and the certificate. Called before any thread starts, so that an operator's
@@ -348,10 +363,12 @@ fn secrets(config: &Config, dir: &DataDir) -> Result<Secrets, RunError> {
     })?;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let served = ServedCertificate::new(identity(config, dir)?)?;
-    let renewal = config.tls.is_none().then(|| Renewal::new(dir, served.clone()));
+    let renewal = config.has_development_certificate().then(|| Renewal::new(dir, served.clone()));
+    let acme = config.acme.as_ref();
+    let acme = acme.map(|acme| AcmeKeeper::new(acme, dir.path(), served.clone())).transpose()?;
     let quic = quic::server_config(quic_config(served.clone())?, dir.address_token_key())
         .map_err(|error| TlsError::Quic(error.to_string()))?;
-    Ok(Secrets { verifier, issuers, tickets: Arc::new(tickets), quic, served, renewal })
+    Ok(Secrets { verifier, issuers, tickets: Arc::new(tickets), quic, served, renewal, acme })
 }
 
 /// Tells all clients that the server shuts down. Waits until they have confirmed it, at most
@@ -400,10 +417,18 @@ fn server_endpoints(settings: &ServersSettings) -> ServerEndpoints {
 }
 
 fn identity(config: &Config, dir: &DataDir) -> Result<Identity, TlsError> {
-    match &config.tls {
-        Some(tls) => Identity::from_files(&tls.cert_file, &tls.key_file),
-        None => Identity::development(dir.certificates().in_service()),
+    if let Some(tls) = &config.tls {
+        return Identity::from_files(&tls.cert_file, &tls.key_file);
     }
+    let issued = dir.path().join(acme::CERTIFICATE_FILE);
+    if config.acme.is_some() && issued.exists() {
+        match Identity::from_files(&issued, &issued) {
+            Ok(identity) => return Ok(identity),
+            // A new one is ordered.
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+    Identity::development(dir.certificates().in_service())
 }
 
 /// The handles and threads of the started shards.

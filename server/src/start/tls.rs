@@ -10,6 +10,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
 
 use super::data_dir::DevelopmentCertificate;
 use crate::edge::WEB_ALPN;
@@ -119,14 +120,32 @@ impl Identity {
     /// A file cannot be read, or has no certificate or no private key in it.
     pub fn from_files(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
         let read = |path: &Path| text_file::read(path).map_err(pem::Error::Io);
-        let chain: Vec<_> = read(cert_file)
-            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect())
+        let of_cert = |source| TlsError::Read { path: cert_file.to_owned(), source };
+        let cert = read(cert_file).map_err(of_cert)?;
+        let key = read(key_file).map_err(|source| TlsError::of_key(key_file, source))?;
+        Self::parse((&cert, cert_file), (&key, key_file))
+    }
+
+    /// Takes a certificate chain and its private key from one PEM text, that of `file`.
+    ///
+    /// # Errors
+    ///
+    /// There is no certificate or no private key in it.
+    pub(super) fn from_pem(pem: &[u8], file: &Path) -> Result<Self, TlsError> {
+        Self::parse((pem, file), (pem, file))
+    }
+
+    fn parse(
+        (cert, cert_file): (&[u8], &Path),
+        (key, key_file): (&[u8], &Path),
+    ) -> Result<Self, TlsError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(cert)
+            .collect::<Result<_, _>>()
             .map_err(|source| TlsError::Read { path: cert_file.to_owned(), source })?;
         if chain.is_empty() {
             return Err(TlsError::NoCertificate { path: cert_file.to_owned() });
         }
-        let key = read(key_file)
-            .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem))
+        let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|source| TlsError::of_key(key_file, source))?;
         Ok(Self { chain, key, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
     }
@@ -206,6 +225,21 @@ impl ServedCertificate {
         dates.map(|date| date.unwrap_or_else(|| "an unknown date".to_owned()))
     }
 
+    /// Returns the host names that the certificate is for, in order; `None` if they cannot be read.
+    pub(super) fn names(&self) -> Option<Vec<String>> {
+        let served = self.served();
+        let chain = &served.key.cert;
+        let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+        let names = certificate.subject_alternative_name().ok()??;
+        let host = |name: &GeneralName<'_>| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        };
+        let mut names: Vec<_> = names.value.general_names.iter().filter_map(host).collect();
+        names.sort();
+        Some(names)
+    }
+
     /// Returns the file of the certificate.
     pub fn file(&self) -> PathBuf {
         self.served().file.clone()
@@ -253,19 +287,23 @@ pub fn quic_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfi
     Ok(config)
 }
 
-/// Makes the TLS configuration of HTTPS: TLS 1.3 and 1.2, HTTP/1.1.
+/// Makes the TLS configuration of HTTPS: TLS 1.3 and 1.2, HTTP/1.1 and the protocols `more`.
 ///
 /// # Errors
 ///
 /// The TLS library does not support these versions.
-pub fn https_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfig, TlsError> {
+pub fn https_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    more: &[&[u8]],
+) -> Result<rustls::ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| TlsError::Quic(error.to_string()))?
         .with_no_client_auth()
-        .with_cert_resolver(served);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        .with_cert_resolver(certificates);
+    let protocols = [&b"http/1.1"[..]].into_iter().chain(more.iter().copied());
+    config.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
     Ok(config)
 }
 

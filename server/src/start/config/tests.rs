@@ -168,3 +168,36 @@ fn only_the_wildcard_has_a_stand_in() {
     assert_eq!(without_ipv6("[::1]:5055".parse().unwrap()), None);
     assert_eq!(without_ipv6("0.0.0.0:5055".parse().unwrap()), None);
 }
+
+#[test]
+fn an_authority_needs_https_and_no_other_certificate() {
+    let acme = "[acme]\ndomains = [\"a.example.com\"]\n";
+    let https = "https = \"[::]:443\"\n";
+    let config = load(&format!("{https}{acme}"), Overrides::default()).unwrap();
+    assert_eq!(config.acme.as_ref().unwrap().domains, ["a.example.com"]);
+    assert!(!config.has_development_certificate());
+    assert!(refusal(acme).contains("[acme] needs https"));
+    let both = format!("{https}{acme}[tls]\ncert_file = \"c\"\nkey_file = \"k\"\n");
+    assert!(refusal(&both).contains("keep one of them"));
+    for (line, text) in [
+        ("directory = \"http://a/dir\"", "acme.directory must be an https address"),
+        ("contact = \"a@example.com\"", "acme.contact must begin with mailto:"),
+    ] {
+        assert!(refusal(&format!("{https}{acme}{line}\n")).contains(text), "{line}");
+    }
+    for domains in ["[]", "[\"*.a.b\"]"] {
+        let text = format!("{https}[acme]\ndomains = {domains}\n");
+        assert!(refusal(&text).contains("acme.domains"), "{domains}");
+    }
+    let examples: String = DEFAULT_TOML
+        .lines()
+        .skip_while(|line| *line != "# [acme]")
+        .take_while(|line| !line.is_empty())
+        .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+        .collect();
+    let config = load(&format!("{https}{examples}"), Overrides::default()).unwrap();
+    let acme = config.acme.unwrap();
+    let left_out = load(&format!("{https}[acme]\ndomains = [\"a.b\"]"), Overrides::default());
+    assert_eq!(acme.directory, left_out.unwrap().acme.unwrap().directory, "the printed default");
+    assert!(acme.root_file.is_some() && acme.external_account.is_some());
+}
