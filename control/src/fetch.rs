@@ -24,7 +24,7 @@ pub struct Fetch<'a> {
     /// Where to, `http` or `https`.
     pub url: &'a str,
     /// Further headers.
-    pub headers: &'a [(&'static str, String)],
+    pub headers: &'a [(&'a str, String)],
     /// The body; empty: none.
     pub body: Vec<u8>,
     /// Longest time until the answer is whole.

@@ -27,3 +27,6 @@ pub use planes::{PlanesHandle, PlanesMail};
 pub use retention::RetentionKeeper;
 pub use snapshot::{Snapshot, SnapshotKeeper, SnapshotSettings};
 pub use timestamp::Timestamp;
+
+/// The target of spans for OpenTelemetry. The log leaves them out.
+pub const SPANS: &str = "nucleus_spans";

@@ -21,6 +21,8 @@ use nucleus_server::start::logging;
 use nucleus_server::start::run::{self, Listening, Surroundings};
 use nucleus_server::start::signals::ProcessSignals;
 use nucleus_server::start::sockets::Sockets;
+#[cfg(feature = "otel")]
+use nucleus_server::start::telemetry;
 use nucleus_server::token::{MintError, Product};
 
 /// Why the process fails: one line for stderr and the exit code.
@@ -84,6 +86,8 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     let stopped = async { drop(stop.await) };
     let serving = run::run_in(surroundings, config.clone(), &data, sockets, announce, stopped);
     let served = runtime.block_on(serving);
+    #[cfg(feature = "otel")]
+    telemetry::finish();
     // Does not wait for a thread that hangs in a call to the disk.
     runtime.shutdown_background();
     served.map_err(|error| match error.is_configuration() {

@@ -3,16 +3,17 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nucleus_core::text;
+use tracing::{Instrument, field};
 
 use super::bearer::bearer;
 use super::problem::Problem;
 use super::state::ApiState;
-use crate::id;
+use crate::{SPANS, id};
 
 /// The header of a request's id. A client or a proxy may set it; the answer repeats it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,8 +50,19 @@ pub(super) async fn prepare(
     let shown = HeaderValue::try_from(&id).ok();
     let mut response = if within {
         let ip = ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let span = tracing::info_span!(
+            target: SPANS,
+            "request",
+            otel.kind = "server",
+            http.request.method = %request.method(),
+            http.route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
+            request_id = id,
+            http.response.status_code = field::Empty,
+        );
         request.extensions_mut().insert(RequestInfo { id, ip });
-        next.run(request).await
+        let response = next.run(request).instrument(span.clone()).await;
+        span.record("http.response.status_code", i64::from(response.status().as_u16()));
+        response
     } else {
         Problem::too_many("an address may make 100 requests a second").into_response()
     };

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::WebhookSigner;
 use super::schedule::next_try;
+use crate::SPANS;
 use crate::database::Database;
 use crate::fetch::{Fetch, FetchError, Fetched, fetch};
 use crate::store::{
@@ -263,7 +265,18 @@ pub async fn deliver(
         public_only: webhook.tenant.is_some() && !settings.private_addresses,
         tls: None,
     };
-    let (answer, text) = read_answer(webhook, fetch(request).await);
+    let span = tracing::info_span!(
+        target: SPANS,
+        "webhook",
+        otel.kind = "client",
+        webhook = webhook.id,
+        event = delivery.event,
+        tries = i64::from(delivery.tries),
+        answer = tracing::field::Empty,
+    );
+    let (answer, text) = read_answer(webhook, fetch(request).instrument(span.clone()).await);
+    span.record("answer", &text);
+    drop(span);
     let now = (settings.now)();
     delivery.tries = delivery.tries.saturating_add(1);
     delivery.answer = Some(text);

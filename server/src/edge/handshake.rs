@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use nucleus_control::SPANS;
 use nucleus_core::fanout::LinkParameters;
 use nucleus_core::ids::SessionId;
 use nucleus_core::limits as core_limits;
@@ -20,6 +21,7 @@ use nucleus_protocol::session::{
     MAX_FEATURE_BYTES, OLDEST_VERSION, RealtimeEndpoint, Schema, VERSION, Welcome, stream,
 };
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, field};
 use zeroize::Zeroizing;
 
 use super::SessionContext;
@@ -74,13 +76,17 @@ pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc
             never = connection.drop_datagrams() => never,
         }
     };
-    let joined = match timeout_at(deadline, joining).await {
+    let span =
+        tracing::info_span!(target: SPANS, "join", otel.kind = "server", code = field::Empty);
+    let joined = match timeout_at(deadline, joining.instrument(span.clone())).await {
         Ok(Ok(joined)) => joined,
         Ok(Err(refusal)) => {
+            span.record("code", refusal.code.name());
             context.counters.joins.count(JoinOutcome::of_refusal(refusal.code));
             return turn_away(&connection, refusal, &context).await;
         }
         Err(_) => {
+            span.record("code", Code::JoinTimeout.name());
             context.counters.joins.count(JoinOutcome::of_refusal(Code::JoinTimeout));
             connection.close(Code::JoinTimeout, Code::JoinTimeout.name());
             context.counters.count_end(Code::JoinTimeout);
@@ -88,7 +94,7 @@ pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc
             return drop(place);
         }
     };
-    drop(place);
+    drop((place, span));
     context.counters.joins.note_duration(began.elapsed());
     // The session runs in a new task, because the memory of this task holds the state of a join.
     match joined {

@@ -10,11 +10,14 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use nucleus_control::SPANS;
 use nucleus_core::text::is_plain;
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry, fmt};
 
 use super::config::LogFormat;
 use super::log_writer::LogQueue;
@@ -37,6 +40,9 @@ pub enum LoggingError {
     /// The process has a log already.
     #[error("the log is already set up")]
     AlreadySet,
+    /// The settings of OpenTelemetry cannot be used.
+    #[error("OpenTelemetry: {0}")]
+    Telemetry(String),
     /// The system refuses the thread that writes the log.
     #[error("cannot start the thread that writes the log: {0}")]
     Thread(#[from] io::Error),
@@ -52,7 +58,9 @@ pub enum LoggingError {
 pub fn init(format: LogFormat) -> Result<(), LoggingError> {
     let directives = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
     let queue = LogQueue::start(io::stderr(), move |lines| loss_notice(format, lines))?;
-    let subscriber = subscriber(format, &directives, queue.clone())?;
+    let subscriber = Registry::default().with(log_layer(format, &directives, queue.clone())?);
+    #[cfg(feature = "otel")]
+    let subscriber = subscriber.with(super::telemetry::layer().map_err(LoggingError::Telemetry)?);
     LOG.set(queue).map_err(|_| LoggingError::AlreadySet)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySet)?;
     std::panic::set_hook(Box::new(log_panic));
@@ -96,26 +104,31 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     finish();
 }
 
-type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
-
-fn subscriber<W>(format: LogFormat, directives: &str, out: W) -> Result<Subscriber, LoggingError>
+/// Makes the layer that writes the log.
+fn log_layer<S, W>(
+    format: LogFormat,
+    directives: &str,
+    out: W,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, LoggingError>
 where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(directives)
-        .map_err(|_| LoggingError::Filter)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .map_err(|_| LoggingError::Filter)?
+        // Spans are for OpenTelemetry: each line inside one would repeat its fields.
+        .and(filter_fn(|metadata| metadata.target() != SPANS));
+    let layer = fmt::layer()
         .with_writer(Escaped(out))
         .with_ansi(false)
         .with_ansi_sanitization(false)
-        // Otherwise the subscriber writes to stderr when a line fails, and panics if that fails too.
+        // Otherwise the layer writes to stderr when a line fails, and panics if that fails too.
         .log_internal_errors(false);
     Ok(match format {
-        LogFormat::Pretty => Box::new(builder.compact().with_target(false).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Pretty => layer.compact().with_target(false).with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     })
 }
 
@@ -125,8 +138,8 @@ fn loss_notice(format: LogFormat, lines: u64) -> Vec<u8> {
     let captured = Captured::default();
     let writer = captured.clone();
     // Without directives there is no error.
-    if let Ok(subscriber) = subscriber(format, "", move || writer.clone()) {
-        tracing::subscriber::with_default(subscriber, || {
+    if let Ok(layer) = log_layer(format, "", move || writer.clone()) {
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
             tracing::warn!(lines, "lines of the log were lost");
         });
     }
@@ -205,8 +218,8 @@ mod tests {
     fn capture(format: LogFormat, directives: &str, log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber = subscriber(format, directives, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, log);
+        let layer = log_layer(format, directives, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(Registry::default().with(layer), log);
         String::from_utf8(captured.take()).unwrap()
     }
 
@@ -256,7 +269,18 @@ mod tests {
         assert!(capture(LogFormat::Pretty, "", log).contains("coarse"));
         assert!(capture(LogFormat::Pretty, "debug", log).contains("fine"));
         assert!(!capture(LogFormat::Pretty, "warn", log).contains("coarse"));
-        let refused = subscriber(LogFormat::Pretty, "a=b=c", io::sink);
+        let refused = log_layer::<Registry, _>(LogFormat::Pretty, "a=b=c", io::sink);
         assert!(matches!(refused, Err(LoggingError::Filter)));
+    }
+
+    #[test]
+    fn a_line_inside_a_span_does_not_repeat_it() {
+        for directives in ["", "trace", "info,nucleus_spans=trace"] {
+            let text = capture(LogFormat::Pretty, directives, || {
+                tracing::info_span!(target: SPANS, "join", outcome = "joined")
+                    .in_scope(|| tracing::info!("a line"));
+            });
+            assert!(text.contains("a line") && !text.contains("join"), "{text}");
+        }
     }
 }

@@ -12,4 +12,6 @@ pub mod renewal;
 pub mod run;
 pub mod signals;
 pub mod sockets;
+#[cfg(feature = "otel")]
+pub mod telemetry;
 pub mod tls;
