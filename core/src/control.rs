@@ -7,9 +7,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_protocol::time::Time;
 use thiserror::Error;
 
 use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
+use crate::room_stats::{LiveLinkStats, LivePathStats};
 
 /// A request of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum ControlRequest {
     Rooms(RoomSearch),
     /// What is going on in one room. The answer is [`ControlReply::Room`].
     Room(RoomInstanceId),
+    /// The figures of a room's peers. The answer is [`ControlReply::RoomStats`].
+    RoomStats(RoomInstanceId),
     /// Do something to a room. The answer is [`ControlReply::Done`].
     Act(RoomInstanceId, RoomAct),
     /// End all sessions of a tenant's user, in rooms and outside. The answer is [`ControlReply::Done`].
@@ -34,6 +38,11 @@ pub enum ControlRequest {
     },
     /// How the server is. The answer is [`ControlReply::Server`].
     Server,
+    /// What a tenant has. The answer is [`ControlReply::Tenant`].
+    Tenant {
+        /// The tenant's name.
+        tenant: String,
+    },
     /// Accept no more sessions, and end those that there are, as at a stop. The process ends then. The
     /// answer is [`ControlReply::Done`].
     Drain,
@@ -46,12 +55,16 @@ pub enum ControlReply {
     Rooms(Vec<RoomSummary>, usize),
     /// A room with its peers.
     Room(Box<RoomDetail>),
+    /// The figures of a room's peers.
+    RoomStats(Box<LiveRoomStats>),
     /// The calls of each product of each tenant.
     Calls(Vec<ProductCalls>),
     /// The act was carried out.
     Done,
     /// The figures of the server.
     Server(Box<ServerStatus>),
+    /// The figures of a tenant.
+    Tenant(TenantStatus),
 }
 
 /// Why a request was not carried out. Each text is a whole sentence for a person.
@@ -164,6 +177,31 @@ pub struct PeerSummary {
     pub lost: bool,
     /// Number of sessions that the peer has had, from 1: each further one is a resume.
     pub sessions: u32,
+    /// The time since the join. A resume is not a join.
+    pub age: Duration,
+}
+
+/// The figures of a live room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveRoomStats {
+    /// What the list shows of the room.
+    pub room: RoomSummary,
+    /// The peers, by their numbers.
+    pub peers: Vec<LivePeerStats>,
+}
+
+/// The figures of one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivePeerStats {
+    /// Who the peer is.
+    pub peer: PeerSummary,
+    /// Name and version of the client's software, as the client says; `None`: it says nothing, or its
+    /// session is lost.
+    pub agent: Option<String>,
+    /// What QUIC measures of the session; `None`: the session is lost.
+    pub session: Option<LivePathStats>,
+    /// What the shard counts; `None`: the shard did not answer, or has no link of the peer.
+    pub link: Option<LiveLinkStats>,
 }
 
 /// The live calls of a product of a tenant.
@@ -182,6 +220,8 @@ pub struct CallSummary {
     pub call: u64,
     /// The user id of who called.
     pub caller: String,
+    /// When the call began, by the server's clock: by it the order of calls is the same in each answer.
+    pub started: Time,
     /// How long the call exists.
     pub age: Duration,
     /// The time since the first acceptance; `None`: nobody has accepted yet.
@@ -229,6 +269,15 @@ pub struct ServerStatus {
     pub shards: Vec<ShardStatus>,
 }
 
+/// What a tenant has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantStatus {
+    /// Participants of its rooms, those included who may still resume, and its sessions outside rooms.
+    pub sessions: u64,
+    /// Number of its live rooms.
+    pub rooms: u64,
+}
+
 /// How a shard is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStatus {
@@ -240,6 +289,14 @@ pub struct ShardStatus {
     pub tick: Duration,
     /// Datagrams that the kernel has dropped since the start.
     pub kernel_drops: u64,
+    /// Datagrams received since the start, those inside sessions included.
+    pub datagrams_in: u64,
+    /// Datagrams sent since the start, those inside sessions included.
+    pub datagrams_out: u64,
+    /// Bytes of the received datagrams.
+    pub bytes_in: u64,
+    /// Bytes of the sent datagrams.
+    pub bytes_out: u64,
 }
 
 /// Returns the rooms of a page of a search, and the number of all that match.

@@ -1,6 +1,6 @@
 //! `calls`: the live calls.
 
-use std::cmp::Reverse;
+use std::fmt;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,13 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::UrlQuery;
+use super::extract::{UrlQuery, page_limit};
 use super::problem::Problem;
 use super::responses::Common;
 use super::state::ApiState;
-
-/// Most calls of an answer, as of a page.
-const MAX_CALLS: usize = 200;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list))
@@ -45,13 +42,44 @@ struct LiveCall {
     ringing: Vec<String>,
 }
 
-/// The live calls.
+/// A page of live calls.
 #[derive(Debug, Serialize, ToSchema)]
-struct CallList {
-    /// The oldest calls, at most 200.
+struct CallPage {
+    /// The calls.
     items: Vec<LiveCall>,
-    /// The number of all calls that match.
+    /// Calls that match, on all pages.
     total: usize,
+    /// What to send as `cursor` for the next page; absent: there is none.
+    next: Option<String>,
+}
+
+/// The place of a call in the list: those that began first come first. It holds also after the call has
+/// ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CallPlace {
+    started_micros: u64,
+    call: u64,
+}
+
+impl CallPlace {
+    fn of(call: &CallSummary) -> Self {
+        Self { started_micros: call.started.as_micros(), call: call.call }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = |text: &str| {
+            let is_whole = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_whole.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+        };
+        let (started, call) = text.split_once('-')?;
+        Some(Self { started_micros: digits(started)?, call: digits(call)? })
+    }
+}
+
+impl fmt::Display for CallPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:016x}", self.started_micros, self.call)
+    }
 }
 
 /// Which calls are wanted.
@@ -61,7 +89,16 @@ struct CallList {
 struct CallsQuery {
     /// The tenant's name.
     #[serde(default)]
+    #[param(max_length = 128)]
     tenant: Option<String>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(max_length = 33, pattern = "^[0-9a-f]{16}-[0-9a-f]{16}$")]
+    cursor: Option<String>,
+    /// Calls of the page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
 }
 
 /// The calls that are going on, the oldest first.
@@ -72,17 +109,21 @@ struct CallsQuery {
     tag = "calls",
     params(CallsQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "The calls", body = CallList), Common)
+    responses((status = 200, description = "A page of calls", body = CallPage), Common)
 )]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     UrlQuery(wanted): UrlQuery<CallsQuery>,
-) -> Result<Json<CallList>, Problem> {
+) -> Result<Json<CallPage>, Problem> {
     caller.needs(Scope::Read)?;
+    let limit = page_limit(wanted.limit)? as usize;
+    let wrong = || Problem::bad_request("`cursor` must be `next` of the page before");
+    let after = wanted.cursor.as_deref().map(|text| CallPlace::parse(text).ok_or_else(wrong));
+    let after = after.transpose()?;
     let tenant = wanted.tenant.or_else(|| caller.tenant_name().map(str::to_owned));
     if tenant.as_ref().is_some_and(|tenant| !caller.sees_named(tenant)) {
-        return Ok(Json(CallList { items: Vec::new(), total: 0 }));
+        return Ok(Json(CallPage { items: Vec::new(), total: 0, next: None }));
     }
     let ControlReply::Calls(products) =
         state.planes().ask(ControlRequest::Calls { tenant }).await?
@@ -91,10 +132,15 @@ async fn list(
     };
     let calls = products.iter().flat_map(|of| of.calls.iter().map(|call| (&*of.owner, call)));
     let mut calls: Vec<_> = calls.collect();
-    calls.sort_by_key(|(_, call)| (Reverse(call.age), call.call));
     let total = calls.len();
-    let items = calls.into_iter().take(MAX_CALLS).map(|(owner, call)| live(owner, call)).collect();
-    Ok(Json(CallList { items, total }))
+    calls.retain(|(_, call)| after.is_none_or(|after| CallPlace::of(call) > after));
+    calls.sort_unstable_by_key(|(_, call)| CallPlace::of(call));
+    let has_more = calls.len() > limit;
+    calls.truncate(limit);
+    let last = calls.last().filter(|_| has_more);
+    let next = last.map(|(_, call)| CallPlace::of(call).to_string());
+    let items = calls.into_iter().map(|(owner, call)| live(owner, call)).collect();
+    Ok(Json(CallPage { items, total, next }))
 }
 
 fn live(owner: &ProductKey, call: &CallSummary) -> LiveCall {

@@ -29,6 +29,25 @@ async fn rooms_and_their_peers_are_shown() {
 }
 
 #[tokio::test]
+async fn figures_of_a_room_say_what_was_not_measured() {
+    let world = World::new().await;
+    let figures = world.get(&format!("{ACME}/stats"), LOCAL).await.json();
+    let peer = &figures["peers"][0];
+    assert_eq!((&peer["user"], &peer["client"]), (&json!("acme-user"), &json!("a client/1.0")));
+    assert_eq!((&peer["plane"], &peer["rtt_us"]), (&json!("fallback"), &json!(31_000)));
+    assert_eq!((&peer["loss_in_ppm"], &peer["speaking"]), (&json!(0), &json!(true)));
+    for unknown in ["jitter_us", "loss_out_ppm", "session_loss_ppm"] {
+        assert!(peer.get(unknown).is_some_and(Value::is_null), "{unknown}: {peer}");
+    }
+    let total = &figures["total"];
+    assert_eq!((&total["peers"], &total["on_fallback"]), (&json!(1), &json!(1)));
+    assert_eq!((&total["bytes_out"], &total["withheld"]), (&json!(600), &json!(7)));
+    for absent in ["/rooms/0303030303030303/stats", "/rooms/x/stats"] {
+        assert_eq!(world.get(absent, LOCAL).await.status, StatusCode::NOT_FOUND, "{absent}");
+    }
+}
+
+#[tokio::test]
 async fn acts_reach_the_planes_and_the_audit() {
     let world = World::new().await;
     for (path, body) in [

@@ -209,7 +209,7 @@ impl Room {
     /// Shows what is in the room.
     pub(super) fn content(&self, now: Time) -> RoomContent {
         let announced = self.participants.iter().filter(|(_, peer)| peer.is_announced());
-        let peers = announced.map(|(peer, participant)| participant.summary(peer)).collect();
+        let peers = announced.map(|(peer, participant)| participant.summary(now, peer)).collect();
         let bans = self.admission.bans(now);
         RoomContent { peers, bans, objects: self.state.objects() as u32 }
     }

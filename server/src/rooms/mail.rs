@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::budgets::LentBudgets;
 use super::outgoing::Outgoing;
+use super::session_probe::ProbedRoom;
 use super::social_outgoing::SocialOutgoing;
 use super::tenants::SessionCount;
 
@@ -25,6 +26,8 @@ pub(super) enum RoomMail {
     Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
     /// Show what is in the room.
     Inspect(oneshot::Sender<Box<RoomContent>>),
+    /// Show what is in the room, with what is known of its sessions.
+    Probe(oneshot::Sender<ProbedRoom>),
     /// Carry out an act of an operator.
     Operate(RoomAct, oneshot::Sender<Result<(), ControlError>>),
     /// An input for the machine, unchanged.

@@ -18,6 +18,7 @@ use super::mail::{JoinedRoom, LobbyMail, NewcomerSeats, Place, RoomJoin, RoomMai
 use super::outgoing::Outgoing;
 use super::room_figures::RoomFigures;
 use super::room_reports::RoomReports;
+use super::session_probe::{ProbedRoom, SessionProbe};
 use super::shared_rate::SharedRate;
 use super::task::Task;
 use super::tenants::{CountedRoom, EmptyRoomCount, Tenants};
@@ -79,6 +80,7 @@ struct PendingReplies {
     joins: HashMap<RequestId, PendingJoin>,
     invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
     inspected: HashMap<RequestId, oneshot::Sender<Box<RoomContent>>>,
+    probed: HashMap<RequestId, oneshot::Sender<ProbedRoom>>,
     operated: HashMap<RequestId, oneshot::Sender<Result<(), ControlError>>>,
 }
 
@@ -94,6 +96,16 @@ struct PendingJoin {
 struct AttachedSession {
     session: u32,
     outgoing: Outgoing,
+}
+
+impl Members {
+    /// Returns what the control plane may learn of the sessions.
+    fn probes(&self) -> Vec<(PeerId, SessionProbe)> {
+        let probe = |(peer, session): (&PeerId, &AttachedSession)| {
+            session.outgoing.probe().map(|probe| (*peer, probe.clone()))
+        };
+        self.sessions.iter().filter_map(probe).collect()
+    }
 }
 
 impl PendingReplies {
@@ -143,6 +155,11 @@ impl Task for RoomShell {
                 self.members.requests.inspected.insert(request, reply);
                 RoomInput::Inspect(request)
             }
+            RoomMail::Probe(reply) => {
+                let request = self.members.requests.next_id();
+                self.members.requests.probed.insert(request, reply);
+                RoomInput::Inspect(request)
+            }
             RoomMail::Operate(act, reply) => {
                 let request = self.members.requests.next_id();
                 self.members.requests.operated.insert(request, reply);
@@ -171,6 +188,10 @@ impl Task for RoomShell {
                 if let Some(reply) = self.members.requests.inspected.remove(&request) {
                     // Fails if the control plane has given up.
                     let _ = reply.send(content);
+                } else if let Some(reply) = self.members.requests.probed.remove(&request) {
+                    let sessions = self.members.probes();
+                    // Fails if the control plane has given up.
+                    let _ = reply.send(ProbedRoom { content, sessions });
                 }
             }
             RoomOutput::Operated(request, result) => {

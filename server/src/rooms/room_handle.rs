@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::mail::{JoinedRoom, RoomJoin, RoomMail};
 use super::room_figures::RoomFigures;
+use super::session_probe::ProbedRoom;
 use super::shared_rate::{AdmittedMessage, SharedRate};
 use super::tenants::CountedRoom;
 use crate::shard::{SessionDatagram, ShardHandle};
@@ -76,6 +77,17 @@ impl RoomHandle {
     pub(super) async fn inspect(&self) -> Result<Box<RoomContent>, ControlError> {
         let (reply, receiver) = oneshot::channel();
         let _ended = self.mailbox.send(RoomMail::Inspect(reply)).await;
+        receiver.await.map_err(|_| ControlError::NoSuchRoom)
+    }
+
+    /// Asks what is in the room, and what is known of its sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`] if the room has ended.
+    pub(super) async fn probe(&self) -> Result<ProbedRoom, ControlError> {
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(RoomMail::Probe(reply)).await;
         receiver.await.map_err(|_| ControlError::NoSuchRoom)
     }
 

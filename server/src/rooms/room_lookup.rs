@@ -61,11 +61,11 @@ impl RoomRegistry {
     }
 
     /// Returns the live room with this id.
-    fn instance(&self, instance: RoomInstanceId) -> Option<RoomHandle> {
+    pub(super) fn instance(&self, instance: RoomInstanceId) -> Option<RoomHandle> {
         self.rooms.iter().find(|room| room.instance == instance).map(|room| room.clone())
     }
 
-    fn summary(&self, room: &RoomHandle) -> RoomSummary {
+    pub(super) fn summary(&self, room: &RoomHandle) -> RoomSummary {
         let now = Time::from_micros(self.clock.now());
         let shard = self.shards.iter().position(|shard| Arc::ptr_eq(shard, &room.shard));
         RoomSummary {
