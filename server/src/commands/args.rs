@@ -151,6 +151,18 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
+    /// Show what happens in rooms and calls, as it happens, until it is stopped
+    Events {
+        /// The tenant's name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Kind of event that is shown, such as `room.ended`; can be repeated [default: all]
+        #[arg(long = "type", value_name = "KIND")]
+        kinds: Vec<String>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
     /// List the live calls
     Calls {
         /// The tenant's name
@@ -184,6 +196,11 @@ pub enum ApiCommand {
 /// An act on a room. Each takes the room's id, as `nucleus rooms` shows it.
 #[derive(Debug, Subcommand)]
 pub enum RoomsCommand {
+    /// Show the figures of a room's peers
+    Stats {
+        /// The room's id
+        room: String,
+    },
     /// End a room for everybody
     Close {
         /// The room's id
@@ -417,6 +434,7 @@ impl ApiCommand {
             | Self::Forget { api, .. }
             | Self::Issuers { api, .. }
             | Self::Webhooks { api, .. }
+            | Self::Events { api, .. }
             | Self::Calls { api, .. }
             | Self::History { api, .. }
             | Self::Keys { api, .. } => api,

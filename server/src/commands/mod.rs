@@ -3,6 +3,7 @@
 mod api_client;
 mod args;
 mod backup;
+mod events;
 mod history;
 mod issuers;
 mod table;
@@ -93,6 +94,14 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         }
         ApiCommand::Rooms { command: Some(act), .. } => {
             let (id, path, body) = match act {
+                RoomsCommand::Stats { room } => {
+                    let path = format!("/rooms/{room}/stats");
+                    let stats = client.send("GET", &path, Value::Null).await?;
+                    return Ok(match json {
+                        true => pretty(&stats),
+                        false => table(&history::STATS, &stats["peers"]),
+                    });
+                }
                 RoomsCommand::Close { room } => (room, "close", Value::Null),
                 RoomsCommand::Lock { room } => (room, "lock", json!({"on": true})),
                 RoomsCommand::Unlock { room } => (room, "lock", json!({"on": false})),
@@ -163,8 +172,13 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
             }
         }
         ApiCommand::Calls { tenant, .. } => {
-            let calls = history::live_calls(&client, tenant).await?;
+            let calls = list(&client, "/calls", &[("tenant", tenant)]).await?;
             shown(&calls, &history::LIVE_CALLS)
+        }
+        ApiCommand::Events { tenant, kinds, api } => {
+            let wanted = events::WantedEvents { tenant, kinds, json };
+            events::follow(&api, &wanted, &mut std::io::stdout()).await?;
+            String::new()
         }
         ApiCommand::History { command, .. } => {
             let (rows, columns) = history::read(&client, command).await?;
