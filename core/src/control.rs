@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_protocol::session::Value;
 use nucleus_protocol::time::Time;
 use thiserror::Error;
 
@@ -22,6 +23,9 @@ pub enum ControlRequest {
     Room(RoomInstanceId),
     /// The figures of a room's peers. The answer is [`ControlReply::RoomStats`].
     RoomStats(RoomInstanceId),
+    /// The fields of a room in its shared state, which clients call its properties. The answer is
+    /// [`ControlReply::Fields`].
+    Fields(RoomInstanceId),
     /// Do something to a room. The answer is [`ControlReply::Done`].
     Act(RoomInstanceId, RoomAct),
     /// End all sessions of a tenant's user, in rooms and outside. The answer is [`ControlReply::Done`].
@@ -57,6 +61,8 @@ pub enum ControlReply {
     Room(Box<RoomDetail>),
     /// The figures of a room's peers.
     RoomStats(Box<LiveRoomStats>),
+    /// A room, and its fields in the order of their keys.
+    Fields(Box<RoomSummary>, Vec<RoomProperty>),
     /// The calls of each product of each tenant.
     Calls(Vec<ProductCalls>),
     /// The act was carried out.
@@ -76,6 +82,12 @@ pub enum ControlError {
     /// There is no such peer in the room.
     #[error("there is no such peer in the room")]
     NoSuchPeer,
+    /// The room would have more fields than it may.
+    #[error("the room would have more than 64 properties")]
+    TooManyFields,
+    /// The shared state would be larger than it may.
+    #[error("the room's shared state would be larger than the server allows")]
+    StateFull,
     /// The room after which the list goes on has ended.
     #[error("the list has changed: begin again at its first page")]
     CursorEnded,
@@ -243,11 +255,24 @@ pub enum RoomAct {
     Hide(bool),
     /// Drops a peer's voice (true), or lets it pass again (false).
     Mute(PeerId, bool),
+    /// Sets fields of the room in its shared state, all or none of them. A value of the kind
+    /// [`nucleus_protocol::session::value::NONE`] deletes the field. At most
+    /// [`nucleus_protocol::limits::MAX_STATE_OPERATIONS`].
+    SetFields(Vec<RoomProperty>),
     /// Removes all peers of a user.
     Remove(String),
     /// Removes a peer. With a time, its user may not come back so long: at most
     /// [`nucleus_protocol::limits::MAX_BAN`].
     Kick(PeerId, Duration),
+}
+
+/// A field of a room in its shared state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomProperty {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Value,
 }
 
 /// How the server is.

@@ -65,6 +65,10 @@ impl PlanesShell {
             ControlRequest::RoomStats(instance) => {
                 ControlReply::RoomStats(Box::new(registry.stats(instance).await?))
             }
+            ControlRequest::Fields(instance) => {
+                let (room, fields) = registry.fields(instance).await?;
+                ControlReply::Fields(Box::new(room), fields)
+            }
             ControlRequest::Act(instance, act) => {
                 registry.operate(instance, act).await?;
                 ControlReply::Done

@@ -131,7 +131,9 @@ impl From<ControlError> for Problem {
             ControlError::NoSuchRoom | ControlError::NoSuchPeer => {
                 Self::not_found(error.to_string())
             }
-            ControlError::CursorEnded => Self::conflict(error.to_string()),
+            ControlError::CursorEnded | ControlError::TooManyFields | ControlError::StateFull => {
+                Self::conflict(error.to_string())
+            }
             ControlError::Busy => Self::unavailable(error.to_string()),
         }
     }

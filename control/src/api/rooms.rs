@@ -1,8 +1,10 @@
-//! `rooms` and `peers`: what is going on (`list`, `one`, `stats`), and acts upon it (`acts`).
+//! `rooms` and `peers`: what is going on (`list`, `one`, `stats`), and acts upon it (`acts`,
+//! `properties`).
 
 mod acts;
 mod list;
 mod one;
+mod properties;
 mod stats;
 
 use nucleus_core::control::{ControlReply, ControlRequest, RoomDetail, RoomSummary};
@@ -19,6 +21,7 @@ use crate::room_id::RoomAddress;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let reading = list::routes().merge(one::routes()).merge(stats::routes());
+    let reading = reading.merge(properties::routes());
     reading.merge(acts::routes())
 }
 

@@ -188,7 +188,7 @@ async fn streams_are_limited_and_a_place_is_free_when_its_client_goes() {
 async fn ends_soon(mut stream: Stream, why: &str) {
     let begun = Instant::now();
     while stream.next().await.is_some() {}
-    assert!(begun.elapsed() < Duration::from_secs(3), "{why}: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{why}: {:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use nucleus_core::control::RoomAct;
 use nucleus_core::ids::{PeerId, RoomInstanceId};
+use nucleus_protocol::session::value;
 use serde_json::{Value, json};
 
 use crate::world::{LOCAL, World};
@@ -78,4 +79,37 @@ async fn acts_reach_the_planes_and_the_audit() {
     assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY, "{long:?}");
     let nobody = world.ask("POST", "/peers/0101010101010101-8/kick", LOCAL, json!({})).await;
     assert_eq!(nobody.status, StatusCode::NOT_FOUND, "{nobody:?}");
+}
+
+#[tokio::test]
+async fn properties_are_shown_and_set_with_an_entry_in_the_audit() {
+    let world = World::new().await;
+    let path = format!("{ACME}/properties");
+    assert_eq!(world.get(&path, LOCAL).await.json(), json!({"winner": "acme-user"}));
+    let set = async |body: Value| world.ask("PATCH", &path, LOCAL, body).await;
+    let done = set(json!({"score": 5, "winner": null})).await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT, "{done:?}");
+    let acts = world.acts.lock().unwrap().clone();
+    let [(room, RoomAct::SetFields(fields))] = &acts[..] else { panic!("{acts:?}") };
+    assert_eq!(*room, RoomInstanceId([1; 8]));
+    let fields: Vec<_> = fields.iter().map(|field| (&*field.key, field.value.kind)).collect();
+    assert_eq!(fields, [("score", value::INTEGER), ("winner", value::NONE)]);
+    let entry = world.get("/audit", LOCAL).await.json()["items"][0].clone();
+    assert_eq!(entry["action"], "room.properties");
+    assert_eq!(entry["detail"], "acme lobby: score, winner", "the values are not noted");
+    for wrong in
+        [json!({}), json!([1]), json!({"": 1}), json!({"a": [1]}), json!({"a": "x".repeat(5_000)})]
+    {
+        let answer = set(wrong.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {answer:?}");
+    }
+    let full = set(json!({"full": 1})).await;
+    assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    let many = json!({"a".repeat(64): 1, "b\u{202e}".repeat(16): 2});
+    assert_eq!(set(many).await.status, StatusCode::NO_CONTENT);
+    let entry = world.get("/audit", LOCAL).await.json()["items"][0].clone();
+    assert!(!entry["detail"].as_str().unwrap().contains('\u{202e}'), "{entry}");
+    let absent =
+        world.ask("PATCH", "/rooms/0303030303030303/properties", LOCAL, json!({"a": 1})).await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND, "{absent:?}");
 }

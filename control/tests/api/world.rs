@@ -14,11 +14,12 @@ use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::control::{
     CallSummary, ControlError, ControlReply, ControlRequest, LivePeerStats, LiveRoomStats,
-    PeerSummary, ProductCalls, RoomAct, RoomContent, RoomDetail, RoomSummary, ServerStatus,
-    ShardStatus, TenantStatus,
+    PeerSummary, ProductCalls, RoomAct, RoomContent, RoomDetail, RoomProperty, RoomSummary,
+    ServerStatus, ShardStatus, TenantStatus,
 };
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use nucleus_core::room_stats::{LiveLinkStats, LivePathStats};
+use nucleus_protocol::session::{Value as StateValue, value};
 use nucleus_protocol::time::Time;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -328,6 +329,9 @@ fn answer(
         }
         ControlRequest::Act(instance, act) => {
             find(instance).ok_or(ControlError::NoSuchRoom)?;
+            if matches!(&act, RoomAct::SetFields(fields) if fields[0].key == "full") {
+                return Err(ControlError::TooManyFields);
+            }
             acts.lock().unwrap().push((instance, act));
             ControlReply::Done
         }
@@ -343,6 +347,13 @@ fn answer(
             }
             found.retain(|of| tenant.as_ref().is_none_or(|own| of.owner.tenant == *own));
             ControlReply::Calls(found)
+        }
+        ControlRequest::Fields(instance) => {
+            let room = find(instance).ok_or(ControlError::NoSuchRoom)?;
+            let text = room.content.peers[0].user.clone().into_bytes();
+            let value = StateValue { kind: value::TEXT, bits: 0, bytes: text };
+            let field = RoomProperty { key: "winner".to_owned(), value };
+            ControlReply::Fields(Box::new(room.room), vec![field])
         }
         ControlRequest::RoomStats(instance) => {
             played.count(2);

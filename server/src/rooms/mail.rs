@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nucleus_core::control::{CallSummary, ControlError, RoomAct, RoomContent};
+use nucleus_core::control::{CallSummary, ControlError, RoomAct, RoomContent, RoomProperty};
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
 use nucleus_core::lobby::{Find, Found, ListingChanges, LobbyInput};
 use nucleus_core::room::{JoinRequest, RoomInput};
@@ -28,8 +28,10 @@ pub(super) enum RoomMail {
     Inspect(oneshot::Sender<Box<RoomContent>>),
     /// Show what is in the room, with what is known of its sessions.
     Probe(oneshot::Sender<ProbedRoom>),
-    /// Carry out an act of an operator.
-    Operate(RoomAct, oneshot::Sender<Result<(), ControlError>>),
+    /// Show the room's fields in the shared state.
+    Fields(oneshot::Sender<Vec<RoomProperty>>),
+    /// Carry out an act of an operator, for which so many deliveries are reserved from the room's rate.
+    Operate(RoomAct, DeliveryCost, oneshot::Sender<Result<(), ControlError>>),
     /// An input for the machine, unchanged.
     Input(RoomInput),
     /// An input for which the sender has reserved deliveries from the room's rate.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nucleus_core::control::{ControlError, RoomContent};
+use nucleus_core::control::{ControlError, RoomContent, RoomProperty};
 use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
@@ -81,6 +81,7 @@ struct PendingReplies {
     invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
     inspected: HashMap<RequestId, oneshot::Sender<Box<RoomContent>>>,
     probed: HashMap<RequestId, oneshot::Sender<ProbedRoom>>,
+    fields: HashMap<RequestId, oneshot::Sender<Vec<RoomProperty>>>,
     operated: HashMap<RequestId, oneshot::Sender<Result<(), ControlError>>>,
 }
 
@@ -160,7 +161,13 @@ impl Task for RoomShell {
                 self.members.requests.probed.insert(request, reply);
                 RoomInput::Inspect(request)
             }
-            RoomMail::Operate(act, reply) => {
+            RoomMail::Fields(reply) => {
+                let request = self.members.requests.next_id();
+                self.members.requests.fields.insert(request, reply);
+                RoomInput::Fields(request)
+            }
+            RoomMail::Operate(act, cost, reply) => {
+                self.turn.reserved.add(cost);
                 let request = self.members.requests.next_id();
                 self.members.requests.operated.insert(request, reply);
                 RoomInput::Operate(request, act)
@@ -192,6 +199,12 @@ impl Task for RoomShell {
                     let sessions = self.members.probes();
                     // Fails if the control plane has given up.
                     let _ = reply.send(ProbedRoom { content, sessions });
+                }
+            }
+            RoomOutput::Fields(request, fields) => {
+                if let Some(reply) = self.members.requests.fields.remove(&request) {
+                    // Fails if the control plane has given up.
+                    let _ = reply.send(fields);
                 }
             }
             RoomOutput::Operated(request, result) => {

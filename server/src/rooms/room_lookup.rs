@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nucleus_core::control::{
-    ControlError, RoomAct, RoomDetail, RoomSearch, RoomSummary, search_rooms,
+    ControlError, RoomAct, RoomDetail, RoomProperty, RoomSearch, RoomSummary, search_rooms,
 };
 use nucleus_core::ids::RoomInstanceId;
 use nucleus_protocol::time::Time;
@@ -34,6 +34,20 @@ impl RoomRegistry {
         let room = self.instance(instance).ok_or(ControlError::NoSuchRoom)?;
         let content = *room.inspect().await?;
         Ok(RoomDetail { room: self.summary(&room), content })
+    }
+
+    /// Returns a room and its fields in the shared state.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`].
+    pub async fn fields(
+        &self,
+        instance: RoomInstanceId,
+    ) -> Result<(RoomSummary, Vec<RoomProperty>), ControlError> {
+        let room = self.instance(instance).ok_or(ControlError::NoSuchRoom)?;
+        let fields = room.fields().await?;
+        Ok((self.summary(&room), fields))
     }
 
     /// Carries out an act of an operator upon a room.

@@ -183,19 +183,19 @@ async fn act_on_peer(
     carry_out(state, caller, &detail.room, action, act(peer), &user).await
 }
 
-/// Carries out an act, and notes it in the audit.
-async fn carry_out(
+/// Carries out an act, and notes it in the audit, with `what` it is about: a user or properties.
+pub(super) async fn carry_out(
     state: &ApiState,
     caller: &Caller,
     room: &RoomSummary,
     action: &'static str,
     act: RoomAct,
-    user: &str,
+    what: &str,
 ) -> Result<StatusCode, Problem> {
     let target = RoomAddress(room.instance).to_string();
-    let mut detail = match user {
+    let mut detail = match what {
         "" => room.key.name.clone(),
-        user => format!("{}: {user}", room.key.name),
+        what => format!("{}: {what}", room.key.name),
     };
     if let RoomAct::Kick(_, ban) = &act
         && !ban.is_zero()
