@@ -40,6 +40,13 @@ pub enum ControlRequest {
         /// The tenant's name; `None`: of all tenants.
         tenant: Option<String>,
     },
+    /// End a call for everybody. The answer is [`ControlReply::Done`].
+    EndCall {
+        /// The tenant's name.
+        tenant: String,
+        /// The number of the call.
+        call: u64,
+    },
     /// How the server is. The answer is [`ControlReply::Server`].
     Server,
     /// What a tenant has. The answer is [`ControlReply::Tenant`].
@@ -82,6 +89,9 @@ pub enum ControlError {
     /// There is no such peer in the room.
     #[error("there is no such peer in the room")]
     NoSuchPeer,
+    /// There is no such call.
+    #[error("there is no such call, or it has ended")]
+    NoSuchCall,
     /// The room would have more fields than it may.
     #[error("the room would have more than 64 properties")]
     TooManyFields,

@@ -81,6 +81,10 @@ impl PlanesShell {
             ControlRequest::Calls { tenant } => {
                 ControlReply::Calls(self.context.social_directory.calls(tenant.as_deref()).await)
             }
+            ControlRequest::EndCall { tenant, call } => {
+                self.context.social_directory.end_call(&tenant, call).await?;
+                ControlReply::Done
+            }
             ControlRequest::Server => ControlReply::Server(Box::new(self.status())),
             ControlRequest::Tenant { tenant } => {
                 ControlReply::Tenant(self.context.directory.tenants().status(&tenant))

@@ -1,10 +1,13 @@
-//! `calls`: the live calls.
+//! `calls`: the live calls, and their end by an operator.
 
 use std::fmt;
 
 use axum::Json;
 use axum::extract::State;
-use nucleus_core::control::{CallSummary, ControlReply, ControlRequest};
+use axum::http::StatusCode;
+use nucleus_core::control::{
+    CallSummary, ControlError, ControlReply, ControlRequest, ProductCalls,
+};
 use nucleus_core::ids::ProductKey;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,13 +15,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::{UrlQuery, page_limit};
+use super::extract::{Id, UrlQuery, page_limit};
 use super::problem::Problem;
-use super::responses::Common;
+use super::responses::{Common, OfOne};
 use super::state::ApiState;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(end))
 }
 
 /// A live call.
@@ -67,13 +70,15 @@ impl CallPlace {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let digits = |text: &str| {
-            let is_whole = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_whole.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-        };
         let (started, call) = text.split_once('-')?;
         Some(Self { started_micros: digits(started)?, call: digits(call)? })
     }
+}
+
+/// Reads a number of 16 hexadecimal digits.
+fn digits(text: &str) -> Option<u64> {
+    let is_whole = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_whole.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
 impl fmt::Display for CallPlace {
@@ -125,11 +130,7 @@ async fn list(
     if tenant.as_ref().is_some_and(|tenant| !caller.sees_named(tenant)) {
         return Ok(Json(CallPage { items: Vec::new(), total: 0, next: None }));
     }
-    let ControlReply::Calls(products) =
-        state.planes().ask(ControlRequest::Calls { tenant }).await?
-    else {
-        return Err(Problem::unavailable("the server gave another answer"));
-    };
+    let products = products(&state, tenant).await?;
     let calls = products.iter().flat_map(|of| of.calls.iter().map(|call| (&*of.owner, call)));
     let mut calls: Vec<_> = calls.collect();
     let total = calls.len();
@@ -141,6 +142,58 @@ async fn list(
     let next = last.map(|(_, call)| CallPlace::of(call).to_string());
     let items = calls.into_iter().map(|(owner, call)| live(owner, call)).collect();
     Ok(Json(CallPage { items, total, next }))
+}
+
+/// Asks for the live calls of a tenant, or of all.
+async fn products(state: &ApiState, tenant: Option<String>) -> Result<Vec<ProductCalls>, Problem> {
+    match state.planes().ask(ControlRequest::Calls { tenant }).await? {
+        ControlReply::Calls(products) => Ok(products),
+        _ => Err(Problem::unavailable("the server gave another answer")),
+    }
+}
+
+/// Ends a call for everybody. For its users, it ends as if its room had been closed.
+#[utoipa::path(
+    post,
+    path = "/calls/{id}/end",
+    operation_id = "end_call",
+    tag = "calls",
+    params(("id" = String, Path, description = "The call's id")),
+    security(("key" = ["operate"])),
+    responses((status = 204, description = "It has ended"), Common, OfOne)
+)]
+async fn end(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<StatusCode, Problem> {
+    caller.needs(Scope::Operate)?;
+    let absent = || Problem::not_found("there is no such call, or it has ended");
+    let call = digits(&id).ok_or_else(absent)?;
+    // What a key of a tenant may not see is not among these.
+    let products = products(&state, caller.tenant_name().map(str::to_owned)).await?;
+    let found = products.iter().find_map(|of| {
+        let found = of.calls.iter().find(|live| live.call == call)?;
+        Some((of.owner.tenant.clone(), found.caller.clone()))
+    });
+    let (tenant, user) = found.ok_or_else(absent)?;
+    let actor = caller.actor.clone();
+    // A task of its own: a caller who goes away meanwhile must not leave an act without its entry.
+    let acting = tokio::spawn(async move {
+        let request = ControlRequest::EndCall { tenant: tenant.clone(), call };
+        let result = state.planes().ask(request).await;
+        let mut detail = format!("call of: {user}");
+        if matches!(result, Err(ControlError::Busy)) {
+            detail += ", no answer in time: perhaps not done";
+        }
+        if matches!(result, Ok(_) | Err(ControlError::Busy)) {
+            let target = format!("{call:016x}");
+            state.note(&actor, Some(&tenant), "call.end", &target, &detail).await;
+        }
+        result
+    });
+    acting.await.map_err(|_| Problem::unavailable("the act was broken off"))??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn live(owner: &ProductKey, call: &CallSummary) -> LiveCall {

@@ -174,3 +174,29 @@ async fn live_calls_have_pages_in_the_order_of_their_begin() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}: {answer:?}");
     }
 }
+
+#[tokio::test]
+async fn an_operator_ends_a_call_and_a_tenant_its_own_alone() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let key = world.key(Some(&acme), &["operate"]).await;
+    world.planes.calls.lock().unwrap().push((100, 5));
+    let end = async |id: &str, key: &str| {
+        world.ask("POST", &format!("/calls/{id}/end"), key, serde_json::Value::Null).await.status
+    };
+    assert_eq!(end("0000000000000007", &key).await, StatusCode::NO_CONTENT);
+    assert_eq!(end("0000000000000064", LOCAL).await, StatusCode::NO_CONTENT);
+    for absent in ["0000000000000065", "7", "x", "00000000000000007"] {
+        assert_eq!(end(absent, LOCAL).await, StatusCode::NOT_FOUND, "{absent}");
+    }
+    let ended = world.planes.ended_calls.lock().unwrap().clone();
+    assert_eq!(ended, [("acme".to_owned(), 7), ("acme".to_owned(), 100)]);
+    let audit = world.get("/audit", LOCAL).await.json()["items"].clone();
+    let entry = &audit[1];
+    assert_eq!((&entry["action"], &entry["tenant"]), (&"call.end".into(), &acme.as_str().into()));
+    assert_eq!(entry["detail"], "call of: acme-user");
+    // Both tenants of the tests have a call of this number: the other one's is out of reach.
+    let beta = world.tenant("beta").await;
+    let betas = world.key(Some(&beta), &["operate"]).await;
+    assert_eq!(end("0000000000000064", &betas).await, StatusCode::NOT_FOUND);
+}

@@ -263,6 +263,8 @@ pub(crate) struct PlayedPlanes {
     pub(crate) asked: [AtomicUsize; 3],
     /// Calls beside those of each world: the number, and the time of the start in microseconds.
     pub(crate) calls: Mutex<Vec<(u64, u64)>>,
+    /// The calls that were ended, each with its tenant.
+    pub(crate) ended_calls: Mutex<Vec<(String, u64)>>,
 }
 
 impl PlayedPlanes {
@@ -371,6 +373,10 @@ fn answer(
             played.count(1);
             let sessions = if tenant == "acme" { 3 } else { 4 };
             ControlReply::Tenant(TenantStatus { sessions, rooms: 1 })
+        }
+        ControlRequest::EndCall { tenant, call } => {
+            played.ended_calls.lock().unwrap().push((tenant, call));
+            ControlReply::Done
         }
         ControlRequest::RemoveUser { .. } => ControlReply::Done,
         ControlRequest::Drain => ControlReply::Done,

@@ -163,8 +163,12 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
-    /// List the live calls
+    /// List the live calls, or end one
+    #[command(args_conflicts_with_subcommands = true)]
     Calls {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<CallsCommand>,
         /// The tenant's name
         #[arg(long)]
         tenant: Option<String>,
@@ -305,6 +309,16 @@ pub enum WebhooksCommand {
         /// One delivery, also if it was taken
         #[arg(long, value_name = "ID", conflicts_with = "since")]
         delivery: Option<String>,
+    },
+}
+
+/// An act on a call.
+#[derive(Debug, Subcommand)]
+pub enum CallsCommand {
+    /// End a call for everybody
+    End {
+        /// The call's id, as `nucleus calls` shows it
+        call: String,
     },
 }
 

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
 pub use args::{
-    ApiArgs, ApiCommand, BansCommand, HistoryArgs, HistoryCommand, IssuersCommand, KeysCommand,
-    RoomsCommand, TenantsCommand, WebhooksCommand,
+    ApiArgs, ApiCommand, BansCommand, CallsCommand, HistoryArgs, HistoryCommand, IssuersCommand,
+    KeysCommand, RoomsCommand, TenantsCommand, WebhooksCommand,
 };
 pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
@@ -171,7 +171,11 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
                 _ => shown(&answer, columns),
             }
         }
-        ApiCommand::Calls { tenant, .. } => {
+        ApiCommand::Calls { command: Some(CallsCommand::End { call }), .. } => {
+            client.send("POST", &format!("/calls/{call}/end"), Value::Null).await?;
+            done(json)
+        }
+        ApiCommand::Calls { command: None, tenant, .. } => {
             let calls = list(&client, "/calls", &[("tenant", tenant)]).await?;
             shown(&calls, &history::LIVE_CALLS)
         }

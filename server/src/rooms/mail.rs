@@ -132,6 +132,8 @@ pub(super) enum SocialMail {
     Enter(EnterRequest, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
     /// Tell which calls there are.
     Calls(oneshot::Sender<Vec<CallSummary>>),
+    /// End a call. The reply has the call, or none if there is no such call.
+    EndCall(u64, oneshot::Sender<Vec<CallSummary>>),
     /// An input for the machine, unchanged.
     Input(SocialInput),
 }
