@@ -9,11 +9,13 @@ use axum::body::Bytes;
 use axum::http::uri::Scheme;
 use axum::http::{HeaderMap, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 /// A request.
@@ -82,7 +84,71 @@ pub async fn fetch(request: Fetch<'_>) -> Result<Fetched, FetchError> {
     tokio::time::timeout(time, exchange(request)).await.map_err(|_| FetchError::Late(time))?
 }
 
+/// An answer that is read while it comes.
+pub struct StreamedAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    body: Incoming,
+    connection: AbortHandle,
+}
+
+impl StreamedAnswer {
+    /// Waits for the next bytes of the body, for so long at most. `None`: it has ended.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or nothing came.
+    pub async fn next(&mut self, time: Duration) -> Result<Option<Bytes>, FetchError> {
+        loop {
+            let frame = tokio::time::timeout(time, self.body.frame()).await;
+            let Some(frame) = frame.map_err(|_| FetchError::Late(time))? else { return Ok(None) };
+            let frame = frame.map_err(|error| FetchError::Http(error.to_string()))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+}
+
+impl Drop for StreamedAnswer {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Sends a request, and returns the answer while its body comes. Must be called in a tokio runtime.
+/// [`Fetch::time`] is for the head of the answer, and [`Fetch::max_answer`] is not used.
+///
+/// # Errors
+///
+/// [`FetchError`]. An answer that says that something failed is no error.
+pub async fn fetch_stream(request: Fetch<'_>) -> Result<StreamedAnswer, FetchError> {
+    let time = request.time;
+    let opening = async {
+        let (stream, uri) = open(&request).await?;
+        let failed = |error: hyper::Error| FetchError::Http(error.to_string());
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        let answer = sender.send_request(message(&uri, request)?).await;
+        let answer = answer.inspect_err(|_| connection.abort()).map_err(failed)?;
+        let status = answer.status().as_u16();
+        Ok(StreamedAnswer { status, body: answer.into_body(), connection })
+    };
+    tokio::time::timeout(time, opening).await.map_err(|_| FetchError::Late(time))?
+}
+
+/// A connection, with or without TLS.
+trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+
 async fn exchange(request: Fetch<'_>) -> Result<Fetched, FetchError> {
+    let (stream, uri) = open(&request).await?;
+    send(stream, &uri, request).await
+}
+
+/// Connects to the host of a request.
+async fn open(request: &Fetch<'_>) -> Result<(Box<dyn ByteStream>, Uri), FetchError> {
     let uri: Uri = request.url.parse().map_err(|_| FetchError::BadUrl)?;
     let is_tls = match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTPS => true,
@@ -93,11 +159,11 @@ async fn exchange(request: Fetch<'_>) -> Result<Fetched, FetchError> {
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let stream = connect(&host, port, request.public_only).await?;
     if !is_tls {
-        return send(stream, &uri, request).await;
+        return Ok((Box::new(stream), uri));
     }
     let name = ServerName::try_from(host).map_err(|_| FetchError::BadUrl)?;
     let connector = TlsConnector::from(request.tls.clone().map_or_else(tls, Ok)?);
-    send(connector.connect(name, stream).await?, &uri, request).await
+    Ok((Box::new(connector.connect(name, stream).await?), uri))
 }
 
 /// Connects to the first address of a host that answers. The addresses are looked at here and used
@@ -120,13 +186,8 @@ async fn connect(host: &str, port: u16, public_only: bool) -> Result<TcpStream, 
     Err(error)
 }
 
-async fn send<S>(stream: S, uri: &Uri, request: Fetch<'_>) -> Result<Fetched, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let failed = |error: &dyn std::fmt::Display| FetchError::Http(error.to_string());
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+/// Makes the request.
+fn message(uri: &Uri, request: Fetch<'_>) -> Result<Request<Full<Bytes>>, FetchError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map_or("", |authority| authority.as_str());
     let mut head = Request::builder()
@@ -138,9 +199,20 @@ where
     for (name, value) in request.headers {
         head = head.header(*name, value);
     }
-    let message =
-        head.body(Full::new(Bytes::from(request.body))).map_err(|error| failed(&error))?;
+    let body = Full::new(Bytes::from(request.body));
+    head.body(body).map_err(|error| FetchError::Http(error.to_string()))
+}
+
+async fn send(
+    stream: Box<dyn ByteStream>,
+    uri: &Uri,
+    request: Fetch<'_>,
+) -> Result<Fetched, FetchError> {
+    let failed = |error: &dyn std::fmt::Display| FetchError::Http(error.to_string());
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
     let max = request.max_answer;
+    let message = message(uri, request)?;
     let answering = async {
         let answer = sender.send_request(message).await.map_err(|error| failed(&error))?;
         let status = answer.status().as_u16();

@@ -18,6 +18,7 @@ mod retention;
 mod room_id;
 mod snapshot;
 pub mod store;
+pub mod streams;
 mod timestamp;
 pub mod webhooks;
 

@@ -7,9 +7,12 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_protocol::session::Value;
+use nucleus_protocol::time::Time;
 use thiserror::Error;
 
 use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
+use crate::room_stats::{LiveLinkStats, LivePathStats};
 
 /// A request of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,11 @@ pub enum ControlRequest {
     Rooms(RoomSearch),
     /// What is going on in one room. The answer is [`ControlReply::Room`].
     Room(RoomInstanceId),
+    /// The figures of a room's peers. The answer is [`ControlReply::RoomStats`].
+    RoomStats(RoomInstanceId),
+    /// The fields of a room in its shared state, which clients call its properties. The answer is
+    /// [`ControlReply::Fields`].
+    Fields(RoomInstanceId),
     /// Do something to a room. The answer is [`ControlReply::Done`].
     Act(RoomInstanceId, RoomAct),
     /// End all sessions of a tenant's user, in rooms and outside. The answer is [`ControlReply::Done`].
@@ -32,8 +40,20 @@ pub enum ControlRequest {
         /// The tenant's name; `None`: of all tenants.
         tenant: Option<String>,
     },
+    /// End a call for everybody. The answer is [`ControlReply::Done`].
+    EndCall {
+        /// The tenant's name.
+        tenant: String,
+        /// The number of the call.
+        call: u64,
+    },
     /// How the server is. The answer is [`ControlReply::Server`].
     Server,
+    /// What a tenant has. The answer is [`ControlReply::Tenant`].
+    Tenant {
+        /// The tenant's name.
+        tenant: String,
+    },
     /// Accept no more sessions, and end those that there are, as at a stop. The process ends then. The
     /// answer is [`ControlReply::Done`].
     Drain,
@@ -46,12 +66,18 @@ pub enum ControlReply {
     Rooms(Vec<RoomSummary>, usize),
     /// A room with its peers.
     Room(Box<RoomDetail>),
+    /// The figures of a room's peers.
+    RoomStats(Box<LiveRoomStats>),
+    /// A room, and its fields in the order of their keys.
+    Fields(Box<RoomSummary>, Vec<RoomProperty>),
     /// The calls of each product of each tenant.
     Calls(Vec<ProductCalls>),
     /// The act was carried out.
     Done,
     /// The figures of the server.
     Server(Box<ServerStatus>),
+    /// The figures of a tenant.
+    Tenant(TenantStatus),
 }
 
 /// Why a request was not carried out. Each text is a whole sentence for a person.
@@ -63,6 +89,15 @@ pub enum ControlError {
     /// There is no such peer in the room.
     #[error("there is no such peer in the room")]
     NoSuchPeer,
+    /// There is no such call.
+    #[error("there is no such call, or it has ended")]
+    NoSuchCall,
+    /// The room would have more fields than it may.
+    #[error("the room would have more than 64 properties")]
+    TooManyFields,
+    /// The shared state would be larger than it may.
+    #[error("the room's shared state would be larger than the server allows")]
+    StateFull,
     /// The room after which the list goes on has ended.
     #[error("the list has changed: begin again at its first page")]
     CursorEnded,
@@ -164,6 +199,31 @@ pub struct PeerSummary {
     pub lost: bool,
     /// Number of sessions that the peer has had, from 1: each further one is a resume.
     pub sessions: u32,
+    /// The time since the join. A resume is not a join.
+    pub age: Duration,
+}
+
+/// The figures of a live room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveRoomStats {
+    /// What the list shows of the room.
+    pub room: RoomSummary,
+    /// The peers, by their numbers.
+    pub peers: Vec<LivePeerStats>,
+}
+
+/// The figures of one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivePeerStats {
+    /// Who the peer is.
+    pub peer: PeerSummary,
+    /// Name and version of the client's software, as the client says; `None`: it says nothing, or its
+    /// session is lost.
+    pub agent: Option<String>,
+    /// What QUIC measures of the session; `None`: the session is lost.
+    pub session: Option<LivePathStats>,
+    /// What the shard counts; `None`: the shard did not answer, or has no link of the peer.
+    pub link: Option<LiveLinkStats>,
 }
 
 /// The live calls of a product of a tenant.
@@ -182,6 +242,8 @@ pub struct CallSummary {
     pub call: u64,
     /// The user id of who called.
     pub caller: String,
+    /// When the call began, by the server's clock: by it the order of calls is the same in each answer.
+    pub started: Time,
     /// How long the call exists.
     pub age: Duration,
     /// The time since the first acceptance; `None`: nobody has accepted yet.
@@ -203,11 +265,24 @@ pub enum RoomAct {
     Hide(bool),
     /// Drops a peer's voice (true), or lets it pass again (false).
     Mute(PeerId, bool),
+    /// Sets fields of the room in its shared state, all or none of them. A value of the kind
+    /// [`nucleus_protocol::session::value::NONE`] deletes the field. At most
+    /// [`nucleus_protocol::limits::MAX_STATE_OPERATIONS`].
+    SetFields(Vec<RoomProperty>),
     /// Removes all peers of a user.
     Remove(String),
     /// Removes a peer. With a time, its user may not come back so long: at most
     /// [`nucleus_protocol::limits::MAX_BAN`].
     Kick(PeerId, Duration),
+}
+
+/// A field of a room in its shared state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomProperty {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Value,
 }
 
 /// How the server is.
@@ -229,6 +304,15 @@ pub struct ServerStatus {
     pub shards: Vec<ShardStatus>,
 }
 
+/// What a tenant has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantStatus {
+    /// Participants of its rooms, those included who may still resume, and its sessions outside rooms.
+    pub sessions: u64,
+    /// Number of its live rooms.
+    pub rooms: u64,
+}
+
 /// How a shard is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStatus {
@@ -240,6 +324,14 @@ pub struct ShardStatus {
     pub tick: Duration,
     /// Datagrams that the kernel has dropped since the start.
     pub kernel_drops: u64,
+    /// Datagrams received since the start, those inside sessions included.
+    pub datagrams_in: u64,
+    /// Datagrams sent since the start, those inside sessions included.
+    pub datagrams_out: u64,
+    /// Bytes of the received datagrams.
+    pub bytes_in: u64,
+    /// Bytes of the sent datagrams.
+    pub bytes_out: u64,
 }
 
 /// Returns the rooms of a page of a search, and the number of all that match.

@@ -123,3 +123,15 @@ pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(5);
 pub const HTTP_BODY_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of the head of an HTTP request. Also the most bytes that one connection buffers.
 pub const HTTP_HEAD_BYTES: usize = 16 << 10;
+/// Most streams of server-sent events at a time, of events and of figures together. Each keeps a connection
+/// busy for hours, and a busy connection is never closed for another one: most connections must be left for
+/// requests.
+pub const STREAMS: usize = 64;
+/// Most streams of the keys of one tenant: its web servers and some open dashboards.
+pub const STREAMS_OF_TENANT: usize = 16;
+/// Most streams of the keys of all tenants together, so that the operator always finds a place.
+pub const STREAMS_OF_TENANTS: usize = 48;
+/// Most streams of the keys of the whole server, so that tenants always find a place.
+pub const STREAMS_OF_OPERATORS: usize = 32;
+const _: () = assert!(STREAMS * 4 <= HTTP_CONNECTIONS);
+const _: () = assert!(STREAMS_OF_TENANTS < STREAMS && STREAMS_OF_OPERATORS < STREAMS);

@@ -52,6 +52,7 @@ pub mod rate;
 pub mod room;
 mod room_limits;
 pub mod room_rate;
+pub mod room_stats;
 pub mod session_budgets;
 pub mod social;
 pub mod stream_rates;

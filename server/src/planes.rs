@@ -62,6 +62,13 @@ impl PlanesShell {
             ControlRequest::Room(instance) => {
                 ControlReply::Room(Box::new(registry.inspect(instance).await?))
             }
+            ControlRequest::RoomStats(instance) => {
+                ControlReply::RoomStats(Box::new(registry.stats(instance).await?))
+            }
+            ControlRequest::Fields(instance) => {
+                let (room, fields) = registry.fields(instance).await?;
+                ControlReply::Fields(Box::new(room), fields)
+            }
             ControlRequest::Act(instance, act) => {
                 registry.operate(instance, act).await?;
                 ControlReply::Done
@@ -74,7 +81,14 @@ impl PlanesShell {
             ControlRequest::Calls { tenant } => {
                 ControlReply::Calls(self.context.social_directory.calls(tenant.as_deref()).await)
             }
+            ControlRequest::EndCall { tenant, call } => {
+                self.context.social_directory.end_call(&tenant, call).await?;
+                ControlReply::Done
+            }
             ControlRequest::Server => ControlReply::Server(Box::new(self.status())),
+            ControlRequest::Tenant { tenant } => {
+                ControlReply::Tenant(self.context.directory.tenants().status(&tenant))
+            }
             ControlRequest::Drain => {
                 self.drain.notify_one();
                 ControlReply::Done
@@ -88,11 +102,16 @@ impl PlanesShell {
         let free = context.joined.available_permits() as u64;
         let read = |shard: &Arc<ShardHandle>| {
             let published = &shard.published;
+            let counters = published.fanout();
             ShardStatus {
                 links: published.links.load(Ordering::Relaxed),
                 on_fallback: published.on_fallback.load(Ordering::Relaxed),
                 tick: Duration::from_micros(published.tick_micros.load(Ordering::Relaxed)),
                 kernel_drops: published.kernel_drops.load(Ordering::Relaxed),
+                datagrams_in: counters.datagrams_in + counters.session_datagrams_in,
+                datagrams_out: counters.datagrams_out + counters.session_datagrams_out,
+                bytes_in: counters.bytes_in,
+                bytes_out: counters.bytes_out,
             }
         };
         ServerStatus {

@@ -265,7 +265,7 @@ impl<L: Links> Server<L> {
             RoomOutput::BansEnded => clients.bans_ended(room),
             RoomOutput::Moderated(act) => clients.moderated(room, *act),
             // No control plane asks a simulated room.
-            RoomOutput::Content(..) | RoomOutput::Operated(..) => {}
+            RoomOutput::Content(..) | RoomOutput::Fields(..) | RoomOutput::Operated(..) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::control::Api;
 use crate::social::{enter_as, enter_with, wait_for};
 use crate::support::TestServer;
 use nucleus_client::{
@@ -9,6 +10,7 @@ use nucleus_client::{
     UserInfo, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
+use serde_json::{Value, json};
 
 struct IncomingCall {
     call: CallId,
@@ -105,6 +107,26 @@ async fn ring_accept_meet_and_hang_up() {
     a.leave().await;
     // Both users can be called again.
     ada.start(&["bo"], "").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_ends_a_call() {
+    let server = TestServer::start().await;
+    let api = Api::of(&server);
+    let (ada, bo) = (enter_as(&server, "ada").await, enter_as(&server, "bo").await);
+    let call = ada.start(&["bo"], "").await.unwrap();
+    bo.accept(next_incoming(&bo).await.call).await.unwrap();
+    accepted(&ada, call).await;
+    let (_, live) = api.send("GET", "/calls", Value::Null).await;
+    assert_eq!((&live["total"], &live["items"][0]["caller"]), (&json!(1), &json!("ada")), "{live}");
+    let path = format!("/calls/{}/end", live["items"][0]["call"].as_str().unwrap());
+    api.post(&path, Value::Null).await;
+    for user in [&ada, &bo] {
+        assert_eq!(ended(user, call).await, Some(Code::Left));
+    }
+    assert_eq!(api.send("POST", &path, Value::Null).await.0, 404);
+    // Both users can be called again.
+    bo.start(&["ada"], "").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use nucleus_client::{Code, ConnectError, JoinError, Room, RoomEvent, connect};
+use nucleus_client::{Code, ConnectError, EntityId, JoinError, Room, RoomEvent, Voice, connect};
 use nucleus_control::fetch::{Fetch, fetch};
 use nucleus_server::local_access::LocalApi;
 use nucleus_server::start::config::HttpAddr;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{TestServer, until};
 
@@ -125,6 +127,117 @@ async fn an_operator_sees_a_room_and_acts_on_it() {
     for act in ["peer.mute", "room.lock", "peer.kick", "room.close"] {
         assert!(audit.contains(act), "{act}: {audit}");
     }
+}
+
+/// The figures of a room come from the room, the shard and QUIC together.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_figures_of_a_room_are_those_of_its_clients() {
+    let server = TestServer::start().await;
+    let api = Api::of(&server);
+    let (ada, bob) = (server.join("ada").await, server.join("bob").await);
+    let rooms = api.rooms(|rooms| rooms["items"][0]["peers"] == 2).await;
+    let path = format!("/rooms/{}/stats", rooms["items"][0]["id"].as_str().unwrap());
+    let talk = async {
+        loop {
+            let voice = Voice { level: 33, speaking: true, flags: 0, opus: &[1; 60] };
+            ada.send_voice(&voice).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let look = async {
+        for _ in 0..200 {
+            let stats = api.get(&path).await;
+            let peer = |user: &str| {
+                let peers = stats["peers"].as_array().unwrap();
+                peers.iter().find(|peer| peer["user"] == user).unwrap().clone()
+            };
+            if peer("ada")["speaking"] == true && peer("bob")["datagrams_out"].as_u64() > Some(20) {
+                return (stats["total"].clone(), peer("ada"), peer("bob"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nothing is counted: {}", api.get(&path).await);
+    };
+    let (total, speaker, listener) = tokio::select! {
+        never = talk => never,
+        seen = look => seen,
+    };
+    assert_eq!((&total["peers"], &total["speaking"]), (&json!(2), &json!(1)), "{total}");
+    assert_eq!(listener["speaking"], false);
+    for peer in [&speaker, &listener] {
+        assert!(["realtime", "fallback"].contains(&peer["plane"].as_str().unwrap()), "{peer}");
+        assert!(peer["client"].as_str().is_some_and(|client| client.contains('/')), "{peer}");
+        let rtt = peer["rtt_us"].as_u64().unwrap();
+        assert!((1..5_000_000).contains(&rtt), "{peer}");
+        assert_eq!((&peer["lost"], &peer["withheld"]), (&json!(false), &json!(0)), "{peer}");
+    }
+    drop(bob);
+}
+
+/// Clients see what an operator sets as an ordinary change of the room's fields.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sets_properties_of_a_room() {
+    let server = TestServer::start().await;
+    let api = Api::of(&server);
+    let ada = server.join("ada").await;
+    let rooms = api.rooms(|rooms| rooms["items"][0]["peers"] == 1).await;
+    let path = format!("/rooms/{}/properties", rooms["items"][0]["id"].as_str().unwrap());
+    let set = async |body: Value| api.send("PATCH", &path, body).await.0;
+    let version = async |wanted: u64| {
+        let reached = async {
+            while ada.state_version() < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reached).await.expect("no update came");
+    };
+    assert_eq!(api.get(&path).await, json!({}));
+    assert_eq!(set(json!({"score": 5, "title": "Grüße", "raw": {"base64": "AAH/"}})).await, 204);
+    version(1).await;
+    let field = |key: &str| ada.field(EntityId::Room, key).map(|field| field.value);
+    assert_eq!(field("score").unwrap().as_integer(), Some(5));
+    assert!(field("title").is_some() && field("raw").is_some());
+    assert_eq!(set(json!({"score": 6.5, "title": null})).await, 204);
+    version(2).await;
+    assert_eq!((field("score").unwrap().as_float(), field("title")), (Some(6.5), None));
+    let shown = api.get(&path).await;
+    assert_eq!(shown, json!({"score": 6.5, "raw": {"base64": "AAH/"}}));
+    // All or nothing: with these there would be too many.
+    let many: serde_json::Map<_, _> = (0..64).map(|n| (format!("key {n}"), json!(n))).collect();
+    let (status, problem) = api.send("PATCH", &path, many.into()).await;
+    assert_eq!(status, 409, "{problem}");
+    assert_eq!((api.get(&path).await, ada.state_version()), (shown, 2));
+}
+
+/// An event reaches a stream of a running server, and figures come each second.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_tell_what_happens() {
+    let server = TestServer::start().await;
+    let LocalApi { url, key } = Api::of(&server).0;
+    let open = async |path: &str| {
+        let mut client = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+        let request =
+            format!("GET /api/v1{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        client
+    };
+    let (mut events, mut live) = (open("/events").await, open("/live").await);
+    let until = async |stream: &mut TcpStream, wanted: &str| {
+        let mut text = String::new();
+        let reading = async {
+            while !text.contains(wanted) {
+                text.push(char::from(stream.read_u8().await.unwrap()));
+            }
+        };
+        let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
+        assert!(read.is_ok(), "no {wanted}: {text}");
+    };
+    until(&mut events, "\nid: ").await;
+    let _ada = server.join("ada").await;
+    until(&mut events, "event: room.started").await;
+    until(&mut events, "\"user\":\"ada\"").await;
+    until(&mut live, "\"sessions\":1,").await;
+    until(&mut live, "\"rates\":{").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::request::RequestInfo;
 use super::state::ApiState;
 use crate::api_key;
+use crate::snapshot::Snapshot;
 use crate::store::{Actor, api_keys};
 use crate::timestamp::Timestamp;
 
@@ -76,6 +77,8 @@ pub(super) struct Caller {
     /// `None`: the whole server.
     pub(super) tenant: Option<CallerTenant>,
     scopes: Vec<Scope>,
+    /// The id of the API key; `None`: the key of commands on this machine.
+    key: Option<String>,
     /// When the key ends; `None`: never.
     pub(super) expires_at: Option<Timestamp>,
 }
@@ -106,6 +109,20 @@ impl Caller {
         Err(Problem::forbidden(
             "only an API key of the whole server, without a tenant, allows this",
         ))
+    }
+
+    /// Whether what was opened for this caller may stay open: the key is there, neither it nor the licence
+    /// of its tenant has ended, and the tenant is switched on and has the name by which it was asked.
+    pub(super) fn is_in_force(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
+        let Some(key) = &self.key else { return true };
+        if self.expires_at.is_some_and(|end| now >= end) || !snapshot.api_keys.contains_key(key) {
+            return false;
+        }
+        let Some(own) = &self.tenant else { return true };
+        snapshot.tenants.get(&own.id).is_some_and(|tenant| {
+            let has_ended = tenant.ends_at.is_some_and(|end| now >= end);
+            tenant.name == own.name && tenant.active && !has_ended
+        })
     }
 
     /// Returns the id of the tenant to which the answer is limited; `None`: none.
@@ -160,7 +177,8 @@ impl FromRequestParts<ApiState> for Caller {
         let is_local = ip.is_empty() || ip.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         if is_local && state.is_local_key(key) {
             let actor = Actor { name: "local".to_owned(), ip, request_id };
-            return Ok(Self { actor, tenant: None, scopes: Scope::ALL.to_vec(), expires_at: None });
+            let scopes = Scope::ALL.to_vec();
+            return Ok(Self { actor, tenant: None, scopes, key: None, expires_at: None });
         }
         let (id, secret) = api_key::parse(key).ok_or_else(Problem::unauthorized)?;
         let snapshot = state.snapshot();
@@ -192,6 +210,6 @@ impl FromRequestParts<ApiState> for Caller {
         }
         let actor = Actor { name: format!("key:{id}"), ip, request_id };
         let scopes = row.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-        Ok(Self { actor, tenant, scopes, expires_at: row.expires_at })
+        Ok(Self { actor, tenant, scopes, key: Some(id.to_owned()), expires_at: row.expires_at })
     }
 }

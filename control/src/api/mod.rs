@@ -10,19 +10,24 @@ mod bearer;
 mod caller;
 mod calls;
 mod deliveries;
+mod events;
 mod extract;
 mod forget;
 mod history;
 mod idempotency;
 mod issuers;
 mod key_uses;
+mod live;
+mod live_sampler;
 mod problem;
 mod rates;
 mod request;
 mod responses;
+mod room_figures;
 mod rooms;
 mod server;
 mod state;
+mod streams;
 mod tenants;
 mod tokens;
 mod webhooks;
@@ -50,7 +55,7 @@ const MAX_BODY: usize = 64 << 10;
             details (RFC 9457)."
     ),
     servers((url = "/api/v1")),
-    components(schemas(Problem))
+    components(schemas(Problem, live::LiveServer, live::LiveTenant<'_>))
 )]
 struct Document;
 
@@ -70,6 +75,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(audit::routes())
         .merge(calls::routes())
         .merge(history::routes())
+        .merge(events::routes())
+        .merge(live::routes())
 }
 
 /// Returns the document of the API, as JSON.

@@ -128,10 +128,12 @@ impl From<StoreError> for Problem {
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         match error {
-            ControlError::NoSuchRoom | ControlError::NoSuchPeer => {
+            ControlError::NoSuchRoom | ControlError::NoSuchPeer | ControlError::NoSuchCall => {
                 Self::not_found(error.to_string())
             }
-            ControlError::CursorEnded => Self::conflict(error.to_string()),
+            ControlError::CursorEnded | ControlError::TooManyFields | ControlError::StateFull => {
+                Self::conflict(error.to_string())
+            }
             ControlError::Busy => Self::unavailable(error.to_string()),
         }
     }

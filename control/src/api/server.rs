@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use nucleus_core::control::{ControlReply, ControlRequest, ServerStatus};
+use nucleus_core::control::{ControlReply, ControlRequest, ServerStatus, ShardStatus};
+use nucleus_core::ids::Product;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// The server and its shards.
 #[derive(Debug, Serialize, ToSchema)]
-struct ServerInfo {
+pub(super) struct ServerInfo {
     /// The server's id.
     id: String,
     /// The version of Nucleus.
@@ -52,6 +53,41 @@ struct Shard {
     tick_microseconds: u64,
     /// Datagrams that the kernel has dropped since the start.
     kernel_drops: u64,
+    /// Datagrams received since the start, those inside sessions included.
+    datagrams_in: u64,
+    /// Datagrams sent since the start, those inside sessions included.
+    datagrams_out: u64,
+    /// Bytes of the received datagrams.
+    bytes_in: u64,
+    /// Bytes of the sent datagrams.
+    bytes_out: u64,
+}
+
+impl ServerInfo {
+    /// Translates what the planes answer.
+    pub(super) fn new(status: &ServerStatus, products: &[Product]) -> Self {
+        let shard = |shard: &ShardStatus| Shard {
+            links: shard.links,
+            on_fallback: shard.on_fallback,
+            tick_microseconds: u64::try_from(shard.tick.as_micros()).unwrap_or(u64::MAX),
+            kernel_drops: shard.kernel_drops,
+            datagrams_in: shard.datagrams_in,
+            datagrams_out: shard.datagrams_out,
+            bytes_in: shard.bytes_in,
+            bytes_out: shard.bytes_out,
+        };
+        Self {
+            id: status.server_id.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: status.uptime.as_secs(),
+            accepts: status.accepts,
+            sessions: status.sessions,
+            max_sessions: status.max_sessions,
+            rooms: status.rooms,
+            products: products.iter().map(ToString::to_string).collect(),
+            shards: status.shards.iter().map(shard).collect(),
+        }
+    }
 }
 
 /// How the server is.
@@ -68,25 +104,7 @@ async fn get(State(state): State<ApiState>, caller: Caller) -> Result<Json<Serve
     let ControlReply::Server(status) = state.planes().ask(ControlRequest::Server).await? else {
         return Err(Problem::unavailable("the server gave another answer"));
     };
-    let ServerStatus { server_id, uptime, accepts, sessions, max_sessions, rooms, shards } =
-        *status;
-    let shard = |shard: &nucleus_core::control::ShardStatus| Shard {
-        links: shard.links,
-        on_fallback: shard.on_fallback,
-        tick_microseconds: u64::try_from(shard.tick.as_micros()).unwrap_or(u64::MAX),
-        kernel_drops: shard.kernel_drops,
-    };
-    Ok(Json(ServerInfo {
-        id: server_id,
-        version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: uptime.as_secs(),
-        accepts,
-        sessions,
-        max_sessions,
-        rooms,
-        products: state.settings().products.iter().map(ToString::to_string).collect(),
-        shards: shards.iter().map(shard).collect(),
-    }))
+    Ok(Json(ServerInfo::new(&status, &state.settings().products)))
 }
 
 /// Stops the server: it accepts no more sessions, tells those that there are, and the process ends.

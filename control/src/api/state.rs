@@ -12,10 +12,12 @@ use crate::database::Database;
 use crate::planes::PlanesHandle;
 use crate::snapshot::{Snapshot, SnapshotKeeper};
 use crate::store::{Actor, AuditedChange, StoreError, audit};
+use crate::streams::{EventRing, StreamPlaces};
 use crate::timestamp::Timestamp;
 use crate::webhooks::WebhookSettings;
 
 use super::key_uses::KeyUses;
+use super::live_sampler::LiveSampler;
 use super::problem::Problem;
 use super::rates::RequestRates;
 
@@ -46,6 +48,8 @@ pub struct ApiSettings {
     pub private_addresses: bool,
     /// Tells webhooks.
     pub webhooks: Arc<WebhookSettings>,
+    /// The recent events, for streams.
+    pub events: Arc<EventRing>,
 }
 
 /// What the routes share.
@@ -60,17 +64,21 @@ struct ApiShared {
     outgoing: Semaphore,
     /// Places of requests that read the history.
     history: Semaphore,
+    stream_places: Arc<StreamPlaces>,
+    live: Arc<LiveSampler>,
 }
 
 impl ApiState {
     /// Makes the state of an API.
     pub fn new(settings: ApiSettings) -> Self {
         Self(Arc::new(ApiShared {
+            live: LiveSampler::new(settings.planes.clone()),
             settings,
             rates: RequestRates::default(),
             key_uses: KeyUses::default(),
             outgoing: Semaphore::new(OUTGOING),
             history: Semaphore::new(HISTORY),
+            stream_places: Arc::default(),
         }))
     }
 
@@ -98,6 +106,18 @@ impl ApiState {
 
     pub(super) fn planes(&self) -> &PlanesHandle {
         &self.0.settings.planes
+    }
+
+    pub(super) fn events(&self) -> &EventRing {
+        &self.0.settings.events
+    }
+
+    pub(super) fn live(&self) -> &Arc<LiveSampler> {
+        &self.0.live
+    }
+
+    pub(super) fn stream_places(&self) -> &Arc<StreamPlaces> {
+        &self.0.stream_places
     }
 
     pub(super) fn webhooks(&self) -> &WebhookSettings {

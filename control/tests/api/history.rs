@@ -5,47 +5,86 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use nucleus_control::events::EventFeed;
-use nucleus_control::history::{HistoryRecorder, RecorderSettings};
+use nucleus_control::history::{HistoryRecorder, RecorderHandle, RecorderSettings};
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use nucleus_core::plane_event::{CallRef, CallTotals, PlaneEvent, RoomRef, RoomVisitor, Visit};
 use nucleus_protocol::session::Code;
+use tokio::task::JoinHandle;
 
 use crate::world::{LOCAL, World};
 
 /// Records a room, a session and a call of each tenant "acme" and "beta", whose names say whose they
 /// are.
 pub(crate) async fn record(world: &World) {
-    let database = &world.database;
-    let dir = tempfile::tempdir().unwrap();
-    let (feed, posted) = EventFeed::new();
-    let spool = dir.path().join("spool");
-    let (recorder, handle) =
-        HistoryRecorder::new(RecorderSettings { feed: feed.clone(), posted, spool });
-    let task = tokio::spawn(recorder.run(database.clone(), world.webhooks.clone()));
-    for (number, tenant) in [(1, "acme"), (2, "beta")] {
-        let owner = Arc::new(ProductKey { tenant: tenant.to_owned(), product: Product::ATOM });
-        let instance = RoomInstanceId([number; 8]);
-        let room = RoomRef { instance, key: Arc::new(owner.room(format!("{tenant} lobby"))) };
-        let user = format!("{tenant}-user");
-        let visitor = Arc::new(RoomVisitor {
-            peer: PeerId(7),
-            user: user.clone(),
-            name: user.clone(),
-            role: "trainer".to_owned(),
-        });
-        let lasted = Duration::from_secs(60);
-        let visit = Visit { lasted, code: Code::TimedOut, resumes: 1, links: None };
-        let call = CallRef { call: number.into(), owner, caller: user.clone() };
-        let totals = CallTotals { members: vec![user], ..CallTotals::default() };
-        feed.post(PlaneEvent::RoomStarted(room.clone()));
-        feed.post(PlaneEvent::PeerJoined(room.clone(), visitor.clone()));
-        feed.post(PlaneEvent::PeerLeft(room, visitor, Box::new(visit)));
-        feed.post(PlaneEvent::CallStarted(call.clone()));
-        feed.post(PlaneEvent::CallEnded(call, Box::new(totals)));
+    let recording = Recording::new(world);
+    recording.post(&["acme", "beta"]);
+    recording.finish().await;
+}
+
+/// A recorder whose events the streams of a world get.
+pub(crate) struct Recording {
+    pub(crate) feed: EventFeed,
+    handle: RecorderHandle,
+    tasks: [JoinHandle<()>; 2],
+    _dir: tempfile::TempDir,
+}
+
+impl Recording {
+    pub(crate) fn new(world: &World) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (feed, posted) = EventFeed::new();
+        let spool = dir.path().join("spool");
+        let (recorder, handle) =
+            HistoryRecorder::new(RecorderSettings { feed: feed.clone(), posted, spool });
+        let (ring, batches) = (world.events.clone(), handle.subscribe());
+        let tasks = [
+            tokio::spawn(recorder.run(world.database.clone(), world.webhooks.clone())),
+            tokio::spawn(async move { ring.follow(batches).await }),
+        ];
+        Self { feed, handle, tasks, _dir: dir }
     }
-    handle.finish().await;
-    assert_eq!((handle.figures().spool_rows(), handle.figures().dropped()), (0, 0));
-    task.abort();
+
+    /// Waits until everything that was posted is recorded.
+    pub(crate) async fn finish(&self) {
+        self.handle.finish().await;
+        let figures = self.handle.figures();
+        assert_eq!((figures.spool_rows(), figures.dropped()), (0, 0));
+    }
+
+    /// Posts a room, a session and a call of each tenant.
+    pub(crate) fn post(&self, tenants: &[&str]) {
+        for (number, tenant) in (1..).zip(tenants) {
+            post(&self.feed, number, tenant);
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn post(feed: &EventFeed, number: u8, tenant: &str) {
+    let owner = Arc::new(ProductKey { tenant: tenant.to_owned(), product: Product::ATOM });
+    let instance = RoomInstanceId([number; 8]);
+    let room = RoomRef { instance, key: Arc::new(owner.room(format!("{tenant} lobby"))) };
+    let user = format!("{tenant}-user");
+    let visitor = Arc::new(RoomVisitor {
+        peer: PeerId(7),
+        user: user.clone(),
+        name: user.clone(),
+        role: "trainer".to_owned(),
+    });
+    let lasted = Duration::from_secs(60);
+    let visit = Visit { lasted, code: Code::TimedOut, resumes: 1, links: None };
+    let call = CallRef { call: number.into(), owner, caller: user.clone() };
+    let totals = CallTotals { members: vec![user], ..CallTotals::default() };
+    feed.post(PlaneEvent::RoomStarted(room.clone()));
+    feed.post(PlaneEvent::PeerJoined(room.clone(), visitor.clone()));
+    feed.post(PlaneEvent::PeerLeft(room, visitor, Box::new(visit)));
+    feed.post(PlaneEvent::CallStarted(call.clone()));
+    feed.post(PlaneEvent::CallEnded(call, Box::new(totals)));
 }
 
 #[tokio::test]
@@ -105,4 +144,59 @@ async fn live_calls_are_listed_and_a_tenant_sees_its_own() {
     assert_eq!(own["items"][0]["call"], "0000000000000007");
     assert_eq!(world.get("/calls?tenant=acme", LOCAL).await.json(), own);
     assert_eq!(world.get("/calls?tenant=beta", &key).await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn live_calls_have_pages_in_the_order_of_their_begin() {
+    let world = World::new().await;
+    // Some begin at the same moment.
+    let begun: Vec<_> = (0..450).map(|number| (100 + number, 5_000 - number / 3)).collect();
+    let mut expected: Vec<_> = begun[2..].iter().map(|(call, at)| (*at, *call)).collect();
+    expected.sort_unstable();
+    *world.planes.calls.lock().unwrap() = begun;
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = world.get(&format!("/calls?limit=200{cursor}"), LOCAL).await.json();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 200 && page["total"].as_u64().unwrap() > 449, "{page}");
+        seen.extend(items.iter().map(|call| call["call"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+        // One of the newest calls ends meanwhile.
+        world.planes.calls.lock().unwrap().remove(0);
+    }
+    let expected: Vec<_> = expected.iter().map(|(_, call)| format!("{call:016x}")).collect();
+    // The two calls of each world began before all others.
+    assert_eq!(seen[..2], ["0000000000000007", "0000000000000007"]);
+    assert_eq!(seen[2..], expected, "each call once, and none is left out");
+    for wrong in ["limit=0", "limit=201", "cursor=1", "cursor=0000000000000007"] {
+        let answer = world.get(&format!("/calls?{wrong}"), LOCAL).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_ends_a_call_and_a_tenant_its_own_alone() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let key = world.key(Some(&acme), &["operate"]).await;
+    world.planes.calls.lock().unwrap().push((100, 5));
+    let end = async |id: &str, key: &str| {
+        world.ask("POST", &format!("/calls/{id}/end"), key, serde_json::Value::Null).await.status
+    };
+    assert_eq!(end("0000000000000007", &key).await, StatusCode::NO_CONTENT);
+    assert_eq!(end("0000000000000064", LOCAL).await, StatusCode::NO_CONTENT);
+    for absent in ["0000000000000065", "7", "x", "00000000000000007"] {
+        assert_eq!(end(absent, LOCAL).await, StatusCode::NOT_FOUND, "{absent}");
+    }
+    let ended = world.planes.ended_calls.lock().unwrap().clone();
+    assert_eq!(ended, [("acme".to_owned(), 7), ("acme".to_owned(), 100)]);
+    let audit = world.get("/audit", LOCAL).await.json()["items"].clone();
+    let entry = &audit[1];
+    assert_eq!((&entry["action"], &entry["tenant"]), (&"call.end".into(), &acme.as_str().into()));
+    assert_eq!(entry["detail"], "call of: acme-user");
+    // Both tenants of the tests have a call of this number: the other one's is out of reach.
+    let beta = world.tenant("beta").await;
+    let betas = world.key(Some(&beta), &["operate"]).await;
+    assert_eq!(end("0000000000000064", &betas).await, StatusCode::NOT_FOUND);
 }

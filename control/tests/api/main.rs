@@ -6,6 +6,7 @@
 mod bans;
 mod document;
 mod errors;
+mod events;
 mod forget;
 #[path = "../common/fresh.rs"]
 mod fresh;
@@ -14,7 +15,10 @@ mod history;
 mod isolation;
 mod issuers;
 mod keys;
+mod live;
 mod rooms;
+mod stream;
+mod stream_connections;
 mod tenants;
 mod tokens;
 mod webhooks;

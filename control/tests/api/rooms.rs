@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use nucleus_core::control::RoomAct;
 use nucleus_core::ids::{PeerId, RoomInstanceId};
+use nucleus_protocol::session::value;
 use serde_json::{Value, json};
 
 use crate::world::{LOCAL, World};
@@ -24,6 +25,25 @@ async fn rooms_and_their_peers_are_shown() {
     assert_eq!(room["members"][0]["id"], "0101010101010101-7");
     assert_eq!(room["members"][0]["resumes"], 1);
     for absent in ["/rooms/0303030303030303", "/rooms/x", "/rooms/0101010101010101-7"] {
+        assert_eq!(world.get(absent, LOCAL).await.status, StatusCode::NOT_FOUND, "{absent}");
+    }
+}
+
+#[tokio::test]
+async fn figures_of_a_room_say_what_was_not_measured() {
+    let world = World::new().await;
+    let figures = world.get(&format!("{ACME}/stats"), LOCAL).await.json();
+    let peer = &figures["peers"][0];
+    assert_eq!((&peer["user"], &peer["client"]), (&json!("acme-user"), &json!("a client/1.0")));
+    assert_eq!((&peer["plane"], &peer["rtt_us"]), (&json!("fallback"), &json!(31_000)));
+    assert_eq!((&peer["loss_in_ppm"], &peer["speaking"]), (&json!(0), &json!(true)));
+    for unknown in ["jitter_us", "loss_out_ppm", "session_loss_ppm"] {
+        assert!(peer.get(unknown).is_some_and(Value::is_null), "{unknown}: {peer}");
+    }
+    let total = &figures["total"];
+    assert_eq!((&total["peers"], &total["on_fallback"]), (&json!(1), &json!(1)));
+    assert_eq!((&total["bytes_out"], &total["withheld"]), (&json!(600), &json!(7)));
+    for absent in ["/rooms/0303030303030303/stats", "/rooms/x/stats"] {
         assert_eq!(world.get(absent, LOCAL).await.status, StatusCode::NOT_FOUND, "{absent}");
     }
 }
@@ -59,4 +79,37 @@ async fn acts_reach_the_planes_and_the_audit() {
     assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY, "{long:?}");
     let nobody = world.ask("POST", "/peers/0101010101010101-8/kick", LOCAL, json!({})).await;
     assert_eq!(nobody.status, StatusCode::NOT_FOUND, "{nobody:?}");
+}
+
+#[tokio::test]
+async fn properties_are_shown_and_set_with_an_entry_in_the_audit() {
+    let world = World::new().await;
+    let path = format!("{ACME}/properties");
+    assert_eq!(world.get(&path, LOCAL).await.json(), json!({"winner": "acme-user"}));
+    let set = async |body: Value| world.ask("PATCH", &path, LOCAL, body).await;
+    let done = set(json!({"score": 5, "winner": null})).await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT, "{done:?}");
+    let acts = world.acts.lock().unwrap().clone();
+    let [(room, RoomAct::SetFields(fields))] = &acts[..] else { panic!("{acts:?}") };
+    assert_eq!(*room, RoomInstanceId([1; 8]));
+    let fields: Vec<_> = fields.iter().map(|field| (&*field.key, field.value.kind)).collect();
+    assert_eq!(fields, [("score", value::INTEGER), ("winner", value::NONE)]);
+    let entry = world.get("/audit", LOCAL).await.json()["items"][0].clone();
+    assert_eq!(entry["action"], "room.properties");
+    assert_eq!(entry["detail"], "acme lobby: score, winner", "the values are not noted");
+    for wrong in
+        [json!({}), json!([1]), json!({"": 1}), json!({"a": [1]}), json!({"a": "x".repeat(5_000)})]
+    {
+        let answer = set(wrong.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {answer:?}");
+    }
+    let full = set(json!({"full": 1})).await;
+    assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    let many = json!({"a".repeat(64): 1, "b\u{202e}".repeat(16): 2});
+    assert_eq!(set(many).await.status, StatusCode::NO_CONTENT);
+    let entry = world.get("/audit", LOCAL).await.json()["items"][0].clone();
+    assert!(!entry["detail"].as_str().unwrap().contains('\u{202e}'), "{entry}");
+    let absent =
+        world.ask("PATCH", "/rooms/0303030303030303/properties", LOCAL, json!({"a": 1})).await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND, "{absent:?}");
 }

@@ -1,5 +1,6 @@
 //! An API for tests, with two tenants and their rooms.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,18 +9,24 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, router};
 use nucleus_control::database::Database;
+use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::control::{
-    CallSummary, ControlError, ControlReply, ControlRequest, PeerSummary, ProductCalls, RoomAct,
-    RoomContent, RoomDetail, RoomSummary, ServerStatus,
+    CallSummary, ControlError, ControlReply, ControlRequest, LivePeerStats, LiveRoomStats,
+    PeerSummary, ProductCalls, RoomAct, RoomContent, RoomDetail, RoomProperty, RoomSummary,
+    ServerStatus, ShardStatus, TenantStatus,
 };
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
+use nucleus_core::room_stats::{LiveLinkStats, LivePathStats};
+use nucleus_protocol::session::{Value as StateValue, value};
+use nucleus_protocol::time::Time;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use crate::fresh::{Fresh, fresh};
+use crate::stream::Stream;
 
 pub(crate) const LOCAL: &str = "local-key-of-the-tests";
 
@@ -29,13 +36,18 @@ pub(crate) type Acts = Arc<Mutex<Vec<(RoomInstanceId, RoomAct)>>>;
 pub(crate) struct World {
     router: axum::Router,
     pub(crate) acts: Acts,
+    pub(crate) planes: Arc<PlayedPlanes>,
     /// The time of day that the API sees, in seconds since 1970.
     pub(crate) now: Arc<Mutex<u64>>,
     pub(crate) webhooks: Arc<WebhookSettings>,
     pub(crate) database: Database,
+    pub(crate) events: Arc<EventRing>,
     _dir: tempfile::TempDir,
     _fresh: Fresh,
 }
+
+/// How long what comes of a stream at once is awaited.
+const STREAM_TIME: Duration = Duration::from_millis(5);
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -54,6 +66,11 @@ impl Answer {
         let status = response.status();
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.map(|kind| kind.to_str().unwrap().to_owned()).unwrap_or_default();
+        if kind == "text/event-stream" {
+            // It goes on for ever. What comes at once is enough.
+            let text = Stream::new(response).rest(STREAM_TIME).await;
+            return Self { status, kind, text };
+        }
         let bytes = to_bytes(response.into_body(), 4 << 20).await.unwrap();
         Self { status, kind, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
@@ -84,7 +101,8 @@ impl World {
         started.unwrap_or_else(|error| panic!("{}: {error}", fresh.kind));
         let (planes, mail) = PlanesHandle::new();
         let acts = Acts::default();
-        tokio::spawn(play(mail, acts.clone()));
+        let played = Arc::<PlayedPlanes>::default();
+        tokio::spawn(play(mail, acts.clone(), played.clone()));
         let webhooks = Arc::new(WebhookSettings {
             database: database.clone(),
             signer: WebhookSigner::new(&[7; 64]),
@@ -103,18 +121,26 @@ impl World {
             minter: None,
             private_addresses: false,
             webhooks,
+            events: EventRing::new().unwrap(),
         };
         change(&mut settings);
-        let webhooks = settings.webhooks.clone();
+        let (webhooks, events) = (settings.webhooks.clone(), settings.events.clone());
         Self {
             router: router(ApiState::new(settings)),
             acts,
+            planes: played,
             now: set,
             webhooks,
             database,
+            events,
             _dir: dir,
             _fresh: fresh,
         }
+    }
+
+    /// Returns the routes, for a test that asks them in another way.
+    pub(crate) fn router(&self) -> axum::Router {
+        self.router.clone()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -138,6 +164,26 @@ impl World {
 
     pub(crate) async fn get(&self, path: &str, key: &str) -> Answer {
         self.ask("GET", path, key, Value::Null).await
+    }
+
+    /// Asks for a stream.
+    pub(crate) async fn ask_stream(&self, path: &str, key: &str, last: Option<&str>) -> Response {
+        let request = Request::builder()
+            .uri(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {key}"));
+        let request = match last {
+            Some(last) => request.header("last-event-id", last),
+            None => request,
+        };
+        let request = request.body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn stream(&self, path: &str, key: &str, last: Option<&str>) -> Stream {
+        let response = self.ask_stream(path, key, last).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        Stream::new(response).after(last)
     }
 
     /// Makes a tenant and returns its id.
@@ -182,6 +228,7 @@ pub(crate) fn rooms() -> Vec<RoomDetail> {
             self_muted: false,
             lost: false,
             sessions: 2,
+            age: Duration::from_secs(70),
         };
         let content = RoomContent { peers: vec![peer], bans: Vec::new(), objects: 3 };
         RoomDetail { room: summary, content }
@@ -189,13 +236,13 @@ pub(crate) fn rooms() -> Vec<RoomDetail> {
     vec![room(1, "acme"), room(2, "beta")]
 }
 
-/// Plays the planes.
 /// The calls of the tests: one of each tenant "acme" and "beta".
 fn calls() -> Vec<ProductCalls> {
     let product = |tenant: &str| {
         let owner = ProductKey { tenant: tenant.to_owned(), product: Product::ATOM };
         let call = CallSummary {
             call: 7,
+            started: Time::from_micros(1_000),
             caller: format!("{tenant}-user"),
             age: Duration::from_secs(9),
             talking: Some(Duration::from_secs(5)),
@@ -207,13 +254,67 @@ fn calls() -> Vec<ProductCalls> {
     ["acme", "beta"].map(product).into()
 }
 
-async fn play(mut mail: mpsc::Receiver<PlanesMail>, acts: Acts) {
-    while let Some(PlanesMail { request, reply }) = mail.recv().await {
-        let _gone = reply.send(answer(request, &acts));
+/// What the tests set of the planes, and see of them.
+#[derive(Default)]
+pub(crate) struct PlayedPlanes {
+    /// Whether the rooms have ended.
+    pub(crate) have_ended: AtomicBool,
+    /// The questions for the server, for a tenant, and for the figures of a room.
+    pub(crate) asked: [AtomicUsize; 3],
+    /// Calls beside those of each world: the number, and the time of the start in microseconds.
+    pub(crate) calls: Mutex<Vec<(u64, u64)>>,
+    /// The calls that were ended, each with its tenant.
+    pub(crate) ended_calls: Mutex<Vec<(String, u64)>>,
+}
+
+impl PlayedPlanes {
+    pub(crate) fn asked(&self) -> [usize; 3] {
+        self.asked.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    fn count(&self, what: usize) -> u64 {
+        self.asked[what].fetch_add(1, Ordering::Relaxed) as u64
     }
 }
 
-fn answer(request: ControlRequest, acts: &Acts) -> Result<ControlReply, ControlError> {
+/// Plays the planes.
+async fn play(mut mail: mpsc::Receiver<PlanesMail>, acts: Acts, played: Arc<PlayedPlanes>) {
+    while let Some(PlanesMail { request, reply }) = mail.recv().await {
+        let _gone = reply.send(answer(request, &acts, &played));
+    }
+}
+
+/// The figures of a room: its one peer has a link and a session.
+fn stats(room: RoomDetail) -> LiveRoomStats {
+    let RoomDetail { room, content } = room;
+    let session = LivePathStats { rtt: Some(Duration::from_millis(31)), loss_ppm: None };
+    let peers = content.peers.into_iter().map(|peer| LivePeerStats {
+        link: Some(LiveLinkStats {
+            peer: peer.peer,
+            on_fallback: Some(true),
+            jitter: None,
+            loss_in_ppm: Some(0),
+            loss_out_ppm: None,
+            datagrams_in: 5,
+            datagrams_out: 6,
+            bytes_in: 500,
+            bytes_out: 600,
+            withheld: 7,
+            speaking: true,
+        }),
+        agent: Some("a client/1.0".to_owned()),
+        session: Some(session),
+        peer,
+    });
+    LiveRoomStats { room, peers: peers.collect() }
+}
+
+fn answer(
+    request: ControlRequest,
+    acts: &Acts,
+    played: &PlayedPlanes,
+) -> Result<ControlReply, ControlError> {
+    let rooms = || if played.have_ended.load(Ordering::Relaxed) { Vec::new() } else { rooms() };
     let find = |instance| rooms().into_iter().find(|room| room.room.instance == instance);
     Ok(match request {
         ControlRequest::Rooms(search) => {
@@ -230,16 +331,52 @@ fn answer(request: ControlRequest, acts: &Acts) -> Result<ControlReply, ControlE
         }
         ControlRequest::Act(instance, act) => {
             find(instance).ok_or(ControlError::NoSuchRoom)?;
+            if matches!(&act, RoomAct::SetFields(fields) if fields[0].key == "full") {
+                return Err(ControlError::TooManyFields);
+            }
             acts.lock().unwrap().push((instance, act));
             ControlReply::Done
         }
         ControlRequest::Calls { tenant } => {
             let mut found = calls();
+            for (call, started) in played.calls.lock().unwrap().iter() {
+                let more = CallSummary {
+                    call: *call,
+                    started: Time::from_micros(*started),
+                    ..found[0].calls[0].clone()
+                };
+                found[0].calls.push(more);
+            }
             found.retain(|of| tenant.as_ref().is_none_or(|own| of.owner.tenant == *own));
             ControlReply::Calls(found)
         }
+        ControlRequest::Fields(instance) => {
+            let room = find(instance).ok_or(ControlError::NoSuchRoom)?;
+            let text = room.content.peers[0].user.clone().into_bytes();
+            let value = StateValue { kind: value::TEXT, bits: 0, bytes: text };
+            let field = RoomProperty { key: "winner".to_owned(), value };
+            ControlReply::Fields(Box::new(room.room), vec![field])
+        }
+        ControlRequest::RoomStats(instance) => {
+            played.count(2);
+            ControlReply::RoomStats(Box::new(stats(
+                find(instance).ok_or(ControlError::NoSuchRoom)?,
+            )))
+        }
         ControlRequest::Server => {
-            ControlReply::Server(Box::new(ServerStatus { accepts: true, ..Default::default() }))
+            let datagrams_in = 1_000 * played.count(0);
+            let shards = vec![ShardStatus { datagrams_in, ..ShardStatus::default() }];
+            let status = ServerStatus { accepts: true, sessions: 9, shards, ..Default::default() };
+            ControlReply::Server(Box::new(status))
+        }
+        ControlRequest::Tenant { tenant } => {
+            played.count(1);
+            let sessions = if tenant == "acme" { 3 } else { 4 };
+            ControlReply::Tenant(TenantStatus { sessions, rooms: 1 })
+        }
+        ControlRequest::EndCall { tenant, call } => {
+            played.ended_calls.lock().unwrap().push((tenant, call));
+            ControlReply::Done
         }
         ControlRequest::RemoveUser { .. } => ControlReply::Done,
         ControlRequest::Drain => ControlReply::Done,

@@ -30,6 +30,13 @@ macro_rules! counters {
             pub fn values(&self) -> [u64; Self::METRICS.len()] {
                 [$(self.$name,)*]
             }
+
+            /// Returns the counters with these values, in the order of [`Self::METRICS`], and with empty
+            /// histograms.
+            pub fn of_values(values: [u64; Self::METRICS.len()]) -> Self {
+                let [$($name,)*] = values;
+                Self { $($name,)* histograms: FanoutHistograms::default() }
+            }
         }
     };
 }

@@ -9,6 +9,7 @@ mod connection_ids;
 mod counters;
 mod egress;
 mod entry;
+mod figures;
 mod frame_table;
 mod histograms;
 mod ingress;

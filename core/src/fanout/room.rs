@@ -73,6 +73,15 @@ impl RoomFanout {
         Some(self.recipients.remove(at))
     }
 
+    pub(super) fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+
+    /// Returns whether the peer with this slot speaks at `now`.
+    pub(super) fn is_speaking(&self, now: Time, slot: u16) -> bool {
+        self.speakers.is_active(now, slot)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.recipients.is_empty()
     }

@@ -33,6 +33,12 @@ impl Speakers {
         admitted
     }
 
+    /// Returns whether voice of the peer with this slot was admitted within the pause of a speaker.
+    pub(super) fn is_active(&self, now: Time, slot: u16) -> bool {
+        let own = self.0.iter().find(|speaker| speaker.slot == slot);
+        own.is_some_and(|speaker| now.since(speaker.last_active) < limits::SPEAKER_PAUSE)
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -53,9 +59,13 @@ mod tests {
             [1, 2, 3, 1].map(|slot| speakers.admit(ms(0), slot, 2)),
             [true, true, false, true]
         );
+        let active =
+            |speakers: &Speakers, at| [1, 2, 3].map(|slot| speakers.is_active(ms(at), slot));
+        assert_eq!(active(&speakers, 499), [true, true, false]);
         // Slot 1 goes on speaking. Slot 2 stops being a speaker after the pause.
         assert!(speakers.admit(ms(400), 1, 2));
         assert!(!speakers.admit(ms(499), 3, 2));
+        assert_eq!(active(&speakers, 500), [true, false, false]);
         assert!(speakers.admit(ms(500), 3, 2));
         assert!(!speakers.admit(ms(600), 2, 2), "two others speak now");
         assert!(speakers.admit(ms(600), 1, 2) && speakers.admit(ms(600), 3, 2));

@@ -1,19 +1,22 @@
-//! The figures of a peer's links together, for the history. They are read when a link closes, and cost
-//! nothing for a message.
+//! The figures of a peer's links together. They are read when a link closes, and when somebody asks, and
+//! cost nothing for a message.
 
 use std::time::Duration;
 
 use nucleus_protocol::link::Link;
 
 use crate::plane_event::LinkTotals;
+use crate::room_stats::share_ppm;
 
 /// Sums over links of one peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LinkSums {
     pub(super) on_fallback: Duration,
     pub(super) withheld: u64,
-    bytes_in: u64,
-    bytes_out: u64,
+    pub(super) datagrams_in: u64,
+    pub(super) datagrams_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
     /// Datagrams on the realtime port that the client has sent, up to the newest that has arrived.
     sent: u64,
     /// Those of them that have arrived.
@@ -29,22 +32,27 @@ impl LinkSums {
             0 => 0,
             _ => u64::from(counts.largest) + 1,
         };
+        self.datagrams_in += counters.datagrams_in;
+        self.datagrams_out += counters.datagrams_out;
         self.bytes_in += counters.bytes_in;
         self.bytes_out += counters.bytes_out;
         self.sent += sent;
         self.received += u64::from(counts.received).min(sent);
     }
 
+    /// Returns the share of the client's datagrams that were lost, in parts per million.
+    pub(super) fn loss_ppm(&self) -> Option<u32> {
+        share_ppm(self.sent - self.received, self.sent)
+    }
+
     /// Returns the figures as the history has them.
     pub(super) fn totals(self) -> LinkTotals {
-        let lost = self.sent - self.received;
-        let loss = (lost * 1_000_000).checked_div(self.sent);
         LinkTotals {
             on_fallback: self.on_fallback,
             // Only the client measures the round trip, and does not report it.
             rtt_p50: None,
             rtt_p95: None,
-            loss_ppm: loss.and_then(|loss| u32::try_from(loss).ok()),
+            loss_ppm: self.loss_ppm(),
             withheld: self.withheld,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,

@@ -1,6 +1,7 @@
 //! What a room reports for the history: its start and end, and who was in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
@@ -38,6 +39,11 @@ impl VisitStart {
         Self { at: now, visitor, resumes: 0 }
     }
 
+    /// Returns the time since the join.
+    pub(crate) fn lasted(&self, now: Time) -> Duration {
+        now.since(self.at)
+    }
+
     /// Counts a resume whose link is open.
     pub(crate) fn count_resume(&mut self) {
         self.resumes += 1;
@@ -45,8 +51,9 @@ impl VisitStart {
 
     /// Makes the report of the participant's end.
     pub(crate) fn end(self, now: Time, code: Code) -> RoomReport {
-        let Self { at, visitor, resumes } = self;
-        let visit = Visit { lasted: now.since(at), code, resumes, links: None };
+        let lasted = self.lasted(now);
+        let Self { visitor, resumes, .. } = self;
+        let visit = Visit { lasted, code, resumes, links: None };
         RoomReport::Left(visitor, Box::new(visit))
     }
 }

@@ -75,6 +75,9 @@ pub enum RoomInput {
     },
     /// Asks what is in the room. The reply is [`RoomOutput::Content`](super::RoomOutput::Content).
     Inspect(RequestId),
+    /// Asks for the room's fields in the shared state. The reply is
+    /// [`RoomOutput::Fields`](super::RoomOutput::Fields).
+    Fields(RequestId),
     /// Carries out an act of an operator. The reply is
     /// [`RoomOutput::Operated`](super::RoomOutput::Operated).
     Operate(RequestId, RoomAct),

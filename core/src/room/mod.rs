@@ -34,7 +34,7 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 
 use crate::Machine;
-use crate::control::{ControlError, RoomContent};
+use crate::control::{ControlError, RoomContent, RoomProperty};
 use crate::fanout::{LinkEvent, LinkParameters};
 use crate::ids::{PeerId, RequestId, SessionId};
 use admission::Admission;
@@ -80,6 +80,8 @@ pub enum RoomOutput {
     },
     /// The reply to [`RoomInput::Inspect`].
     Content(RequestId, Box<RoomContent>),
+    /// The reply to [`RoomInput::Fields`].
+    Fields(RequestId, Vec<RoomProperty>),
     /// The reply to [`RoomInput::Operate`].
     Operated(RequestId, Result<(), ControlError>),
     /// Asks the shard to open a link for a session, in place of an earlier link of the peer.
@@ -172,8 +174,12 @@ impl Machine for Room {
                 let content = Box::new(self.content(now));
                 self.outputs.push(RoomOutput::Content(request, content));
             }
+            RoomInput::Fields(request) => {
+                let fields = self.state.room_fields();
+                self.outputs.push(RoomOutput::Fields(request, fields));
+            }
             RoomInput::Operate(request, act) => {
-                let result = self.operate(now, &act);
+                let result = self.operate(now, act);
                 self.outputs.push(RoomOutput::Operated(request, result));
             }
             RoomInput::EndEmpty if self.participants.is_empty() => self.lifetime.end(),

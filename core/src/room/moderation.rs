@@ -209,7 +209,7 @@ impl Room {
     /// Shows what is in the room.
     pub(super) fn content(&self, now: Time) -> RoomContent {
         let announced = self.participants.iter().filter(|(_, peer)| peer.is_announced());
-        let peers = announced.map(|(peer, participant)| participant.summary(peer)).collect();
+        let peers = announced.map(|(peer, participant)| participant.summary(now, peer)).collect();
         let bans = self.admission.bans(now);
         RoomContent { peers, bans, objects: self.state.objects() as u32 }
     }
@@ -218,12 +218,13 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// [`ControlError::NoSuchPeer`], or [`ControlError::NoSuchRoom`] if the room is over.
-    pub(super) fn operate(&mut self, now: Time, act: &RoomAct) -> Result<(), ControlError> {
+    /// [`ControlError::NoSuchPeer`], [`ControlError::NoSuchRoom`] if the room is over, or the limit of the
+    /// shared state.
+    pub(super) fn operate(&mut self, now: Time, act: RoomAct) -> Result<(), ControlError> {
         if self.lifetime.is_over() {
             return Err(ControlError::NoSuchRoom);
         }
-        match *act {
+        match act {
             RoomAct::Close => self.shut_down(now, Code::RoomEnded),
             RoomAct::Lock(locked) => self.admission.set_locked(locked),
             RoomAct::Hide(hidden) => self.listing.set_hidden(hidden),
@@ -232,8 +233,13 @@ impl Room {
                 let (participants, outputs) = (&mut self.participants, &mut self.outputs);
                 self.mutes.set_muted(now, peer, muted, participants, outputs);
             }
-            RoomAct::Remove(ref user) => {
-                let peers: Vec<_> = self.participants.of_user(user).map(|(peer, _)| peer).collect();
+            RoomAct::SetFields(fields) => {
+                let (participants, outputs) = (&self.participants, &mut self.outputs);
+                self.state.set_room_fields(fields, participants, outputs)?;
+            }
+            RoomAct::Remove(user) => {
+                let peers: Vec<_> =
+                    self.participants.of_user(&user).map(|(peer, _)| peer).collect();
                 self.remove(now, peers, Code::Kicked);
             }
             RoomAct::Kick(peer, ban) => {

@@ -187,6 +187,7 @@ impl Call {
         CallSummary {
             call: self.id,
             caller: self.history.caller().to_owned(),
+            started: self.history.started,
             age: now.since(self.history.started),
             talking: self.history.accepted.map(|at| now.since(at)),
             members: self.members().map(str::to_owned).collect(),

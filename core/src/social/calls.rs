@@ -158,6 +158,15 @@ impl Calls {
         }
     }
 
+    /// Ends a call on behalf of an operator: for its users, as if its room were over. Returns the call as it
+    /// was.
+    pub(super) fn end_call(&mut self, now: Time, id: u64) -> Option<CallSummary> {
+        let call = self.take(id)?;
+        let ended = call.summary(now);
+        self.end(call, Code::Left);
+        Some(ended)
+    }
+
     /// Ends every call.
     pub(super) fn shut_down(&mut self, code: Code) {
         while let Some(call) =

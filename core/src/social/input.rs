@@ -38,6 +38,9 @@ pub enum SocialInput {
     RoomOver(u64),
     /// Asks which calls there are. The reply is [`SocialOutput::Calls`].
     Calls(RequestId),
+    /// Ends a call on behalf of an operator. The reply is [`SocialOutput::Calls`] with this call, or with
+    /// none if there is no such call.
+    EndCall(RequestId, u64),
     /// Removes all devices of a user, and closes their sessions with this code.
     Remove(String, Code),
     /// Ends all calls and sessions with this code, and refuses new devices.
@@ -90,7 +93,7 @@ pub enum SocialOutput {
         /// Whether the user is invited now.
         invited: bool,
     },
-    /// The reply to [`SocialInput::Calls`].
+    /// The reply to [`SocialInput::Calls`] and [`SocialInput::EndCall`].
     Calls(RequestId, Vec<CallSummary>),
     /// Reports for the history that a call began.
     CallStarted {

@@ -80,6 +80,11 @@ impl Machine for Social {
                 let calls = self.calls.summaries(now);
                 self.outputs.push_back(SocialOutput::Calls(request, calls));
             }
+            SocialInput::EndCall(request, call) => {
+                let ended = self.calls.end_call(now, call).into_iter().collect();
+                self.apply_call_outputs(now);
+                self.outputs.push_back(SocialOutput::Calls(request, ended));
+            }
             SocialInput::Remove(user, code) => {
                 let devices: Vec<DeviceId> = self.users.devices(&user).collect();
                 devices.into_iter().for_each(|device| self.disconnect(now, device, code));

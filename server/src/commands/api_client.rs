@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nucleus_control::fetch::{Fetch, FetchError, fetch};
+use nucleus_control::fetch::{Fetch, FetchError, StreamedAnswer, fetch, fetch_stream};
 use serde_json::Value;
 
 use super::args::ApiArgs;
@@ -65,6 +65,15 @@ pub enum ApiError {
     TooLong,
 }
 
+/// Why a stream cannot be opened.
+#[derive(Debug)]
+pub(super) enum OpenStreamError {
+    /// It may work later: the server is started again, or has too much to do.
+    Passing(ApiError),
+    /// It will not work later.
+    Final(ApiError),
+}
+
 /// The way to one server.
 pub struct ApiClient {
     url: String,
@@ -90,6 +99,47 @@ impl ApiClient {
         let LocalApi { url, key } =
             local.map_err(|source| ApiError::NoLocalServer { path, source })?;
         Ok(Self { url, key })
+    }
+
+    /// Opens a stream of server-sent events, behind the event `last`.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached or refuses the request.
+    pub(super) async fn open_stream(
+        &self,
+        path: &str,
+        last: Option<&str>,
+    ) -> Result<StreamedAnswer, OpenStreamError> {
+        let mut headers = vec![("authorization", format!("Bearer {}", self.key))];
+        headers.extend(last.map(|id| ("last-event-id", id.to_owned())));
+        let url = format!("{}/api/v1{path}", self.url);
+        let request = Fetch {
+            method: "GET",
+            url: &url,
+            headers: &headers,
+            body: Vec::new(),
+            time: TIME,
+            max_answer: MAX_ANSWER,
+            public_only: false,
+            tls: None,
+        };
+        let unreachable = |source| ApiError::Unreachable { url: self.url.clone(), source };
+        let mut answer = match fetch_stream(request).await {
+            Ok(answer) if answer.status == 200 => return Ok(answer),
+            Ok(answer) => answer,
+            Err(error) => return Err(OpenStreamError::Passing(unreachable(error))),
+        };
+        let first = answer.next(TIME).await.ok().flatten().unwrap_or_default();
+        let problem: Value = serde_json::from_slice(&first).unwrap_or_default();
+        let Some(detail) = problem["detail"].as_str() else {
+            return Err(OpenStreamError::Final(ApiError::NotNucleus(self.url.clone())));
+        };
+        let refused = ApiError::Refused(super::table::plain(&detail.into()));
+        Err(match answer.status {
+            429 | 500.. => OpenStreamError::Passing(refused),
+            _ => OpenStreamError::Final(refused),
+        })
     }
 
     /// Sends a request, and returns the body of the answer; null if it has none.

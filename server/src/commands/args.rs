@@ -151,8 +151,24 @@ pub enum ApiCommand {
         #[command(flatten)]
         api: ApiArgs,
     },
-    /// List the live calls
+    /// Show what happens in rooms and calls, as it happens, until it is stopped
+    Events {
+        /// The tenant's name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Kind of event that is shown, such as `room.ended`; can be repeated [default: all]
+        #[arg(long = "type", value_name = "KIND")]
+        kinds: Vec<String>,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// List the live calls, or end one
+    #[command(args_conflicts_with_subcommands = true)]
     Calls {
+        /// The act; absent: the list.
+        #[command(subcommand)]
+        command: Option<CallsCommand>,
         /// The tenant's name
         #[arg(long)]
         tenant: Option<String>,
@@ -184,6 +200,11 @@ pub enum ApiCommand {
 /// An act on a room. Each takes the room's id, as `nucleus rooms` shows it.
 #[derive(Debug, Subcommand)]
 pub enum RoomsCommand {
+    /// Show the figures of a room's peers
+    Stats {
+        /// The room's id
+        room: String,
+    },
     /// End a room for everybody
     Close {
         /// The room's id
@@ -288,6 +309,16 @@ pub enum WebhooksCommand {
         /// One delivery, also if it was taken
         #[arg(long, value_name = "ID", conflicts_with = "since")]
         delivery: Option<String>,
+    },
+}
+
+/// An act on a call.
+#[derive(Debug, Subcommand)]
+pub enum CallsCommand {
+    /// End a call for everybody
+    End {
+        /// The call's id, as `nucleus calls` shows it
+        call: String,
     },
 }
 
@@ -417,6 +448,7 @@ impl ApiCommand {
             | Self::Forget { api, .. }
             | Self::Issuers { api, .. }
             | Self::Webhooks { api, .. }
+            | Self::Events { api, .. }
             | Self::Calls { api, .. }
             | Self::History { api, .. }
             | Self::Keys { api, .. } => api,

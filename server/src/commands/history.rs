@@ -1,5 +1,5 @@
-//! `nucleus history` and `nucleus calls`: which rooms, sessions and calls there were, and which calls
-//! there are.
+//! `nucleus history`: which rooms, sessions and calls there were. Also the columns of the calls that there
+//! are, and of the figures of a room.
 
 use std::fmt::Write as _;
 
@@ -48,15 +48,21 @@ pub(super) const LIVE_CALLS: [Column; 7] = [
     Column::list("RINGING", "ringing", ""),
 ];
 
-/// Asks for the live calls.
-pub(super) async fn live_calls(
-    client: &ApiClient,
-    tenant: Option<String>,
-) -> Result<Value, ApiError> {
-    let query = tenant.map(|tenant| format!("?tenant={}", encoded(&tenant))).unwrap_or_default();
-    let mut list = client.send("GET", &format!("/calls{query}"), Value::Null).await?;
-    Ok(list["items"].take())
-}
+pub(super) const STATS: [Column; 13] = [
+    Column::text("ID", "id"),
+    Column::text("USER", "user"),
+    Column::text("CLIENT", "client"),
+    Column::age("AGE", "age_seconds"),
+    Column::text("PLANE", "plane"),
+    Column::number("RTT US", "rtt_us"),
+    Column::number("JITTER US", "jitter_us"),
+    Column::number("LOSS IN PPM", "loss_in_ppm"),
+    Column::number("LOSS OUT PPM", "loss_out_ppm"),
+    Column::number("BYTES IN", "bytes_in"),
+    Column::number("BYTES OUT", "bytes_out"),
+    Column::number("WITHHELD", "withheld"),
+    Column::marks("STATE", &["speaking", "away", "lost"]),
+];
 
 /// Asks for one page of the history. Returns its rows with the columns of their table.
 pub(super) async fn read(

@@ -3,6 +3,7 @@
 mod api_client;
 mod args;
 mod backup;
+mod events;
 mod history;
 mod issuers;
 mod table;
@@ -14,8 +15,8 @@ use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
 pub use args::{
-    ApiArgs, ApiCommand, BansCommand, HistoryArgs, HistoryCommand, IssuersCommand, KeysCommand,
-    RoomsCommand, TenantsCommand, WebhooksCommand,
+    ApiArgs, ApiCommand, BansCommand, CallsCommand, HistoryArgs, HistoryCommand, IssuersCommand,
+    KeysCommand, RoomsCommand, TenantsCommand, WebhooksCommand,
 };
 pub use backup::{BackupError, backup, restore};
 use table::{Column, table};
@@ -93,6 +94,14 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         }
         ApiCommand::Rooms { command: Some(act), .. } => {
             let (id, path, body) = match act {
+                RoomsCommand::Stats { room } => {
+                    let path = format!("/rooms/{room}/stats");
+                    let stats = client.send("GET", &path, Value::Null).await?;
+                    return Ok(match json {
+                        true => pretty(&stats),
+                        false => table(&history::STATS, &stats["peers"]),
+                    });
+                }
                 RoomsCommand::Close { room } => (room, "close", Value::Null),
                 RoomsCommand::Lock { room } => (room, "lock", json!({"on": true})),
                 RoomsCommand::Unlock { room } => (room, "lock", json!({"on": false})),
@@ -162,9 +171,18 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
                 _ => shown(&answer, columns),
             }
         }
-        ApiCommand::Calls { tenant, .. } => {
-            let calls = history::live_calls(&client, tenant).await?;
+        ApiCommand::Calls { command: Some(CallsCommand::End { call }), .. } => {
+            client.send("POST", &format!("/calls/{call}/end"), Value::Null).await?;
+            done(json)
+        }
+        ApiCommand::Calls { command: None, tenant, .. } => {
+            let calls = list(&client, "/calls", &[("tenant", tenant)]).await?;
             shown(&calls, &history::LIVE_CALLS)
+        }
+        ApiCommand::Events { tenant, kinds, api } => {
+            let wanted = events::WantedEvents { tenant, kinds, json };
+            events::follow(&api, &wanted, &mut std::io::stdout()).await?;
+            String::new()
         }
         ApiCommand::History { command, .. } => {
             let (rows, columns) = history::read(&client, command).await?;

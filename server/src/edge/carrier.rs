@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use nucleus_core::origins::Origins;
+use nucleus_core::room_stats::LivePathStats;
 use nucleus_protocol::session::Code;
 use zeroize::Zeroizing;
 
@@ -14,6 +15,7 @@ pub(super) use super::quic::{
 };
 pub(super) use super::webtransport::NoSession;
 use super::webtransport::{self, ClosingPages, WebConnection, stream_code};
+use crate::rooms::SessionPath;
 
 /// A connection that may hold a session.
 #[derive(Clone)]
@@ -172,6 +174,12 @@ impl Connection {
     /// Returns the client's address.
     pub(super) fn remote(&self) -> SocketAddr {
         self.quic().remote()
+    }
+}
+
+impl SessionPath for Connection {
+    fn figures(&self) -> LivePathStats {
+        self.quic().figures()
     }
 }
 

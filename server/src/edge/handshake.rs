@@ -4,8 +4,8 @@
 //! Makes nothing for a client before its token has been verified: no room, no roster entry, no
 //! link.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use nucleus_control::SPANS;
@@ -14,6 +14,7 @@ use nucleus_core::ids::SessionId;
 use nucleus_core::limits as core_limits;
 use nucleus_core::lobby::RoomSelection;
 use nucleus_core::room::{JoinConditions, JoinRequest, Resume, Role};
+use nucleus_core::text;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::{
@@ -35,8 +36,8 @@ use super::unjoined::UnjoinedPlace;
 use super::wire::read_message;
 use crate::random::random;
 use crate::rooms::{
-    JoinedRoom, LentBudgets, Outgoing, OutgoingQueues, Place, RoomHandle, SessionCount, Ticket,
-    outgoing,
+    JoinedRoom, LentBudgets, Outgoing, OutgoingQueues, Place, RoomHandle, SessionCount,
+    SessionProbe, Ticket, outgoing,
 };
 use crate::unix_time::unix_now;
 
@@ -119,7 +120,7 @@ async fn join(
     let mut welcome = None;
     let control = ControlStream { send: &mut send, receive: &mut receive, welcome: &mut welcome };
     match join_on(connection, context, control).await {
-        Ok(AdmittedJoin::Room { room, session, queues, features, budgets }) => {
+        Ok(AdmittedJoin::Room { room, session, queues, features, budgets, path }) => {
             let full_window = context.full_windows.clone().try_acquire_owned().ok();
             let has_full = full_window.is_some();
             connection.set_receive_window(match has_full {
@@ -137,6 +138,7 @@ async fn join(
                 features,
                 budgets,
                 full_window,
+                path,
             })))
         }
         Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialConnection {
@@ -166,6 +168,7 @@ enum AdmittedJoin {
         queues: OutgoingQueues,
         features: Features,
         budgets: Arc<LentBudgets>,
+        path: Arc<Connection>,
     },
     Social(Box<social::AdmittedDevice>),
 }
@@ -231,6 +234,8 @@ async fn join_on(
         suite,
         link_id: 0,
         queues: None,
+        agent: text::plain(&hello.agent, 1, limits::MAX_AGENT).ok().map(Arc::from),
+        path: Arc::new(connection.clone()),
     };
     let ticket = context.tickets.open(&join.ticket);
     let ticket = ticket.filter(|ticket| ticket.room.name.as_bytes() == join.room);
@@ -245,7 +250,8 @@ async fn join_on(
     let JoinedRoom { session, budgets } = joined;
     let queues = joining.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.count(outcome);
-    Ok(AdmittedJoin::Room { room, session, queues, features, budgets })
+    let path = joining.path;
+    Ok(AdmittedJoin::Room { room, session, queues, features, budgets, path })
 }
 
 /// Checks that the client's datagrams hold enough. 0 is for a client without a realtime port and
@@ -285,6 +291,10 @@ struct Joining<'a> {
     link_id: u32,
     /// The queues of the newest try, from which the session reads. `None` before the first try.
     queues: Option<OutgoingQueues>,
+    /// Name and version of the client's software.
+    agent: Option<Arc<str>>,
+    /// What the room may ask for the figures of the connection. The session owns it.
+    path: Arc<Connection>,
 }
 
 impl Joining<'_> {
@@ -346,6 +356,8 @@ impl Joining<'_> {
         resume: Option<Resume>,
     ) -> (Box<JoinRequest>, Outgoing) {
         let (outgoing, session_end) = outgoing();
+        let path: Weak<Connection> = Arc::downgrade(&self.path);
+        let outgoing = outgoing.with_probe(SessionProbe { agent: self.agent.clone(), path });
         self.queues = Some(session_end);
         self.link_id += 1;
         let (link, grant) = self.link();

@@ -43,6 +43,8 @@ pub(super) struct PeerSession {
     pub(super) budgets: Arc<LentBudgets>,
     /// Keeps the session among those with the full receive window. `None`: it has the small one.
     pub(super) full_window: Option<OwnedSemaphorePermit>,
+    /// What the room reads the figures of the connection from, as long as the session runs.
+    pub(super) path: Arc<Connection>,
 }
 
 /// Why a session ends.
@@ -101,6 +103,7 @@ impl PeerSession {
             features,
             budgets,
             full_window: _full_window,
+            path: _path,
         } = {
             // Frees the memory on the heap at once.
             let boxed = self;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nucleus_core::control::{CallSummary, ControlError, RoomAct, RoomContent};
+use nucleus_core::control::{CallSummary, ControlError, RoomAct, RoomContent, RoomProperty};
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
 use nucleus_core::lobby::{Find, Found, ListingChanges, LobbyInput};
 use nucleus_core::room::{JoinRequest, RoomInput};
@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::budgets::LentBudgets;
 use super::outgoing::Outgoing;
+use super::session_probe::ProbedRoom;
 use super::social_outgoing::SocialOutgoing;
 use super::tenants::SessionCount;
 
@@ -25,8 +26,12 @@ pub(super) enum RoomMail {
     Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
     /// Show what is in the room.
     Inspect(oneshot::Sender<Box<RoomContent>>),
-    /// Carry out an act of an operator.
-    Operate(RoomAct, oneshot::Sender<Result<(), ControlError>>),
+    /// Show what is in the room, with what is known of its sessions.
+    Probe(oneshot::Sender<ProbedRoom>),
+    /// Show the room's fields in the shared state.
+    Fields(oneshot::Sender<Vec<RoomProperty>>),
+    /// Carry out an act of an operator, for which so many deliveries are reserved from the room's rate.
+    Operate(RoomAct, DeliveryCost, oneshot::Sender<Result<(), ControlError>>),
     /// An input for the machine, unchanged.
     Input(RoomInput),
     /// An input for which the sender has reserved deliveries from the room's rate.
@@ -127,6 +132,8 @@ pub(super) enum SocialMail {
     Enter(EnterRequest, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
     /// Tell which calls there are.
     Calls(oneshot::Sender<Vec<CallSummary>>),
+    /// End a call. The reply has the call, or none if there is no such call.
+    EndCall(u64, oneshot::Sender<Vec<CallSummary>>),
     /// An input for the machine, unchanged.
     Input(SocialInput),
 }

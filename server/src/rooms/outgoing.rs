@@ -6,6 +6,7 @@ use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
 
+use super::session_probe::SessionProbe;
 use crate::queue::{PushOutcome, QueueReceiver, QueueSender, queue, queue_of_bytes};
 use crate::shard::QueuedDatagram;
 
@@ -16,6 +17,7 @@ pub struct Outgoing {
     state: QueueSender<Bytes>,
     datagrams: QueueSender<QueuedDatagram>,
     end: watch::Sender<Option<Code>>,
+    probe: Option<SessionProbe>,
 }
 
 /// The session's end of the queues.
@@ -50,7 +52,7 @@ pub fn outgoing() -> (Outgoing, OutgoingQueues) {
     let (end, end_queue) = watch::channel(None);
     let lanes = [events, bulk];
     (
-        Outgoing { control, lanes, state, datagrams, end },
+        Outgoing { control, lanes, state, datagrams, end, probe: None },
         OutgoingQueues {
             control: control_queue,
             lanes: [event_queue, bulk_queue],
@@ -87,6 +89,17 @@ impl Outgoing {
     /// Returns the queue for the shard's datagrams to a client on the fallback.
     pub fn datagrams(&self) -> QueueSender<QueuedDatagram> {
         self.datagrams.clone()
+    }
+
+    /// Adds what the control plane may learn of the session.
+    #[must_use]
+    pub fn with_probe(self, probe: SessionProbe) -> Self {
+        Self { probe: Some(probe), ..self }
+    }
+
+    /// Returns what the control plane may learn of the session.
+    pub(super) fn probe(&self) -> Option<&SessionProbe> {
+        self.probe.as_ref()
     }
 
     /// Ends the session with a code.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nucleus_core::control::{ControlError, RoomContent};
+use nucleus_core::control::{ControlError, RoomContent, RoomProperty};
 use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
@@ -18,6 +18,7 @@ use super::mail::{JoinedRoom, LobbyMail, NewcomerSeats, Place, RoomJoin, RoomMai
 use super::outgoing::Outgoing;
 use super::room_figures::RoomFigures;
 use super::room_reports::RoomReports;
+use super::session_probe::{ProbedRoom, SessionProbe};
 use super::shared_rate::SharedRate;
 use super::task::Task;
 use super::tenants::{CountedRoom, EmptyRoomCount, Tenants};
@@ -79,6 +80,8 @@ struct PendingReplies {
     joins: HashMap<RequestId, PendingJoin>,
     invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
     inspected: HashMap<RequestId, oneshot::Sender<Box<RoomContent>>>,
+    probed: HashMap<RequestId, oneshot::Sender<ProbedRoom>>,
+    fields: HashMap<RequestId, oneshot::Sender<Vec<RoomProperty>>>,
     operated: HashMap<RequestId, oneshot::Sender<Result<(), ControlError>>>,
 }
 
@@ -94,6 +97,16 @@ struct PendingJoin {
 struct AttachedSession {
     session: u32,
     outgoing: Outgoing,
+}
+
+impl Members {
+    /// Returns what the control plane may learn of the sessions.
+    fn probes(&self) -> Vec<(PeerId, SessionProbe)> {
+        let probe = |(peer, session): (&PeerId, &AttachedSession)| {
+            session.outgoing.probe().map(|probe| (*peer, probe.clone()))
+        };
+        self.sessions.iter().filter_map(probe).collect()
+    }
 }
 
 impl PendingReplies {
@@ -143,7 +156,18 @@ impl Task for RoomShell {
                 self.members.requests.inspected.insert(request, reply);
                 RoomInput::Inspect(request)
             }
-            RoomMail::Operate(act, reply) => {
+            RoomMail::Probe(reply) => {
+                let request = self.members.requests.next_id();
+                self.members.requests.probed.insert(request, reply);
+                RoomInput::Inspect(request)
+            }
+            RoomMail::Fields(reply) => {
+                let request = self.members.requests.next_id();
+                self.members.requests.fields.insert(request, reply);
+                RoomInput::Fields(request)
+            }
+            RoomMail::Operate(act, cost, reply) => {
+                self.turn.reserved.add(cost);
                 let request = self.members.requests.next_id();
                 self.members.requests.operated.insert(request, reply);
                 RoomInput::Operate(request, act)
@@ -171,6 +195,16 @@ impl Task for RoomShell {
                 if let Some(reply) = self.members.requests.inspected.remove(&request) {
                     // Fails if the control plane has given up.
                     let _ = reply.send(content);
+                } else if let Some(reply) = self.members.requests.probed.remove(&request) {
+                    let sessions = self.members.probes();
+                    // Fails if the control plane has given up.
+                    let _ = reply.send(ProbedRoom { content, sessions });
+                }
+            }
+            RoomOutput::Fields(request, fields) => {
+                if let Some(reply) = self.members.requests.fields.remove(&request) {
+                    // Fails if the control plane has given up.
+                    let _ = reply.send(fields);
                 }
             }
             RoomOutput::Operated(request, result) => {

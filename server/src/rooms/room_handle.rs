@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nucleus_core::control::{ControlError, RoomAct, RoomContent};
+use nucleus_core::control::{ControlError, RoomAct, RoomContent, RoomProperty};
 use nucleus_core::ids::{RoomId, RoomInstanceId, RoomKey, SessionId};
 use nucleus_core::limits::Limits;
 use nucleus_core::room::RoomInput;
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::mail::{JoinedRoom, RoomJoin, RoomMail};
 use super::room_figures::RoomFigures;
+use super::session_probe::ProbedRoom;
 use super::shared_rate::{AdmittedMessage, SharedRate};
 use super::tenants::CountedRoom;
 use crate::shard::{SessionDatagram, ShardHandle};
@@ -79,14 +80,51 @@ impl RoomHandle {
         receiver.await.map_err(|_| ControlError::NoSuchRoom)
     }
 
-    /// Carries out an act of an operator.
+    /// Asks what is in the room, and what is known of its sessions.
     ///
     /// # Errors
     ///
-    /// [`ControlError::NoSuchRoom`] if the room has ended, or [`ControlError::NoSuchPeer`].
+    /// [`ControlError::NoSuchRoom`] if the room has ended.
+    pub(super) async fn probe(&self) -> Result<ProbedRoom, ControlError> {
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(RoomMail::Probe(reply)).await;
+        receiver.await.map_err(|_| ControlError::NoSuchRoom)
+    }
+
+    /// Asks for the room's fields in the shared state.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`] if the room has ended.
+    pub(super) async fn fields(&self) -> Result<Vec<RoomProperty>, ControlError> {
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(RoomMail::Fields(reply)).await;
+        receiver.await.map_err(|_| ControlError::NoSuchRoom)
+    }
+
+    /// Carries out an act of an operator. A change of the shared state waits for the room's rate, as that
+    /// of a client does.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`] if the room has ended, [`ControlError::NoSuchPeer`], or a limit of the
+    /// shared state.
     pub(super) async fn operate(&self, act: RoomAct) -> Result<(), ControlError> {
         let (reply, receiver) = oneshot::channel();
-        let _ended = self.mailbox.send(RoomMail::Operate(act, reply)).await;
+        let admitted = match &act {
+            RoomAct::SetFields(fields) => {
+                let bytes = |field: &RoomProperty| field.key.len() + field.value.bytes.len();
+                let len = fields.iter().map(bytes).sum();
+                // Nobody has this name: a user id has at least one character.
+                Some(self.rate.admit("", len, None).await)
+            }
+            _ => None,
+        };
+        let cost = admitted.as_ref().map(|admitted| admitted.cost).unwrap_or_default();
+        let sent = self.mailbox.send(RoomMail::Operate(act, cost, reply)).await.is_ok();
+        if let Some(admitted) = admitted.filter(|_| sent) {
+            admitted.posted();
+        }
         receiver.await.unwrap_or(Err(ControlError::NoSuchRoom))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nucleus_core::control::{
-    ControlError, RoomAct, RoomDetail, RoomSearch, RoomSummary, search_rooms,
+    ControlError, RoomAct, RoomDetail, RoomProperty, RoomSearch, RoomSummary, search_rooms,
 };
 use nucleus_core::ids::RoomInstanceId;
 use nucleus_protocol::time::Time;
@@ -36,6 +36,20 @@ impl RoomRegistry {
         Ok(RoomDetail { room: self.summary(&room), content })
     }
 
+    /// Returns a room and its fields in the shared state.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`].
+    pub async fn fields(
+        &self,
+        instance: RoomInstanceId,
+    ) -> Result<(RoomSummary, Vec<RoomProperty>), ControlError> {
+        let room = self.instance(instance).ok_or(ControlError::NoSuchRoom)?;
+        let fields = room.fields().await?;
+        Ok((self.summary(&room), fields))
+    }
+
     /// Carries out an act of an operator upon a room.
     ///
     /// # Errors
@@ -61,11 +75,11 @@ impl RoomRegistry {
     }
 
     /// Returns the live room with this id.
-    fn instance(&self, instance: RoomInstanceId) -> Option<RoomHandle> {
+    pub(super) fn instance(&self, instance: RoomInstanceId) -> Option<RoomHandle> {
         self.rooms.iter().find(|room| room.instance == instance).map(|room| room.clone())
     }
 
-    fn summary(&self, room: &RoomHandle) -> RoomSummary {
+    pub(super) fn summary(&self, room: &RoomHandle) -> RoomSummary {
         let now = Time::from_micros(self.clock.now());
         let shard = self.shards.iter().position(|shard| Arc::ptr_eq(shard, &room.shard));
         RoomSummary {

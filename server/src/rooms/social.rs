@@ -29,7 +29,7 @@ pub(super) struct SocialShell {
     pub(super) sessions: HashMap<DeviceId, SocialOutgoing>,
     pub(super) newest_request: u64,
     pub(super) enters: HashMap<RequestId, PendingEnter>,
-    /// Who asked which calls there are.
+    /// Who asked which calls there are, or for the end of one.
     pub(super) asked: HashMap<RequestId, oneshot::Sender<Vec<CallSummary>>>,
 }
 
@@ -51,6 +51,12 @@ impl Task for SocialShell {
                 let request = RequestId(self.newest_request);
                 self.asked.insert(request, reply);
                 SocialInput::Calls(request)
+            }
+            SocialMail::EndCall(call, reply) => {
+                self.newest_request += 1;
+                let request = RequestId(self.newest_request);
+                self.asked.insert(request, reply);
+                SocialInput::EndCall(request, call)
             }
             SocialMail::Enter(enter, outgoing, reply) => {
                 self.newest_request += 1;

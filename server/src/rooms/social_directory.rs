@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use nucleus_core::control::{CallSummary, ProductCalls};
+use nucleus_core::control::{CallSummary, ControlError, ProductCalls};
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
 use nucleus_core::social::{EnterRequest, Social, SocialConfig, SocialInput};
@@ -38,6 +38,13 @@ impl SocialHandle {
         let (reply, receiver) = oneshot::channel();
         let _ended = self.mailbox.send(SocialMail::Calls(reply)).await;
         receiver.await.unwrap_or_default()
+    }
+
+    /// Ends a call. Returns whether there was such a call.
+    async fn end_call(&self, call: u64) -> bool {
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(SocialMail::EndCall(call, reply)).await;
+        receiver.await.is_ok_and(|ended| !ended.is_empty())
     }
 
     /// Posts an input; waits while the mailbox is full. Returns false if the task has ended.
@@ -113,6 +120,22 @@ impl SocialDirectory {
             found.push(ProductCalls { owner, calls });
         }
         found
+    }
+
+    /// Ends a call of a tenant for everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchCall`].
+    pub async fn end_call(&self, tenant: &str, call: u64) -> Result<(), ControlError> {
+        let of_tenant = self.tasks.iter().filter(|task| task.key().tenant == tenant);
+        let tasks: Vec<SocialHandle> = of_tenant.map(|task| task.value().clone()).collect();
+        for social in tasks {
+            if social.end_call(call).await {
+                return Ok(());
+            }
+        }
+        Err(ControlError::NoSuchCall)
     }
 
     /// Ends all sessions of a user outside rooms, in all products of a tenant.

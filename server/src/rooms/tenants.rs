@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use nucleus_core::control::TenantStatus;
 use nucleus_core::ids::ProductKey;
 use nucleus_core::limits::Limits;
 use nucleus_core::tenancy::{NotLicensed, TenantPolicies};
@@ -57,6 +58,15 @@ impl Tenants {
     /// The reason why not.
     pub fn check_licence(&self, key: &ProductKey, user: &str, now: u64) -> Result<(), NotLicensed> {
         self.policies.load().check(&key.tenant, key.product, user, now)
+    }
+
+    /// Returns what a tenant has.
+    pub fn status(&self, tenant: &str) -> TenantStatus {
+        let counts = self.tenants.get(tenant);
+        counts.map_or_else(TenantStatus::default, |counts| TenantStatus {
+            sessions: counts.sessions.into(),
+            rooms: counts.rooms.into(),
+        })
     }
 
     /// Returns the limits of a tenant: the server's, or its own where these are less.

@@ -8,6 +8,7 @@ use nucleus_core::fanout::{FanoutCounters, FanoutHistograms, FanoutInput, LinkEv
 use nucleus_core::histogram::Histogram;
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_core::plane_event::LinkTotals;
+use nucleus_core::room_stats::LiveLinkStats;
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
@@ -21,6 +22,9 @@ pub type PostLinkEvent = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>
 
 /// Takes the figures of a peer's links; `None`: the shard does not know them.
 pub type TakeLinkTotals = Box<dyn FnOnce(Option<LinkTotals>) + Send>;
+
+/// Takes the figures of the links of a room.
+pub type TakeRoomLinks = Box<dyn FnOnce(Vec<LiveLinkStats>) + Send>;
 
 /// What happened to a posted event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub enum ShardMail {
     OpenLink(Box<OpenLink>, Option<QueueSender<QueuedDatagram>>),
     /// Tell the figures of a peer's links, all together. The function must not wait.
     LinkTotals(RoomId, PeerId, TakeLinkTotals),
+    /// Tell the figures of the links of a room. The function must not wait.
+    RoomLinks(RoomId, TakeRoomLinks),
     /// Call a function that does not wait, after everything that was posted before.
     Afterwards(Box<dyn FnOnce() + Send>),
     /// An input for the fan-out.
@@ -125,6 +131,12 @@ impl Published {
     /// Returns the values of the fan-out's counters, in the order of [`FanoutCounters::METRICS`].
     pub fn counters(&self) -> impl Iterator<Item = u64> {
         self.counters.iter().map(|c| c.load(Ordering::Relaxed))
+    }
+
+    /// Returns the fan-out's counters without its histograms.
+    pub fn fanout(&self) -> FanoutCounters {
+        let values = self.counters.each_ref().map(|counter| counter.load(Ordering::Relaxed));
+        FanoutCounters::of_values(values)
     }
 
     /// Returns the fan-out's histograms, in the order of [`FanoutHistograms::METRICS`].

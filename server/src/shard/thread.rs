@@ -225,6 +225,9 @@ impl ShardThread {
                 Ok(ShardMail::LinkTotals(room, peer, take)) => {
                     take(self.fanout.link_totals(self.now(), room, peer));
                 }
+                Ok(ShardMail::RoomLinks(room, take)) => {
+                    take(self.fanout.room_links(self.now(), room));
+                }
                 Ok(ShardMail::Afterwards(call)) => call(),
                 Ok(ShardMail::RoomOpened(room, events)) => {
                     self.rooms.insert(room, events);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
-use nucleus_control::history::HistoryRecorder;
+use nucleus_control::history::{HistoryRecorder, RecorderHandle};
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
+use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner};
 use nucleus_control::{
     BanFollower, PlanesHandle, RetentionKeeper, SnapshotKeeper, SnapshotSettings, Timestamp,
@@ -75,6 +76,8 @@ pub(super) struct ControlParts {
     pub(super) planes: PlanesHandle,
     /// Writes the history.
     pub(super) recorder: HistoryRecorder,
+    /// What the recorder has written, for streams of events.
+    pub(super) history: RecorderHandle,
     /// How long the history is kept.
     pub(super) history_days: u32,
     /// Renders the page of metrics.
@@ -139,6 +142,7 @@ async fn setup(
         policies,
         planes,
         recorder,
+        history,
         history_days,
         metrics,
         health,
@@ -175,6 +179,10 @@ async fn setup(
         private_addresses,
         now: Arc::new(Timestamp::now),
     });
+    let events = EventRing::new().map_err(std::io::Error::other)?;
+    let (recent, batches) = (events.clone(), history.subscribe());
+    drop(history);
+    let keeping_events: Background = Box::pin(async move { recent.follow(batches).await });
     let recording: Background = Box::pin(recorder.run(database.clone(), webhooks.clone()));
     let bans = BanFollower::new(keeper.clone(), planes.clone());
     let now = Arc::new(Timestamp::now);
@@ -189,6 +197,7 @@ async fn setup(
         minter,
         private_addresses,
         webhooks: webhooks.clone(),
+        events,
     }));
     let mut serving = Serving::default();
     if let Some(socket) = http {
@@ -210,6 +219,7 @@ async fn setup(
     let banning: Background = Box::pin(bans.run());
     let deleting: Background = Box::pin(retention.run());
     let telling: Background = Box::pin(WebhookSender::new(webhooks).run());
-    serving.background = vec![watching, following, keeping, banning, recording, deleting, telling];
+    serving.background =
+        vec![watching, following, keeping, banning, recording, keeping_events, deleting, telling];
     Ok(serving)
 }

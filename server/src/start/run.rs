@@ -270,6 +270,7 @@ pub async fn run_in(
             policies,
             planes,
             recorder,
+            history: history.clone(),
             history_days: config.control.history_days,
             metrics,
             health: health.clone(),

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use nucleus_core::ids::RoomId;
 use nucleus_core::room::RoomOptions;
 use nucleus_netsim::{Conditions, Loss};
+use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS};
 use nucleus_protocol::session::Code;
 use nucleus_sim::seeds::for_seeds;
 use nucleus_sim::world::ROOM;
@@ -101,4 +103,45 @@ fn the_figures_of_links_go_on_over_a_resume() {
     world.leave(one);
     world.run(Duration::from_secs(1));
     assert_eq!(world.shard().link_totals(world.now(), ROOM, peer), None);
+}
+
+/// The figures of a live room: both directions, who speaks, and nothing that was not measured.
+#[test]
+fn the_figures_of_a_live_room_say_who_speaks_and_what_was_lost() {
+    let mut world = World::new(7, 8);
+    let (one, two) = (join(&mut world), join(&mut world));
+    world.run(Duration::from_secs(1));
+    for _ in 0..150 {
+        world.send_pose(one);
+        world.send_pose(two);
+        world.send(one, MessageKind::Voice, TARGET_OTHERS, 40);
+        world.run(Duration::from_millis(20));
+    }
+    let [first, second] = [one, two].map(|client| world.clients[client].peer.unwrap());
+    let figures = |world: &World, peer| {
+        let links = world.shard().room_links(world.now(), ROOM);
+        *links.iter().find(|link| link.peer == peer).unwrap()
+    };
+    let (speaker, listener) = (figures(&world, first), figures(&world, second));
+    assert!(speaker.speaking && !listener.speaking);
+    for link in [speaker, listener] {
+        let known = (link.on_fallback, link.loss_in_ppm, link.loss_out_ppm);
+        assert_eq!(known, (Some(false), Some(0), Some(0)), "{link:?}");
+        assert!(link.datagrams_in >= 150 && link.bytes_in > link.datagrams_in, "{link:?}");
+        assert!(link.datagrams_out >= 100 && link.bytes_out > link.datagrams_out, "{link:?}");
+        assert!(link.jitter.is_some_and(|jitter| jitter < Duration::from_millis(20)), "{link:?}");
+    }
+    let totals = world.shard().link_totals(world.now(), ROOM, first).unwrap();
+    let same = (totals.bytes_in, totals.bytes_out, totals.withheld);
+    assert_eq!((speaker.bytes_in, speaker.bytes_out, speaker.withheld), same);
+    world.run(Duration::from_millis(600));
+    assert!(!figures(&world, first).speaking, "a pause of 600 ms");
+    // Somebody new, of whom nothing has been measured yet.
+    let late = join(&mut world);
+    while world.clients[late].peer.is_none() {
+        world.run(Duration::from_millis(5));
+    }
+    let new = figures(&world, world.clients[late].peer.unwrap());
+    assert_eq!((new.loss_out_ppm, new.jitter, new.speaking), (None, None, false));
+    assert!(world.shard().room_links(world.now(), RoomId(99)).is_empty(), "no such room");
 }

@@ -333,3 +333,29 @@ fn the_history_names_members_and_those_who_missed_a_call() {
     );
     assert!(world.log.calls.is_empty());
 }
+
+/// For the users, a call that an operator ends is one whose room is over.
+#[test]
+fn an_operator_ends_a_call_for_everybody() {
+    let mut world = World::new();
+    let [ada, ben, _cleo] = ["ada", "ben", "cleo"].map(|user| world.enter(user));
+    for accepted in [false, true] {
+        let call = world.start(ada, &["ben", "cleo"]);
+        if accepted {
+            world.act(ben, CallAct::Accept(call));
+        }
+        world.take_messages();
+        world.post(SocialInput::EndCall(RequestId(1), call));
+        let ended = std::mem::take(&mut world.log.listed);
+        assert_eq!(ended.iter().map(|ended| ended.call).collect::<Vec<_>>(), [call]);
+        assert!(world.log.ended.contains_key(&call) && world.log.calls.is_empty());
+        let told = world.take_messages();
+        assert!(told.contains_key(&ada) && told.contains_key(&ben), "{told:?}");
+        world.post(SocialInput::EndCall(RequestId(2), call));
+        assert!(world.log.listed.is_empty(), "there is no such call any more");
+        world.take_messages();
+        // Nobody is busy.
+        let next = world.start(ben, &["ada"]);
+        world.act(ben, CallAct::Cancel(next));
+    }
+}

@@ -212,7 +212,7 @@ impl Participant {
     }
 
     /// Returns the participant as the control plane shows it.
-    pub(crate) fn summary(&self, peer: PeerId) -> PeerSummary {
+    pub(crate) fn summary(&self, now: Time, peer: PeerId) -> PeerSummary {
         PeerSummary {
             peer,
             user: self.user.clone(),
@@ -224,6 +224,7 @@ impl Participant {
             self_muted: self.self_muted,
             lost: self.lost,
             sessions: self.session,
+            age: self.visit.as_ref().map(|visit| visit.lasted(now)).unwrap_or_default(),
         }
     }
 

@@ -27,6 +27,7 @@ pub(super) use replication::StateReplication;
 use store::{EntityId, SNAPSHOT_BYTES, Store, StoredField};
 
 use super::members::Rights;
+use crate::control::RoomProperty;
 use crate::limits::Limits;
 
 /// Encoded bytes of a `Change` without its key and value.
@@ -108,6 +109,19 @@ impl SharedState {
     /// Returns the value of one of the room's fields.
     fn room_field(&self, key: &[u8]) -> Option<&Value> {
         self.store.field(ROOM, key).map(|stored| &stored.value)
+    }
+
+    /// Returns the room's fields, in the order of their keys.
+    fn room_fields(&self) -> Vec<RoomProperty> {
+        let keys = self.store.keys(ROOM).into_iter();
+        let field = |key: Vec<u8>| {
+            let value = self.room_field(&key)?.clone();
+            // Keys are valid UTF-8.
+            Some(RoomProperty { key: String::from_utf8(key).ok()?, value })
+        };
+        let mut fields: Vec<RoomProperty> = keys.filter_map(field).collect();
+        fields.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        fields
     }
 
     /// Returns the whole state.

@@ -1,16 +1,18 @@
 //! Replicates the shared state: applies the requests of sessions, and sends the changes to all.
 
 use nucleus_protocol::session::{
-    Features, StateReply, StateRequest, StateSnapshot, StateUpdate, Value,
+    ANY_VERSION, Code, Features, Operation, StateReply, StateRequest, StateSnapshot, StateUpdate,
+    Value, operation,
 };
 use nucleus_protocol::time::Time;
 
 use super::feed::StateFeed;
-use super::{RequestRefused, Requester, RoomPeers, SharedState};
+use super::{ROOM, RequestRefused, Requester, RoomPeers, SharedState};
+use crate::control::{ControlError, RoomProperty};
 use crate::ids::{PeerId, SessionId};
 use crate::limits::Limits;
 use crate::room::RoomOutput;
-use crate::room::members::Participants;
+use crate::room::members::{Participants, Rights};
 use crate::room::outputs::Outputs;
 
 /// The shared state of a room, and its messages to the sessions.
@@ -50,6 +52,45 @@ impl StateReplication {
             StateReply { request: request.request, code, failed, version: self.state.version() };
         outputs.reply(from, &reply);
         result.is_ok()
+    }
+
+    /// Returns the room's fields, in the order of their keys.
+    pub(crate) fn room_fields(&self) -> Vec<RoomProperty> {
+        self.state.room_fields()
+    }
+
+    /// Sets fields of the room on behalf of the server, all or none of them, under the rules for a peer that
+    /// may change the room's fields. Sends the change to all sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::TooManyFields`] or [`ControlError::StateFull`]. The state is then unchanged.
+    pub(crate) fn set_room_fields(
+        &mut self,
+        fields: Vec<RoomProperty>,
+        participants: &Participants,
+        outputs: &mut Outputs,
+    ) -> Result<(), ControlError> {
+        let rights = Rights { room: true, ..Rights::default() };
+        let server = Requester { peer: 0, rights, peers: participants };
+        let set = |RoomProperty { key, value }| Operation {
+            kind: operation::SET,
+            scope: ROOM.scope,
+            id: ROOM.id,
+            peer: 0,
+            mode: 0,
+            key: key.into_bytes(),
+            value,
+            expected: ANY_VERSION,
+        };
+        let update = self.state.apply(&server, fields.into_iter().map(set).collect());
+        let update = update.map_err(|refused| match refused.code {
+            Code::EntityFields => ControlError::TooManyFields,
+            // The caller has checked the form, and the server may change every field.
+            _ => ControlError::StateFull,
+        })?;
+        self.send_update(&update, participants, outputs);
+        Ok(())
     }
 
     /// Sends the state to a session that has just connected, unless the state is empty.

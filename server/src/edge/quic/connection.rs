@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nucleus_core::room_stats::{LivePathStats, share_ppm};
 use nucleus_protocol::session::Code;
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
@@ -171,6 +172,13 @@ impl QuicConnection {
         let mut key = Zeroizing::new([0; 32]);
         self.0.export_keying_material(&mut *key, label, context).ok()?;
         Some(key)
+    }
+
+    /// Returns what QUIC measures on the path, and how many packets to the client were lost on it.
+    pub(crate) fn figures(&self) -> LivePathStats {
+        let path = self.0.stats().path;
+        let loss_ppm = share_ppm(path.lost_packets, path.sent_packets);
+        LivePathStats { rtt: Some(path.rtt), loss_ppm }
     }
 
     /// Returns the round-trip time of the path.

@@ -1,0 +1,49 @@
+//! The figures of the links of a live room, read when somebody asks.
+
+use std::time::Duration;
+
+use nucleus_protocol::link::Route;
+use nucleus_protocol::time::Time;
+
+use super::Fanout;
+use super::entry::LinkEntry;
+use super::room::RoomFanout;
+use crate::ids::RoomId;
+use crate::room_stats::{LiveLinkStats, share_ppm};
+
+impl Fanout {
+    /// Returns the figures of the links of a room's peers: none if the room has no links here.
+    pub fn room_links(&self, now: Time, room: RoomId) -> Vec<LiveLinkStats> {
+        let Some(room) = self.room_of.get(&room).map(|at| &self.rooms[*at]) else {
+            return Vec::new();
+        };
+        let links = room.recipients().iter();
+        let links = links.filter_map(|recipient| self.links[recipient.link as usize].as_ref());
+        links.map(|entry| figures(now, room, entry)).collect()
+    }
+}
+
+fn figures(now: Time, room: &RoomFanout, entry: &LinkEntry) -> LiveLinkStats {
+    let (sums, report) = (entry.sums(now), entry.link.client_report());
+    let on_fallback = entry.link.route().map(|(route, _)| matches!(route, Route::Session));
+    // The first packet number is 0. A client that has received nothing reports it as the largest.
+    let reported = report.filter(|report| report.received > 0);
+    let loss_out_ppm = reported.and_then(|report| {
+        let sent = u64::from(report.largest) + 1;
+        share_ppm(sent.saturating_sub(report.received.into()), sent)
+    });
+    let delay = report.and_then(|report| report.delay);
+    LiveLinkStats {
+        peer: entry.recipient.peer,
+        on_fallback: on_fallback.filter(|_| entry.has_plane),
+        jitter: delay.map(|delay| Duration::from_micros(u64::from(delay.spread) * 10)),
+        loss_in_ppm: sums.loss_ppm(),
+        loss_out_ppm,
+        datagrams_in: sums.datagrams_in,
+        datagrams_out: sums.datagrams_out,
+        bytes_in: sums.bytes_in,
+        bytes_out: sums.bytes_out,
+        withheld: sums.withheld,
+        speaking: room.is_speaking(now, entry.recipient.slot),
+    }
+}
