@@ -183,7 +183,7 @@ impl Metrics {
             ("nucleus_bans", "Bans that are kept over a restart.", bans.count() as u64),
             (
                 "nucleus_history_spool_rows",
-                "Events of the history that wait in a file for the database.",
+                "Events of the history that wait for the database, in a file or because the disk is full.",
                 self.process.history.spool_rows(),
             ),
         ];
@@ -203,7 +203,7 @@ impl Metrics {
             ),
             (
                 "nucleus_history_dropped_total",
-                "Events of the history that were lost, because a queue or the spool file was full or damaged.",
+                "Events of the history that were lost: a queue was full, the spool file damaged, or the database refused the row.",
                 self.process.history.dropped(),
             ),
         ];

@@ -5,15 +5,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::audit;
+use super::delivery_places::DeliveryPlaces;
 use super::{AuditedChange, PageRequest, StoreError, json_list, time};
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row, Value};
 use crate::events::RecordedEvent;
 use crate::id;
 use crate::timestamp::Timestamp;
 
-/// Most deliveries of a webhook that wait. Those of further events are given up: a receiver that is down
-/// for days must not fill the disk. 10,000 of 500 bytes are 5 MB.
-const MAX_WAITING: i64 = 10_000;
 /// Deliveries that one statement deletes: a batch holds the writer of SQLite for milliseconds.
 const BATCH: i64 = 500;
 
@@ -78,41 +76,61 @@ pub(crate) fn body(kind: &str, timestamp: Timestamp, data: impl Serialize) -> St
     serde_json::to_string(&Body { kind, timestamp, data }).unwrap_or_default()
 }
 
-/// Writes deliveries of events to all webhooks that want them. Events that were written before, also by
-/// an earlier run of the server, are skipped. Returns the number of deliveries that found too many
-/// waiting.
-///
-/// # Errors
-///
-/// The database cannot be reached, or the system has no random bytes.
-pub async fn enqueue(
-    transaction: &mut DatabaseTransaction,
-    events: &[RecordedEvent],
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let sql = "SELECT webhook.id, webhook.events, tenant.name AS tenant_name, \
-               (SELECT COUNT(*) FROM webhook_delivery AS waiting \
-               WHERE waiting.webhook = webhook.id AND waiting.next_at IS NOT NULL) AS waiting \
-               FROM webhook LEFT JOIN tenant ON tenant.id = webhook.tenant \
-               WHERE webhook.off_reason IS NULL";
-    let mut given_up = 0;
-    for row in transaction.rows(sql, vec![]).await? {
+/// A webhook that wants events of a batch.
+struct Subscriber<'a> {
+    webhook: String,
+    wanted: Vec<&'a RecordedEvent>,
+}
+
+impl<'a> Subscriber<'a> {
+    fn read(row: &Row, events: &'a [RecordedEvent]) -> Result<Self, DatabaseError> {
         let (webhook, tenant): (String, Option<String>) = (row.get("id")?, row.get("tenant_name")?);
-        let kinds = json_list(&row, "events")?;
-        let mut waiting: i64 = row.get("waiting")?;
+        let kinds = json_list(row, "events")?;
         let wanted = events.iter().filter(|event| {
             tenant.as_ref().is_none_or(|tenant| event.tenant() == tenant)
                 && (kinds.is_empty() || kinds.iter().any(|kind| kind == event.kind().name()))
         });
-        for event in wanted {
-            if waiting >= MAX_WAITING {
-                given_up += 1;
-                continue;
-            }
+        Ok(Self { webhook, wanted: wanted.collect() })
+    }
+}
+
+/// Writes deliveries of events to all webhooks that want them. Events that were written before, also by
+/// an earlier run of the server, are skipped, and so is a webhook whose row cannot be read. Returns the
+/// number of deliveries that found too many waiting.
+///
+/// # Errors
+///
+/// The database cannot be reached or refuses a row, or the system has no random bytes.
+pub async fn enqueue(
+    transaction: &mut DatabaseTransaction,
+    events: &[RecordedEvent],
+    now: Timestamp,
+    places: &DeliveryPlaces,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT webhook.id, webhook.events, tenant.name AS tenant_name \
+               FROM webhook LEFT JOIN tenant ON tenant.id = webhook.tenant \
+               WHERE webhook.off_reason IS NULL";
+    let mut subscribers = Vec::new();
+    for row in transaction.rows(sql, vec![]).await? {
+        match Subscriber::read(&row, events) {
+            Ok(subscriber) => subscribers.push(subscriber),
+            Err(error) => tracing::debug!(%error, "a webhook is told nothing"),
+        }
+    }
+    places.retain(|webhook| subscribers.iter().any(|one| one.webhook == webhook));
+    let mut given_up = 0;
+    for Subscriber { webhook, wanted } in subscribers {
+        if wanted.is_empty() {
+            continue;
+        }
+        let count = i64::try_from(wanted.len()).unwrap_or(i64::MAX);
+        let taken = places.take(transaction, &webhook, count).await?;
+        let taken = usize::try_from(taken).unwrap_or(0);
+        given_up += (wanted.len() - taken) as u64;
+        for event in &wanted[..taken] {
             let kind = event.kind().name();
             let body = body(kind, event.at, event.data());
             add(transaction, &webhook, &event.id, kind, body, now, now).await?;
-            waiting += 1;
         }
     }
     Ok(given_up)

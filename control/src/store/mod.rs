@@ -8,6 +8,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod bans;
 pub mod deliveries;
+mod delivery_places;
 pub mod issuers;
 pub mod tenants;
 pub mod webhooks;
@@ -17,6 +18,7 @@ pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{Actor, AuditEntry};
 pub use bans::{NewTenantBan, TenantBan};
 pub use deliveries::WebhookDelivery;
+pub use delivery_places::DeliveryPlaces;
 pub use issuers::{Issuer, IssuerWithKeys, NewIssuer};
 pub use tenants::{Tenant, TenantSettings};
 pub use webhooks::{NewWebhook, Webhook};
@@ -43,6 +45,17 @@ pub enum StoreError {
     /// The system has no random bytes for an id.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+}
+
+impl StoreError {
+    /// As [`DatabaseError::is_refused`].
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_refused(),
+            Self::Exists(_) => true,
+            Self::NotFound(_) | Self::TooMany(..) | Self::NoRandomness(_) => false,
+        }
+    }
 }
 
 impl From<DatabaseError> for StoreError {

@@ -14,7 +14,8 @@ use super::schedule::next_try;
 use crate::database::Database;
 use crate::fetch::{Fetch, FetchError, Fetched, fetch};
 use crate::store::{
-    Actor, AuditedChange, StoreError, Webhook, WebhookDelivery, deliveries, webhooks,
+    Actor, AuditedChange, DeliveryPlaces, StoreError, Webhook, WebhookDelivery, deliveries,
+    webhooks,
 };
 use crate::timestamp::Timestamp;
 
@@ -55,6 +56,8 @@ pub struct WebhookSettings {
     pub wake: Arc<Notify>,
     /// Counts what came of deliveries.
     pub counters: Arc<DeliveryCounters>,
+    /// How many further deliveries may wait.
+    pub places: Arc<DeliveryPlaces>,
 }
 
 /// What came of deliveries since the start.

@@ -43,7 +43,7 @@ pub(crate) async fn record(world: &World) {
         feed.post(PlaneEvent::CallStarted(call.clone()));
         feed.post(PlaneEvent::CallEnded(call, Box::new(totals)));
     }
-    handle.finish().await;
+    handle.finish(Duration::from_secs(60)).await;
     assert_eq!((handle.figures().spool_rows(), handle.figures().dropped()), (0, 0));
     task.abort();
 }

@@ -55,7 +55,7 @@ impl Receiver {
 
 /// Lets tenants name addresses of this machine.
 fn inside(settings: &mut ApiSettings) {
-    let WebhookSettings { database, signer, now, wake, counters, .. } = &*settings.webhooks;
+    let WebhookSettings { database, signer, now, wake, counters, places, .. } = &*settings.webhooks;
     settings.webhooks = Arc::new(WebhookSettings {
         database: database.clone(),
         signer: signer.clone(),
@@ -63,6 +63,7 @@ fn inside(settings: &mut ApiSettings) {
         now: now.clone(),
         wake: wake.clone(),
         counters: counters.clone(),
+        places: places.clone(),
     });
 }
 
@@ -84,7 +85,8 @@ fn event(number: u8, tenant: &str) -> RecordedEvent {
 async fn record(world: &World, events: &[RecordedEvent]) -> u64 {
     let mut transaction = world.webhooks.database.begin().await.unwrap();
     let now = (world.webhooks.now)();
-    let given_up = deliveries::enqueue(&mut transaction, events, now).await.unwrap();
+    let given_up = deliveries::enqueue(&mut transaction, events, now, &world.webhooks.places);
+    let given_up = given_up.await.unwrap();
     transaction.commit().await.unwrap();
     world.webhooks.wake.notify_one();
     given_up

@@ -92,6 +92,7 @@ impl World {
             now: now.clone(),
             wake: Arc::default(),
             counters: Arc::default(),
+            places: Arc::default(),
         });
         let mut settings = ApiSettings {
             database: database.clone(),

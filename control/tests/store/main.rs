@@ -8,6 +8,7 @@ mod databases;
 #[path = "../common/fresh.rs"]
 mod fresh;
 mod history;
+mod history_outages;
 mod keys;
 mod killed;
 mod migrations;

@@ -163,6 +163,7 @@ async fn setup(
         now: Arc::new(Timestamp::now),
         wake: Arc::default(),
         counters: Arc::default(),
+        places: Arc::default(),
     });
     let (answering, counters) = (keeper.clone(), webhooks.counters.clone());
     let render = Arc::new(move || metrics.render(answering.is_answered(), &counters));
