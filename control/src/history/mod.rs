@@ -9,14 +9,17 @@
 //! memory and the others in the feed, whose bound then holds.
 
 mod batch_writer;
+mod deletion;
 mod handle;
 mod line;
 pub mod query;
 mod recorder;
 mod rows;
 mod spool;
+mod statements;
 
+pub use deletion::{delete_old_calls, delete_old_rooms, delete_old_sessions, forget};
 pub use handle::{HistoryFigures, RecordedBatch, RecorderHandle, RecorderSettings};
-pub use query::{HistoryFilter, PastCall, PastRoom, PastSession, delete_before, forget};
+pub use query::{HistoryFilter, PastCall, PastRoom, PastSession};
 pub use recorder::HistoryRecorder;
 pub use spool::SPOOL_BYTES;

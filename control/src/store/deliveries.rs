@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::audit;
 use super::delivery_places::DeliveryPlaces;
-use super::{AuditedChange, PageRequest, StoreError, json_list, time};
+use super::{AuditedChange, OldRows, PageRequest, StoreError, json_list, time};
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row, Value};
 use crate::events::RecordedEvent;
 use crate::id;
@@ -14,6 +14,10 @@ use crate::timestamp::Timestamp;
 
 /// Deliveries that one statement deletes: a batch holds the writer of SQLite for milliseconds.
 const BATCH: i64 = 500;
+/// Deliveries of a webhook that are kept, with those that wait: 10 MB for a receiver that is told of a
+/// hundred events a second, and seven days of one that is told of two a minute. So a tenant with eight
+/// webhooks has 80 MB.
+const MAX_KEPT: i64 = 20_000;
 
 /// A delivery of an event to a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -77,12 +81,12 @@ pub(crate) fn body(kind: &str, timestamp: Timestamp, data: impl Serialize) -> St
 }
 
 /// A webhook that wants events of a batch.
-struct Subscriber<'a> {
+struct WantingWebhook<'a> {
     webhook: String,
     wanted: Vec<&'a RecordedEvent>,
 }
 
-impl<'a> Subscriber<'a> {
+impl<'a> WantingWebhook<'a> {
     fn read(row: &Row, events: &'a [RecordedEvent]) -> Result<Self, DatabaseError> {
         let (webhook, tenant): (String, Option<String>) = (row.get("id")?, row.get("tenant_name")?);
         let kinds = json_list(row, "events")?;
@@ -109,17 +113,17 @@ pub async fn enqueue(
 ) -> Result<u64, StoreError> {
     let sql = "SELECT webhook.id, webhook.events, tenant.name AS tenant_name \
                FROM webhook LEFT JOIN tenant ON tenant.id = webhook.tenant \
-               WHERE webhook.off_reason IS NULL";
-    let mut subscribers = Vec::new();
+               WHERE webhook.off_reason IS NULL AND webhook.deleted_at IS NULL";
+    let mut wanting = Vec::new();
     for row in transaction.rows(sql, vec![]).await? {
-        match Subscriber::read(&row, events) {
-            Ok(subscriber) => subscribers.push(subscriber),
+        match WantingWebhook::read(&row, events) {
+            Ok(webhook) => wanting.push(webhook),
             Err(error) => tracing::debug!(%error, "a webhook is told nothing"),
         }
     }
-    places.retain(|webhook| subscribers.iter().any(|one| one.webhook == webhook));
+    places.retain(|webhook| wanting.iter().any(|one| one.webhook == webhook));
     let mut given_up = 0;
-    for Subscriber { webhook, wanted } in subscribers {
+    for WantingWebhook { webhook, wanted } in wanting {
         if wanted.is_empty() {
             continue;
         }
@@ -308,17 +312,87 @@ pub async fn replay(
     Ok(count)
 }
 
-/// Deletes a batch of the deliveries of events that were recorded before `end`. Returns whether there may
-/// be more.
+/// What was deleted of the deliveries that are too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeletedDeliveries {
+    /// All of them.
+    pub all: u64,
+    /// Those that still waited.
+    pub waiting: u64,
+}
+
+/// Deletes deliveries of events that were recorded too long ago.
+///
+/// # Errors
+///
+/// The database cannot be reached, or refuses to delete one of them.
+pub async fn delete_old(
+    database: &Database,
+    old: &OldRows,
+) -> Result<DeletedDeliveries, StoreError> {
+    let sql = "DELETE FROM webhook_delivery WHERE id IN \
+               (SELECT id FROM webhook_delivery WHERE created_at < $1 \
+               ORDER BY created_at, id LIMIT $2 OFFSET $3) RETURNING next_at";
+    let mut transaction = database.begin().await?;
+    let rows = transaction.rows(sql, old.values()).await?;
+    let mut deleted = DeletedDeliveries { all: rows.len() as u64, waiting: 0 };
+    for row in &rows {
+        deleted.waiting += u64::from(time(row, "next_at")?.is_some());
+    }
+    transaction.commit().await?;
+    Ok(deleted)
+}
+
+/// Returns the id of the newest delivery of a webhook that is one too many: behind the newest
+/// [`MAX_KEPT`]. It and all older ones may go that do not wait.
 ///
 /// # Errors
 ///
 /// The database cannot be reached.
-pub async fn delete_before(database: &Database, end: Timestamp) -> Result<bool, StoreError> {
+pub async fn newest_of_too_many(
+    database: &Database,
+    webhook: &str,
+) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT id FROM webhook_delivery WHERE webhook = $1 \
+               ORDER BY id DESC LIMIT 1 OFFSET $2";
+    let rows = database.rows(sql, vec![webhook.into(), MAX_KEPT.into()]).await?;
+    Ok(rows.first().map(|row| row.get("id")).transpose()?)
+}
+
+/// Deletes a batch of the deliveries of a webhook up to the id `last` that do not wait. Returns whether there
+/// may be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn delete_done(
+    database: &Database,
+    webhook: &str,
+    last: &str,
+) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM webhook_delivery WHERE id IN (SELECT id FROM webhook_delivery \
+               WHERE webhook = $1 AND id <= $2 AND next_at IS NULL ORDER BY id LIMIT $3)";
+    delete_batch(database, sql, vec![webhook.into(), last.into(), BATCH.into()]).await
+}
+
+/// Deletes a batch of the deliveries of a webhook that was deleted. Returns whether there may be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn delete_all(database: &Database, webhook: &str) -> Result<bool, StoreError> {
     let sql = "DELETE FROM webhook_delivery WHERE id IN \
-               (SELECT id FROM webhook_delivery WHERE created_at < $1 LIMIT $2)";
+               (SELECT id FROM webhook_delivery WHERE webhook = $1 ORDER BY id LIMIT $2)";
+    delete_batch(database, sql, vec![webhook.into(), BATCH.into()]).await
+}
+
+async fn delete_batch(
+    database: &Database,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<bool, StoreError> {
     let mut transaction = database.begin().await?;
-    let count = transaction.run(sql, vec![end.micros().into(), BATCH.into()]).await?;
+    let deleted = transaction.run(sql, values).await?;
     transaction.commit().await?;
-    Ok(count >= BATCH.unsigned_abs())
+    Ok(deleted >= BATCH.unsigned_abs())
 }

@@ -6,8 +6,10 @@
 mod schedule;
 mod sender;
 mod signature;
+mod sweeper;
 
 pub use sender::{
     DeliveryCounters, DeliveryOutcome, TriedDelivery, WebhookSender, WebhookSettings, deliver,
 };
 pub use signature::WebhookSigner;
+pub use sweeper::WebhookSweeper;

@@ -62,7 +62,7 @@ pub struct WebhookSettings {
 
 /// What came of deliveries since the start.
 #[derive(Debug, Default)]
-pub struct DeliveryCounters([AtomicU64; 4]);
+pub struct DeliveryCounters([AtomicU64; 5]);
 
 /// What came of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +75,14 @@ pub enum DeliveryOutcome {
     GivenUp,
     /// Too many deliveries of the webhook waited.
     Overflowed,
+    /// It waited until it was too old, and was deleted: its webhook is off, or no server can sign for it.
+    Expired,
 }
 
 impl DeliveryOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retried, Self::GivenUp, Self::Overflowed];
+    pub const ALL: [Self; 5] =
+        [Self::Delivered, Self::Retried, Self::GivenUp, Self::Overflowed, Self::Expired];
 
     /// Returns the name in the metrics.
     pub fn name(self) -> &'static str {
@@ -88,6 +91,7 @@ impl DeliveryOutcome {
             Self::Retried => "retried",
             Self::GivenUp => "given_up",
             Self::Overflowed => "overflowed",
+            Self::Expired => "expired",
         }
     }
 }

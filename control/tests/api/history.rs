@@ -54,6 +54,8 @@ async fn the_past_is_listed_and_a_tenant_sees_its_own() {
     let acme = world.tenant("acme").await;
     record(&world).await;
     let key = world.key(Some(&acme), &["read"]).await;
+    let of_room = world.get("/history/calls?room=x", LOCAL).await;
+    assert_eq!(of_room.status, StatusCode::BAD_REQUEST, "{of_room:?}");
     for list in ["rooms", "sessions", "calls"] {
         let items = |answer: serde_json::Value| answer["items"].as_array().unwrap().clone();
         let path = format!("/history/{list}");

@@ -10,7 +10,7 @@ use nucleus_control::history::{
     HistoryFilter, HistoryRecorder, RecorderHandle, RecorderSettings, forget, query,
 };
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
-use nucleus_control::{RetentionKeeper, Timestamp};
+use nucleus_control::{RetentionKeeper, RetentionSettings, Timestamp};
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use nucleus_core::plane_event::{
     CallRef, CallTotals, LinkTotals, PlaneEvent, RoomRef, RoomTotals, RoomVisitor, Visit,
@@ -237,11 +237,9 @@ async fn old_rows_are_deleted_and_a_user_is_forgotten() {
         recording.post(1, 1_200);
         recording.handle.finish(LONG).await;
         for tenant in ["beta", "acme"] {
-            let mut transaction = database.begin().await.unwrap();
             for user in ["user 4", "ada", "cleo"] {
-                forget(&mut transaction, tenant, user).await.unwrap();
+                forget(&database, tenant, user).await.unwrap();
             }
-            transaction.commit().await.unwrap();
             let left = if tenant == "beta" { 1_200 } else { 1_199 };
             let sql = "SELECT COUNT(*) AS n FROM session_history";
             assert_eq!(count(&database, sql).await, left, "{}", fresh.kind);
@@ -258,10 +256,10 @@ async fn old_rows_are_deleted_and_a_user_is_forgotten() {
         let sweep = async |now: Timestamp| {
             let now = Arc::new(move || now);
             let database = database.clone();
-            RetentionKeeper { database, audit_days: 1, history_days: 1, now }
-                .delete()
-                .await
-                .unwrap();
+            let counters = Arc::default();
+            let settings =
+                RetentionSettings { database, audit_days: 1, history_days: 1, counters, now };
+            RetentionKeeper::new(settings).delete().await.unwrap();
         };
         sweep(now).await;
         assert_eq!(count(&database, "SELECT COUNT(*) AS n FROM session_history").await, 1_199);

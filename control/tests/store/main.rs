@@ -12,6 +12,7 @@ mod history_outages;
 mod keys;
 mod killed;
 mod migrations;
+mod old_rows;
 mod snapshot_age;
 mod tenants;
 mod time_limits;

@@ -10,9 +10,10 @@ use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::HistoryRecorder;
 use nucleus_control::http::{Background, HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
-use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner};
+use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
-    BanFollower, PlanesHandle, RetentionKeeper, SnapshotKeeper, SnapshotSettings, Timestamp,
+    BanFollower, PlanesHandle, RetentionKeeper, RetentionSettings, SnapshotKeeper,
+    SnapshotSettings, Timestamp,
 };
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
@@ -179,7 +180,13 @@ async fn setup(
     let recording: Background = Box::pin(recorder.run(database.clone(), webhooks.clone()));
     let bans = BanFollower::new(keeper.clone(), planes.clone());
     let now = Arc::new(Timestamp::now);
-    let retention = RetentionKeeper { database: database.clone(), audit_days, history_days, now };
+    let retention = RetentionKeeper::new(RetentionSettings {
+        database: database.clone(),
+        audit_days,
+        history_days,
+        counters: webhooks.counters.clone(),
+        now,
+    });
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -210,7 +217,9 @@ async fn setup(
     let keeping: Background = Box::pin(keeping.run());
     let banning: Background = Box::pin(bans.run());
     let deleting: Background = Box::pin(retention.run());
+    let sweeping: Background = Box::pin(WebhookSweeper::new(webhooks.clone()).run());
     let telling: Background = Box::pin(WebhookSender::new(webhooks).run());
-    serving.background = vec![watching, following, keeping, banning, recording, deleting, telling];
+    serving.background =
+        vec![watching, following, keeping, banning, recording, deleting, sweeping, telling];
     Ok(serving)
 }
