@@ -78,8 +78,68 @@ pub async fn fetch(request: Fetch<'_>) -> Result<Fetched, FetchError> {
     tokio::time::timeout(time, exchange(request)).await.map_err(|_| FetchError::Late(time))?
 }
 
+/// As [`fetch`], on the connection that an earlier request to the same address has left in `kept`, and leaves
+/// its own there. If the kept one has been closed meanwhile, a new one is made. The request may then arrive
+/// twice.
+///
+/// # Errors
+///
+/// As for [`fetch`]. No connection is kept then.
+pub async fn fetch_kept(
+    request: Fetch<'_>,
+    kept: &mut Option<KeptConnection>,
+) -> Result<Fetched, FetchError> {
+    let time = request.time;
+    let exchanged = tokio::time::timeout(time, exchange_kept(request, kept)).await;
+    exchanged.map_err(|_| FetchError::Late(time))?
+}
+
+/// A connection for further requests to the same address. It is closed when it is dropped.
+#[derive(Debug)]
+pub struct KeptConnection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for KeptConnection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
 async fn exchange(request: Fetch<'_>) -> Result<Fetched, FetchError> {
     let uri: Uri = request.url.parse().map_err(|_| FetchError::BadUrl)?;
+    let mut connection = open(&uri, request.public_only).await?;
+    let sent = connection.send(&uri, &request, false).await;
+    sent.map_err(UnansweredRequest::into_error)
+}
+
+async fn exchange_kept(
+    request: Fetch<'_>,
+    kept: &mut Option<KeptConnection>,
+) -> Result<Fetched, FetchError> {
+    let uri: Uri = request.url.parse().map_err(|_| FetchError::BadUrl)?;
+    // A request that is given up leaves no connection.
+    if let Some(mut connection) = kept.take() {
+        match connection.send(&uri, &request, true).await {
+            Ok(answer) => {
+                *kept = Some(connection);
+                return Ok(answer);
+            }
+            // The host has closed it.
+            Err(UnansweredRequest::NotSent(_)) => {}
+            Err(error) => return Err(error.into_error()),
+        }
+    }
+    let mut connection = open(&uri, request.public_only).await?;
+    let sent = connection.send(&uri, &request, true).await;
+    let answer = sent.map_err(UnansweredRequest::into_error)?;
+    *kept = Some(connection);
+    Ok(answer)
+}
+
+/// Opens a connection to the host of an address.
+async fn open(uri: &Uri, public_only: bool) -> Result<KeptConnection, FetchError> {
     let is_tls = match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTPS => true,
         Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -87,13 +147,13 @@ async fn exchange(request: Fetch<'_>) -> Result<Fetched, FetchError> {
     };
     let host = uri.host().ok_or(FetchError::BadUrl)?.trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let stream = connect(&host, port, request.public_only).await?;
+    let stream = connect(&host, port, public_only).await?;
     if !is_tls {
-        return send(stream, &uri, request).await;
+        return KeptConnection::on(stream).await;
     }
     let name = ServerName::try_from(host).map_err(|_| FetchError::BadUrl)?;
     let connector = TlsConnector::from(tls()?);
-    send(connector.connect(name, stream).await?, &uri, request).await
+    KeptConnection::on(connector.connect(name, stream).await?).await
 }
 
 /// Connects to the first address of a host that answers. The addresses are looked at here and used
@@ -116,42 +176,67 @@ async fn connect(host: &str, port: u16, public_only: bool) -> Result<TcpStream, 
     Err(error)
 }
 
-async fn send<S>(stream: S, uri: &Uri, request: Fetch<'_>) -> Result<Fetched, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let failed = |error: &dyn std::fmt::Display| FetchError::Http(error.to_string());
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let host = uri.authority().map_or("", |authority| authority.as_str());
-    let mut head = Request::builder()
-        .method(request.method)
-        .uri(path)
-        .header(header::HOST, host)
-        .header(header::CONNECTION, "close")
-        .header(header::USER_AGENT, concat!("nucleus/", env!("CARGO_PKG_VERSION")));
-    for (name, value) in request.headers {
-        head = head.header(*name, value);
+/// Why a request has no answer.
+enum UnansweredRequest {
+    /// The connection broke before an answer began. A kept one may have been closed before the request.
+    NotSent(FetchError),
+    /// The answer is wrong or too large.
+    WrongAnswer(FetchError),
+}
+
+impl UnansweredRequest {
+    fn into_error(self) -> FetchError {
+        match self {
+            Self::NotSent(error) | Self::WrongAnswer(error) => error,
+        }
     }
-    let message =
-        head.body(Full::new(Bytes::from(request.body))).map_err(|error| failed(&error))?;
-    let max = request.max_answer;
-    let answering = async {
-        let answer = sender.send_request(message).await.map_err(|error| failed(&error))?;
+}
+
+fn no_http(error: impl std::fmt::Display) -> FetchError {
+    FetchError::Http(error.to_string())
+}
+
+impl KeptConnection {
+    async fn on<S>(stream: S) -> Result<Self, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_http)?;
+        // The sender tells how it has ended.
+        let driver = tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { sender, driver })
+    }
+
+    /// Sends a request and reads the answer. `is_kept`: further requests may follow.
+    async fn send(
+        &mut self,
+        uri: &Uri,
+        request: &Fetch<'_>,
+        is_kept: bool,
+    ) -> Result<Fetched, UnansweredRequest> {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let host = uri.authority().map_or("", |authority| authority.as_str());
+        let mut head = Request::builder()
+            .method(request.method)
+            .uri(path)
+            .header(header::HOST, host)
+            .header(header::USER_AGENT, concat!("nucleus/", env!("CARGO_PKG_VERSION")));
+        if !is_kept {
+            head = head.header(header::CONNECTION, "close");
+        }
+        for (name, value) in request.headers {
+            head = head.header(*name, value);
+        }
+        let message = head
+            .body(Full::new(Bytes::from(request.body.clone())))
+            .map_err(|error| UnansweredRequest::WrongAnswer(no_http(error)))?;
+        let not_sent = |error| UnansweredRequest::NotSent(no_http(error));
+        self.sender.ready().await.map_err(not_sent)?;
+        let answer = self.sender.send_request(message).await.map_err(not_sent)?;
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), max).collect().await;
-        let body = body.map_err(|error| failed(&error))?.to_bytes().to_vec();
-        Ok(Fetched { status, body })
-    };
-    tokio::pin!(answering);
-    tokio::select! {
-        answer = &mut answering => answer,
-        // The connection ends with the answer, or before it.
-        ended = connection => match ended {
-            Ok(()) => answering.await,
-            Err(error) => Err(failed(&error)),
-        },
+        let body = Limited::new(answer.into_body(), request.max_answer).collect().await;
+        let body = body.map_err(|error| UnansweredRequest::WrongAnswer(no_http(error)))?;
+        Ok(Fetched { status, body: body.to_bytes().to_vec() })
     }
 }
 

@@ -55,7 +55,12 @@ impl Metrics {
 
     /// Renders all metrics. `database_answers`: whether the database of the control plane does.
     /// `deliveries`: what came of what webhooks were told.
-    pub fn render(&self, database_answers: bool, deliveries: &DeliveryCounters) -> String {
+    pub fn render(
+        &self,
+        database_answers: bool,
+        deliveries: &DeliveryCounters,
+        task_ends: u64,
+    ) -> String {
         let mut page = Page::new();
         let (build, help) = ("nucleus_build_info", "The version of the server. The value is 1.");
         page.metric(build, MetricKind::Gauge, help);
@@ -69,6 +74,9 @@ impl Metrics {
         self.write_certificate(&mut page);
         self.write_upkeep(&mut page, database_answers);
         write_deliveries(&mut page, deliveries);
+        let name = "nucleus_control_task_ends_total";
+        let help = "Tasks of the control plane that have ended, by a fault in the server.";
+        page.single(name, MetricKind::Counter, help, task_ends);
         process::write(&mut page, self.started);
         page.into_text()
     }

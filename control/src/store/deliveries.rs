@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::audit;
-use super::delivery_places::DeliveryPlaces;
+use super::delivery_places::{DeliveryPlaces, too_far};
 use super::{AuditedChange, OldRows, PageRequest, StoreError, json_list, time};
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row, Value};
 use crate::events::RecordedEvent;
@@ -199,17 +199,37 @@ pub async fn claim(
 ) -> Result<Vec<WebhookDelivery>, StoreError> {
     // The time is asked twice: PostgreSQL looks again at a row that another server has just taken, and
     // then only at the outer condition.
-    let sql = "UPDATE webhook_delivery SET next_at = $3 WHERE next_at <= $2 AND id IN \
-               (SELECT id FROM webhook_delivery WHERE webhook = $1 AND next_at <= $2 \
-               ORDER BY id LIMIT $4) RETURNING *";
-    let values =
-        vec![webhook.into(), now.micros().into(), until.micros().into(), i64::from(limit).into()];
+    let sql = "UPDATE webhook_delivery SET next_at = $3 WHERE (next_at <= $2 OR next_at > $5) AND id IN \
+               (SELECT id FROM webhook_delivery WHERE webhook = $1 \
+               AND (next_at <= $2 OR next_at > $5) ORDER BY id LIMIT $4) RETURNING *";
+    let values = vec![
+        webhook.into(),
+        now.micros().into(),
+        until.micros().into(),
+        i64::from(limit).into(),
+        too_far(now).micros().into(),
+    ];
     let mut transaction = database.begin().await?;
     let rows = transaction.rows(sql, values).await?;
     transaction.commit().await?;
-    let mut claimed = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    // One that cannot be read keeps none of the others.
+    let read =
+        |row| read(row).inspect_err(|error| tracing::debug!(%error, "a delivery is not sent"));
+    let mut claimed: Vec<_> = rows.iter().filter_map(|row| read(row).ok()).collect();
     claimed.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     Ok(claimed)
+}
+
+/// Makes a batch of the deliveries due that wait for a time behind `now`, after the clock was set back. So one
+/// try comes too early, and none too late. Returns whether there may be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn make_due(database: &Database, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "UPDATE webhook_delivery SET next_at = $1 WHERE id IN \
+               (SELECT id FROM webhook_delivery WHERE next_at > $1 LIMIT $2)";
+    change_batch(database, sql, vec![now.micros().into(), BATCH.into()]).await
 }
 
 /// Gives back deliveries that were taken and not sent.
@@ -230,23 +250,42 @@ pub async fn release(
     Ok(transaction.commit().await?)
 }
 
-/// Writes what came of a try.
+/// Writes what came of tries, in one transaction. If the database refuses one of them, each is written by
+/// itself, and that one without the words of the answer.
 ///
 /// # Errors
 ///
 /// The database cannot be reached.
-pub async fn note_try(database: &Database, tried: &WebhookDelivery) -> Result<(), StoreError> {
+pub async fn note_tries(database: &Database, tried: &[WebhookDelivery]) -> Result<(), StoreError> {
+    match note_together(database, tried).await {
+        Err(error) if error.is_refused() => {
+            for one in tried {
+                let noted = note_together(database, std::slice::from_ref(one)).await;
+                if noted.is_err() {
+                    let without = WebhookDelivery { answer: None, ..one.clone() };
+                    note_together(database, &[without]).await?;
+                }
+            }
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+async fn note_together(database: &Database, tried: &[WebhookDelivery]) -> Result<(), StoreError> {
     let sql = "UPDATE webhook_delivery SET tries = $2, next_at = $3, delivered_at = $4, answer = $5 \
                WHERE id = $1 AND next_at IS NOT NULL";
-    let values = vec![
-        tried.id.as_str().into(),
-        i64::from(tried.tries).into(),
-        Value::Int(tried.next_at.map(Timestamp::micros)),
-        Value::Int(tried.delivered_at.map(Timestamp::micros)),
-        tried.answer.clone().into(),
-    ];
     let mut transaction = database.begin().await?;
-    transaction.run(sql, values).await?;
+    for one in tried {
+        let values = vec![
+            one.id.as_str().into(),
+            i64::from(one.tries).into(),
+            Value::Int(one.next_at.map(Timestamp::micros)),
+            Value::Int(one.delivered_at.map(Timestamp::micros)),
+            one.answer.clone().into(),
+        ];
+        transaction.run(sql, values).await?;
+    }
     Ok(transaction.commit().await?)
 }
 
@@ -372,7 +411,7 @@ pub async fn delete_done(
 ) -> Result<bool, StoreError> {
     let sql = "DELETE FROM webhook_delivery WHERE id IN (SELECT id FROM webhook_delivery \
                WHERE webhook = $1 AND id <= $2 AND next_at IS NULL ORDER BY id LIMIT $3)";
-    delete_batch(database, sql, vec![webhook.into(), last.into(), BATCH.into()]).await
+    change_batch(database, sql, vec![webhook.into(), last.into(), BATCH.into()]).await
 }
 
 /// Deletes a batch of the deliveries of a webhook that was deleted. Returns whether there may be more.
@@ -383,16 +422,16 @@ pub async fn delete_done(
 pub async fn delete_all(database: &Database, webhook: &str) -> Result<bool, StoreError> {
     let sql = "DELETE FROM webhook_delivery WHERE id IN \
                (SELECT id FROM webhook_delivery WHERE webhook = $1 ORDER BY id LIMIT $2)";
-    delete_batch(database, sql, vec![webhook.into(), BATCH.into()]).await
+    change_batch(database, sql, vec![webhook.into(), BATCH.into()]).await
 }
 
-async fn delete_batch(
+async fn change_batch(
     database: &Database,
     sql: &'static str,
     values: Vec<Value>,
 ) -> Result<bool, StoreError> {
     let mut transaction = database.begin().await?;
-    let deleted = transaction.run(sql, values).await?;
+    let changed = transaction.run(sql, values).await?;
     transaction.commit().await?;
-    Ok(deleted >= BATCH.unsigned_abs())
+    Ok(changed >= BATCH.unsigned_abs())
 }

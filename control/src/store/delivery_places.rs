@@ -1,15 +1,19 @@
-//! How many deliveries of a webhook may wait.
+//! How many deliveries of a webhook may wait, and for how long.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::database::{DatabaseError, DatabaseTransaction};
+use crate::timestamp::Timestamp;
 
 /// Most deliveries of a webhook that wait. Those of further events are given up: a receiver that is down
 /// for days must not fill the disk. 10,000 of 500 bytes are 5 MB. Each server of a database counts by
 /// itself, so that several may together exceed it by as much again.
 const MAX_WAITING: i64 = 10_000;
+/// The longest time for which a delivery waits, in microseconds: a day and a tenth, the longest pause between
+/// tries, and some for clocks of servers that differ.
+const LONGEST_WAIT: i64 = 27 * 3_600_000_000;
 /// Least time between two counts of the waiting deliveries of a webhook, each a millisecond at most.
 const COUNT_PAUSE: Duration = Duration::from_secs(1);
 /// The waiting deliveries of a webhook, counted up to a limit in the index `webhook_delivery_due` alone.
@@ -71,6 +75,11 @@ impl DeliveryPlaces {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, FreePlaces>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the time behind which no delivery waits unless the clock was set back: such a one is due.
+pub(super) fn too_far(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.micros().saturating_add(LONGEST_WAIT))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::audit;
+use super::delivery_places::too_far;
 use super::{
     AuditedChange, PageRequest, StoreError, check_tenant, json_list, read_page, time, to_json,
 };
@@ -27,6 +28,8 @@ pub struct Webhook {
     pub on: bool,
     /// Why no events are sent; absent: they are.
     pub off_reason: Option<String>,
+    /// What keeps this server from telling it, although it is on; absent: nothing.
+    pub problem: Option<String>,
     /// When the webhook was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -60,6 +63,7 @@ fn read(row: &Row) -> Result<Webhook, DatabaseError> {
         events: json_list(row, "events")?,
         on: off_reason.is_none(),
         off_reason,
+        problem: None,
         created_at: time(row, "created_at")?.unwrap_or(Timestamp::from_micros(0)),
         signer: row.get("signer")?,
     })
@@ -257,8 +261,24 @@ pub async fn with_due(
     signer: &str,
     now: Timestamp,
 ) -> Result<Vec<Webhook>, StoreError> {
-    let sql = "SELECT * FROM webhook WHERE off_reason IS NULL AND deleted_at IS NULL AND signer = $1 AND EXISTS \
-               (SELECT 1 FROM webhook_delivery AS due WHERE due.webhook = webhook.id AND due.next_at <= $2)";
-    let rows = database.rows(sql, vec![signer.into(), now.micros().into()]).await?;
+    let sql = "SELECT * FROM webhook WHERE off_reason IS NULL AND deleted_at IS NULL AND signer = $1 AND \
+               (EXISTS (SELECT 1 FROM webhook_delivery AS due \
+               WHERE due.webhook = webhook.id AND due.next_at <= $2) \
+               OR EXISTS (SELECT 1 FROM webhook_delivery AS due \
+               WHERE due.webhook = webhook.id AND due.next_at > $3))";
+    let far = too_far(now);
+    let values = vec![signer.into(), now.micros().into(), far.micros().into()];
+    let rows = database.rows(sql, values).await?;
     Ok(rows.iter().filter_map(read_or_skip).collect())
+}
+
+/// Returns the number of webhooks that servers with the key `signer` cannot sign for.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn count_of_other_signers(database: &Database, signer: &str) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) AS webhooks FROM webhook WHERE signer <> $1 AND deleted_at IS NULL";
+    let rows = database.rows(sql, vec![signer.into()]).await?;
+    Ok(rows.first().map(|row| row.get("webhooks")).transpose()?.unwrap_or(0))
 }

@@ -17,5 +17,6 @@ mod keys;
 mod rooms;
 mod tenants;
 mod tokens;
+mod webhook_sender;
 mod webhooks;
 mod world;

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, router};
-use nucleus_control::database::Database;
+use nucleus_control::database::{Database, DatabaseAddress};
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
 use nucleus_core::control::{
@@ -116,6 +116,18 @@ impl World {
             _dir: dir,
             _fresh: fresh,
         }
+    }
+
+    /// Everything that stands in the files of SQLite; nothing with PostgreSQL.
+    pub(crate) fn database_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let DatabaseAddress::Sqlite(path) = &self._fresh.address {
+            for end in ["", "-wal"] {
+                let file = format!("{}{end}", path.display());
+                bytes.extend(std::fs::read(file).unwrap_or_default());
+            }
+        }
+        bytes
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -11,4 +11,5 @@ pub mod renewal;
 pub mod run;
 pub mod signals;
 pub mod sockets;
+mod supervised;
 pub mod tls;
