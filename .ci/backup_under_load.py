@@ -71,8 +71,23 @@ class Writer(threading.Thread):
     def __init__(self, api: dict):
         super().__init__(daemon=True)
         self.api, self.times, self.done = api, [], threading.Event()
+        self.failure = "it has written nothing"
+
+    def finish(self) -> None:
+        """Waits for the end. Ends the program if a tenant could not be made, or none was."""
+        self.done.set()
+        self.join()
+        if self.failure:
+            sys.exit(f"the writer has failed: {self.failure}")
 
     def run(self) -> None:
+        try:
+            self.write()
+            self.failure = "" if self.times else self.failure
+        except Exception as error:  # A thread's error ends the thread alone.
+            self.failure = repr(error)
+
+    def write(self) -> None:
         client = http.client.HTTPConnection(self.api["url"].removeprefix("http://"), timeout=30)
         headers = {"Authorization": f"Bearer {self.api['key']}", "Content-Type": "application/json"}
         begin, number = time.monotonic(), 0
@@ -84,7 +99,7 @@ class Writer(threading.Thread):
             answer = client.getresponse()
             answer.read()
             if answer.status != 201:
-                sys.exit(f"a tenant was answered with {answer.status}")
+                raise RuntimeError(f"a tenant was answered with {answer.status}")
             self.times.append(time.monotonic() - sent)
 
 
@@ -111,8 +126,7 @@ def main() -> int:
             quiet = Writer(api)
             quiet.start()
             time.sleep(5)
-            quiet.done.set()
-            quiet.join()
+            quiet.finish()
             entries = count(data / "nucleus.db", "audit")
             writer = Writer(api)
             writer.start()
@@ -120,8 +134,7 @@ def main() -> int:
             begin = time.monotonic()
             subprocess.run([options.nucleus, "backup", str(saved), "--data-dir", str(data)], check=True)
             took = time.monotonic() - begin
-            writer.done.set()
-            writer.join()
+            writer.finish()
         finally:
             stop(server)
         subprocess.run([options.nucleus, "restore", str(saved), "--data-dir", str(other)], check=True)

@@ -36,9 +36,7 @@ pub async fn user(
     user: &str,
 ) -> Result<Forgotten, StoreError> {
     let tenant_name = tenants::get(database, tenant).await?.name;
-    let mut transaction = database.begin().await?;
-    let sessions = history::forget(&mut transaction, &tenant_name, user).await?;
-    transaction.commit().await?;
+    let sessions = history::forget(database, &tenant_name, user).await?;
     let audit_entries = audit::forget_user(database, tenant, user).await?;
     let mut change = AuditedChange::begin(database, actor, now).await?;
     let (bans, is_banned) = bans::forget_user(&mut change, tenant, user).await?;

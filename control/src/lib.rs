@@ -5,6 +5,7 @@
 pub mod api;
 mod api_key;
 mod ban_follower;
+mod clock_guard;
 pub mod database;
 pub mod events;
 pub mod fetch;
@@ -23,9 +24,10 @@ mod timestamp;
 pub mod webhooks;
 
 pub use ban_follower::BanFollower;
+pub use clock_guard::ClockDoubt;
 pub use id::NoRandomness;
 pub use planes::{PlanesHandle, PlanesMail};
-pub use retention::RetentionKeeper;
+pub use retention::{RetentionError, RetentionKeeper, RetentionSettings};
 pub use snapshot::{Snapshot, SnapshotKeeper, SnapshotSettings};
 pub use timestamp::Timestamp;
 

@@ -92,8 +92,11 @@ pub const LOG_FINISH_TIME: Duration = Duration::from_secs(1);
 /// Least time between two notices in the log that lines were lost: a log that loses lines all the time
 /// must not get longer by a notice for each line.
 pub const LOG_LOSS_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest time that a server takes to stop: [`DRAIN_TIME`], the file of bans and the log, and some
-/// seconds for a busy machine. Then the process ends at once.
+/// Longest time at the stop in which the database may take the end of the history. It is in a file
+/// before, so that nothing is lost if the database takes longer.
+pub const HISTORY_FINISH_TIME: Duration = Duration::from_secs(1);
+/// Longest time that a server takes to stop: [`DRAIN_TIME`], the file of bans, the history and the log,
+/// and some seconds for a busy machine. Then the process ends at once.
 pub const STOP_TIME: Duration = Duration::from_secs(10);
 /// Files and sockets that a server opens in any case: the log, timers, signals, the lock, and files
 /// that it reads or writes for a moment.

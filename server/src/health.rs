@@ -24,6 +24,8 @@ pub struct Health {
     /// Whether the server accepts sessions.
     accepting: AtomicBool,
     threads: Mutex<Vec<WatchedThread>>,
+    /// Tasks of the control plane that have ended. There are a handful, and none is started again.
+    ended: Mutex<Vec<&'static str>>,
 }
 
 struct WatchedThread {
@@ -69,12 +71,31 @@ impl Health {
     }
 
     fn of(threads: Vec<WatchedThread>) -> Arc<Self> {
-        Arc::new(Self { accepting: AtomicBool::new(false), threads: Mutex::new(threads) })
+        Arc::new(Self {
+            accepting: AtomicBool::new(false),
+            threads: Mutex::new(threads),
+            ended: Mutex::default(),
+        })
     }
 
     /// Notes whether the server accepts sessions.
     pub fn set_accepting(&self, accepting: bool) {
         self.accepting.store(accepting, Ordering::Release);
+    }
+
+    /// Notes that a task of the control plane has ended, which never should. The server is not ready until
+    /// somebody starts it again.
+    pub(crate) fn note_end(&self, task: &'static str) {
+        self.ended().push(task);
+    }
+
+    /// Returns the number of tasks of the control plane that have ended.
+    pub(crate) fn task_ends(&self) -> u64 {
+        self.ended().len() as u64
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Vec<&'static str>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the threads again and again. Never returns.
@@ -95,6 +116,10 @@ impl Health {
     pub(crate) fn not_ready(&self) -> Option<String> {
         if !self.accepting.load(Ordering::Acquire) {
             return Some("it starts or stops".to_owned());
+        }
+        let ended = self.ended().clone();
+        if !ended.is_empty() {
+            return Some(format!("{} has ended: start the server again", ended.join(", ")));
         }
         self.hanging(|thread| thread.patience)
     }

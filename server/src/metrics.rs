@@ -55,7 +55,12 @@ impl Metrics {
 
     /// Renders all metrics. `database_answers`: whether the database of the control plane does.
     /// `deliveries`: what came of what webhooks were told.
-    pub fn render(&self, database_answers: bool, deliveries: &DeliveryCounters) -> String {
+    pub fn render(
+        &self,
+        database_answers: bool,
+        deliveries: &DeliveryCounters,
+        task_ends: u64,
+    ) -> String {
         let mut page = Page::new();
         let (build, help) = ("nucleus_build_info", "The version of the server. The value is 1.");
         page.metric(build, MetricKind::Gauge, help);
@@ -69,6 +74,9 @@ impl Metrics {
         self.write_certificate(&mut page);
         self.write_upkeep(&mut page, database_answers);
         write_deliveries(&mut page, deliveries);
+        let name = "nucleus_control_task_ends_total";
+        let help = "Tasks of the control plane that have ended, by a fault in the server.";
+        page.single(name, MetricKind::Counter, help, task_ends);
         process::write(&mut page, self.started);
         page.into_text()
     }
@@ -183,7 +191,7 @@ impl Metrics {
             ("nucleus_bans", "Bans that are kept over a restart.", bans.count() as u64),
             (
                 "nucleus_history_spool_rows",
-                "Events of the history that wait in a file for the database.",
+                "Events of the history that wait for the database, in a file or because the disk is full.",
                 self.process.history.spool_rows(),
             ),
         ];
@@ -203,7 +211,7 @@ impl Metrics {
             ),
             (
                 "nucleus_history_dropped_total",
-                "Events of the history that were lost, because a queue or the spool file was full or damaged.",
+                "Events of the history that were lost: a queue was full, the spool file damaged, or the database refused the row.",
                 self.process.history.dropped(),
             ),
         ];

@@ -104,7 +104,7 @@ async fn create(
     let mut change = state.begin(&caller.actor).await?;
     let mut made = NewKey { row: api_keys::create(&mut change, &new).await?, key: None };
     // The secret itself is never stored.
-    idempotency.keep(&mut change, &caller, &body, &made).await?;
+    idempotency.keep(&state, &mut change, &caller, &body, &made).await?;
     state.commit(change).await?;
     made.key = Some(text);
     Ok((StatusCode::CREATED, Json(made)).into_response())

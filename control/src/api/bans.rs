@@ -100,7 +100,7 @@ async fn create(
     let new = check(&state, &caller, &body)?;
     let mut change = state.begin(&caller.actor).await?;
     let ban = bans::create(&mut change, &new, MAX_BANS).await?;
-    idempotency.keep(&mut change, &caller, &body, &ban).await?;
+    idempotency.keep(&state, &mut change, &caller, &body, &ban).await?;
     state.commit(change).await?;
     Ok((StatusCode::CREATED, Json(ban)).into_response())
 }

@@ -14,6 +14,7 @@ use super::extract::{Id, JsonBody, ListPage, PageQuery, UrlQuery};
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
 use super::state::ApiState;
+use super::webhooks::OTHER_KEY;
 use crate::store::{WebhookDelivery, deliveries, webhooks};
 use crate::timestamp::Timestamp;
 use crate::webhooks::deliver;
@@ -67,12 +68,9 @@ async fn test(
     caller.needs(Scope::Manage)?;
     let webhook = webhooks::get(state.database(), caller.tenant_id(), &id).await?;
     if webhook.signer != state.webhooks().signer.name() {
-        return Err(Problem::conflict(
-            "the webhook was made by a server with another `webhook-key` in its data directory, \
-             which alone can sign for it",
-        ));
+        return Err(Problem::conflict(OTHER_KEY));
     }
-    let _place = state.outgoing()?;
+    let _place = state.outgoing(caller.tenant_id())?;
     let mut change = state.begin(&caller.actor).await?;
     let later = state.now().seconds().saturating_add(TEST_TIME.as_secs());
     let later = Timestamp::from_seconds(later);
@@ -80,7 +78,7 @@ async fn test(
     change.commit_entry().await?;
     let tried = deliver(state.webhooks(), &webhook, delivery).await;
     let tried = tried.ok_or_else(|| Problem::unavailable("the database does not answer"))?;
-    Ok(Json(tried.delivery))
+    Ok(Json(tried))
 }
 
 /// What a webhook was told, the newest first: for a week.

@@ -147,6 +147,9 @@ async fn calls(
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastCall>>, Problem> {
     let (filter, page) = wanted.check(&caller)?;
+    if filter.room.is_some() {
+        return Err(Problem::bad_request("`room`: calls have none"));
+    }
     let _place = state.history_place()?;
     let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     Ok(Json(ListPage::new(found, page.limit, |call| &call.id)))

@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: a request that is sent again because its answer was lost is carried out once.
 //!
-//! The answer is kept with the change itself, in one transaction, for a day.
+//! The answer is kept with the change itself, in one transaction, for a day. It may hold a secret, such as
+//! a new API key, so it is sealed with a key of the data directory.
 
 use aws_lc_rs::digest;
 use axum::extract::FromRequestParts;
@@ -56,8 +57,14 @@ impl Idempotency {
             let text = "another request was sent with this `Idempotency-Key`: choose a new one";
             return Err(Problem::conflict(text));
         }
+        let answer = state.webhooks().signer.unseal(&key, &found.answer).ok_or_else(|| {
+            Problem::conflict(
+                "the request was carried out by a server with another `webhook-key` in its data \
+                 directory, and its answer cannot be read here",
+            )
+        })?;
         let kind = [(header::CONTENT_TYPE, "application/json")];
-        Ok(Some((StatusCode::CREATED, kind, found.answer).into_response()))
+        Ok(Some((StatusCode::CREATED, kind, answer).into_response()))
     }
 
     /// Keeps the answer of a request with the change that it makes.
@@ -67,13 +74,17 @@ impl Idempotency {
     /// The answer to send: the same request is being carried out, or the database does not answer.
     pub(super) async fn keep<T: Serialize>(
         &self,
+        state: &ApiState,
         change: &mut AuditedChange<'_>,
         caller: &Caller,
         body: &T,
         answer: &impl Serialize,
     ) -> Result<(), Problem> {
         let Some(key) = self.hash(caller) else { return Ok(()) };
-        match answers::keep(change, &key, &hash(&json(body)), &json(answer)).await {
+        let sealed = state.webhooks().signer.seal(&key, &json(answer));
+        let sealed =
+            sealed.ok_or_else(|| Problem::unavailable("the system has no random bytes"))?;
+        match answers::keep(change, &key, &hash(&json(body)), &sealed).await {
             Err(StoreError::Exists(_)) => {
                 Err(Problem::conflict("the same request is being carried out: send it again"))
             }

@@ -122,7 +122,7 @@ async fn create(
     }
     let mut change = state.begin(&caller.actor).await?;
     let issuer = issuers::create(&mut change, &new, MAX_ISSUERS).await?;
-    idempotency.keep(&mut change, &caller, &body, &issuer).await?;
+    idempotency.keep(&state, &mut change, &caller, &body, &issuer).await?;
     state.commit(change).await?;
     Ok((StatusCode::CREATED, Json(issuer)).into_response())
 }
@@ -147,7 +147,7 @@ async fn check_number(state: &ApiState, new: &NewIssuer) -> Result<(), Problem> 
 
 /// Fetches the keys of a new issuer.
 async fn published(state: &ApiState, caller: &Caller, url: &str) -> Result<String, Problem> {
-    let _place = state.outgoing()?;
+    let _place = state.outgoing(caller.tenant_id())?;
     let refused = |why: &str| Problem::invalid(format!("`jwks_url`: {why}"));
     let fetched = fetch_keys(url, state.settings().private_addresses).await;
     let fetched = fetched.map_err(|error| match error {

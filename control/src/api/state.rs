@@ -1,6 +1,6 @@
 //! What the routes of the API share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use nucleus_core::ids::Product;
@@ -21,8 +21,10 @@ use super::live_sampler::LiveSampler;
 use super::problem::Problem;
 use super::rates::RequestRates;
 
-/// Requests at a time that wait for the answer of another server, each for up to 5 s.
+/// Requests at a time that wait for the answer of another server, each for up to 15 s.
 const OUTGOING: usize = 8;
+/// Those of one tenant: slow servers of one tenant leave places for others.
+const OUTGOING_OF_TENANT: usize = 2;
 
 /// Requests at a time that read the history. One may read many rows, and two connections of four stay for
 /// everything else.
@@ -52,6 +54,25 @@ pub struct ApiSettings {
     pub events: Arc<EventRing>,
 }
 
+/// A place of a request that asks others. It is free again when this is dropped.
+pub(super) struct OutgoingPlace<'a> {
+    places: &'a Mutex<Vec<Option<String>>>,
+    tenant: Option<String>,
+}
+
+impl Drop for OutgoingPlace<'_> {
+    fn drop(&mut self) {
+        let mut places = lock(self.places);
+        if let Some(index) = places.iter().position(|place| *place == self.tenant) {
+            places.swap_remove(index);
+        }
+    }
+}
+
+fn lock(places: &Mutex<Vec<Option<String>>>) -> MutexGuard<'_, Vec<Option<String>>> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What the routes share.
 #[derive(Clone)]
 pub struct ApiState(Arc<ApiShared>);
@@ -60,8 +81,8 @@ struct ApiShared {
     settings: ApiSettings,
     rates: RequestRates,
     key_uses: KeyUses,
-    /// Places of requests that ask others, such as for an issuer's keys.
-    outgoing: Semaphore,
+    /// Requests that ask others, such as for an issuer's keys, with the tenants of their keys.
+    outgoing: Mutex<Vec<Option<String>>>,
     /// Places of requests that read the history.
     history: Semaphore,
     stream_places: Arc<StreamPlaces>,
@@ -76,7 +97,7 @@ impl ApiState {
             settings,
             rates: RequestRates::default(),
             key_uses: KeyUses::default(),
-            outgoing: Semaphore::new(OUTGOING),
+            outgoing: Mutex::default(),
             history: Semaphore::new(HISTORY),
             stream_places: Arc::default(),
         }))
@@ -136,10 +157,17 @@ impl ApiState {
     ///
     /// # Errors
     ///
-    /// The answer to send: all places are taken.
-    pub(super) fn outgoing(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let busy = |_| Problem::unavailable("too many requests wait for the answers of others");
-        self.0.outgoing.try_acquire().map_err(busy)
+    /// The answer to send: all places are taken, or those of `tenant`, that of the caller's key.
+    pub(super) fn outgoing(&self, tenant: Option<&str>) -> Result<OutgoingPlace<'_>, Problem> {
+        let tenant = tenant.map(str::to_owned);
+        let mut places = lock(&self.0.outgoing);
+        let of_tenant = places.iter().filter(|place| **place == tenant).count();
+        let is_share_used = tenant.is_some() && of_tenant >= OUTGOING_OF_TENANT;
+        if places.len() >= OUTGOING || is_share_used {
+            return Err(Problem::unavailable("too many requests wait for the answers of others"));
+        }
+        places.push(tenant.clone());
+        Ok(OutgoingPlace { places: &self.0.outgoing, tenant })
     }
 
     /// Takes a place for reading the history.

@@ -158,7 +158,7 @@ async fn create(
         }
         result => result?,
     };
-    idempotency.keep(&mut change, &caller, &body, &tenant).await?;
+    idempotency.keep(&state, &mut change, &caller, &body, &tenant).await?;
     state.commit(change).await?;
     Ok((StatusCode::CREATED, Json(tenant)).into_response())
 }

@@ -22,6 +22,9 @@ use crate::store::{NewWebhook, Webhook, webhooks};
 const MAX_NAME: usize = 128;
 /// Most bytes of an address.
 const MAX_URL: usize = 512;
+/// Why a server tells a webhook nothing that a server with another key has made.
+pub(super) const OTHER_KEY: &str = "the webhook was made by a server with another `webhook-key` in its data directory, which alone can \
+     sign for it: restore that file, or delete the webhook and make it again";
 /// Most webhooks of a tenant, and of the whole server. Each event is written once for each.
 const MAX_WEBHOOKS: u32 = 8;
 
@@ -80,7 +83,8 @@ async fn list(
 ) -> Result<Json<ListPage<Webhook>>, Problem> {
     caller.needs(Scope::Read)?;
     let page = query.check()?;
-    let found = webhooks::list(state.database(), caller.tenant_id(), &page).await?;
+    let mut found = webhooks::list(state.database(), caller.tenant_id(), &page).await?;
+    found.iter_mut().for_each(|webhook| note_problem(&state, webhook));
     Ok(Json(ListPage::new(found, page.limit, |webhook| &webhook.id)))
 }
 
@@ -114,9 +118,15 @@ async fn create(
     let webhook = webhooks::create(&mut change, &new, MAX_WEBHOOKS).await?;
     let secret = state.webhooks().signer.secret(&webhook.id);
     let made = NewWebhookSecret { webhook, secret };
-    idempotency.keep(&mut change, &caller, &body, &made).await?;
+    idempotency.keep(&state, &mut change, &caller, &body, &made).await?;
     state.commit(change).await?;
     Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+/// Notes what keeps this server from telling a webhook.
+fn note_problem(state: &ApiState, webhook: &mut Webhook) {
+    let is_own = webhook.signer == state.webhooks().signer.name();
+    webhook.problem = (!is_own).then(|| OTHER_KEY.to_owned());
 }
 
 /// Checks the values of a webhook to be made.
@@ -199,7 +209,8 @@ async fn switch(
     caller.needs(Scope::Manage)?;
     let mut change = state.begin(&caller.actor).await?;
     let reason = (!body.on).then_some("it was switched off");
-    let webhook = webhooks::switch(&mut change, caller.tenant_id(), &id, reason).await?;
+    let mut webhook = webhooks::switch(&mut change, caller.tenant_id(), &id, reason).await?;
     state.commit(change).await?;
+    note_problem(&state, &mut webhook);
     Ok(Json(webhook))
 }

@@ -24,9 +24,13 @@ pub enum DatabaseError {
     /// A server with other tables of the same number has made the tables.
     #[error("the database has another schema {0} than this server")]
     OtherSchema(i64),
-    /// The database cannot be reached, is locked or full, or refuses a statement.
+    /// The database cannot be reached, is locked, full or read-only, or has lost a connection. The same
+    /// statement may succeed later.
     #[error("the database does not answer: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// The database refuses a statement for its values, and will refuse it each time.
+    #[error("the database refuses a statement: {0}")]
+    Refused(#[source] sqlx::Error),
     /// A statement has not ended within its time.
     #[error("the database does not answer: a statement has not ended within {0:?}")]
     TimedOut(Duration),
@@ -39,6 +43,8 @@ impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(refused) if refused.is_unique_violation() => Self::Exists,
+            sqlx::Error::Database(refused) if is_for_good(refused.as_ref()) => Self::Refused(error),
+            sqlx::Error::Encode(_) => Self::Refused(error),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => {
                 Self::Unreadable(error.to_string())
             }
@@ -55,6 +61,11 @@ impl DatabaseError {
                 if refused.code().is_some_and(|code| code == "26"))
     }
 
+    /// Whether the same statement will fail each time, so that whoever repeats it must leave a row out.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Exists | Self::Refused(_) | Self::Unreadable(_))
+    }
+
     /// The error of a migration, by a server that knows schemas up to `known`.
     pub(super) fn of_migration(error: MigrateError, known: i64) -> Self {
         match error {
@@ -67,3 +78,22 @@ impl DatabaseError {
         }
     }
 }
+
+/// Whether an error comes from the values of the statement. A missing table, or a row of another table that
+/// was deleted meanwhile (a foreign key), is not for good: the next attempt may find it otherwise.
+fn is_for_good(error: &dyn sqlx::error::DatabaseError) -> bool {
+    if error.is_foreign_key_violation() {
+        return false;
+    }
+    let Some(code) = error.code() else { return false };
+    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        return POSTGRES_REFUSALS.iter().any(|class| code.starts_with(class));
+    }
+    code.parse::<u32>().is_ok_and(|code| SQLITE_REFUSALS.contains(&(code & 0xff)))
+}
+
+/// Classes of PostgreSQL's codes: wrong data, a constraint, a check of a view, a limit such as that of an
+/// index row, and an exception of a trigger.
+const POSTGRES_REFUSALS: [&str; 5] = ["22", "23", "44", "54", "P0001"];
+/// SQLite's primary codes: TOOBIG, CONSTRAINT (also that of a trigger), MISMATCH and RANGE.
+const SQLITE_REFUSALS: [u32; 4] = [18, 19, 20, 25];

@@ -88,5 +88,5 @@ pub(super) fn postgres(values: Vec<Value>) -> Result<PgArguments, DatabaseError>
 }
 
 fn not_encoded(error: BoxDynError) -> DatabaseError {
-    DatabaseError::Unavailable(sqlx::Error::Encode(error))
+    DatabaseError::Refused(sqlx::Error::Encode(error))
 }

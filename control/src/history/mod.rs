@@ -3,15 +3,23 @@
 //! The recorder takes events from the feed in batches and writes each batch in one transaction. While
 //! the database does not answer, batches go to a bounded file (`spool`), from which they are written
 //! later in their order, also by the next process. Every statement may be repeated.
+//!
+//! A batch that the database refuses is halved until the row that it refuses is alone. This one is
+//! counted as lost, and the others are written. While the disk takes nothing either, one batch waits in
+//! memory and the others in the feed, whose bound then holds.
 
+mod batch_writer;
+mod deletion;
+mod handle;
 mod line;
 pub mod query;
 mod recorder;
 mod rows;
 mod spool;
+mod statements;
 
-pub use query::{HistoryFilter, PastCall, PastRoom, PastSession, delete_before, forget};
-pub use recorder::{
-    HistoryFigures, HistoryRecorder, RecordedBatch, RecorderHandle, RecorderSettings,
-};
+pub use deletion::{delete_old_calls, delete_old_rooms, delete_old_sessions, forget};
+pub use handle::{HistoryFigures, RecordedBatch, RecorderHandle, RecorderSettings};
+pub use query::{HistoryFilter, PastCall, PastRoom, PastSession};
+pub use recorder::HistoryRecorder;
 pub use spool::SPOOL_BYTES;

@@ -1,15 +1,14 @@
-//! Reads the history, and deletes what is too old or belongs to a user who must be forgotten.
+//! Reads the history.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::database::{Database, DatabaseError, DatabaseTransaction, Row, Value};
+use super::statements::{self, FilterKinds, RoomFilter, Statements};
+use crate::database::{Database, DatabaseError, Row, Value};
+use crate::id;
+use crate::room_id::RoomAddress;
 use crate::store::{BEHIND_ALL_IDS, PageRequest, json_list, time};
 use crate::timestamp::Timestamp;
-
-/// Rows of a table that are deleted together: some ten milliseconds, for which no one else can write to
-/// SQLite.
-const BATCH: u32 = 1_000;
 
 /// Which rows of the history are wanted.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +28,11 @@ pub struct HistoryFilter {
 }
 
 impl HistoryFilter {
-    /// Returns the values of `$1` to `$8`.
+    /// Returns the values of `$1` to `$9`.
     fn values(&self, page: &PageRequest) -> Vec<Value> {
         let before = page.after.clone().unwrap_or_else(|| BEHIND_ALL_IDS.to_owned());
+        // A row is made when something begins, or later.
+        let first = self.from.map(id::before).unwrap_or_default();
         vec![
             self.tenant.clone().into(),
             before.into(),
@@ -41,7 +42,48 @@ impl HistoryFilter {
             self.room.clone().into(),
             self.from.map(Timestamp::micros).into(),
             self.to.map(Timestamp::micros).into(),
+            first.into(),
         ]
+    }
+
+    /// What a text of the filter may be that names a room. A name may look like an id.
+    fn rooms(&self) -> &'static [RoomFilter] {
+        match &self.room {
+            None => &[RoomFilter::Any],
+            Some(room) if room.parse::<RoomAddress>().is_ok() => {
+                &[RoomFilter::Id, RoomFilter::Name]
+            }
+            Some(_) => &[RoomFilter::Name],
+        }
+    }
+
+    /// Returns the rows of a page, the newest first.
+    async fn list(
+        &self,
+        database: &Database,
+        statements: &'static Statements,
+        rooms: &[RoomFilter],
+        page: &PageRequest,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let mut found = Vec::new();
+        for room in rooms {
+            let kinds = FilterKinds {
+                tenant: self.tenant.is_some(),
+                tenant_name: self.tenant_name.is_some(),
+                user: self.user.is_some(),
+                room: *room,
+            };
+            let rows = database.rows(kinds.of(statements), self.values(page)).await?;
+            for row in rows {
+                found.push((row.get::<String>("id")?, row));
+            }
+        }
+        if rooms.len() > 1 {
+            found.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+            found.dedup_by(|(one, _), (other, _)| one == other);
+            found.truncate(page.limit as usize);
+        }
+        Ok(found.into_iter().map(|(_, row)| row).collect())
     }
 }
 
@@ -154,13 +196,6 @@ pub async fn rooms(
     filter: &HistoryFilter,
     page: &PageRequest,
 ) -> Result<Vec<PastRoom>, DatabaseError> {
-    let sql = "SELECT * FROM room_history WHERE ($1 IS NULL OR tenant = $1) AND id < $2 \
-               AND ($4 IS NULL OR tenant_name = $4) \
-               AND ($5 IS NULL OR EXISTS (SELECT 1 FROM session_history \
-               WHERE session_history.room = room_history.room AND session_history.user_id = $5)) \
-               AND ($6 IS NULL OR room = $6 OR name = $6) \
-               AND ($7 IS NULL OR started_at >= $7) AND ($8 IS NULL OR started_at < $8) \
-               ORDER BY id DESC LIMIT $3";
     let room = |row: &Row| {
         Ok(PastRoom {
             id: row.get("id")?,
@@ -174,7 +209,8 @@ pub async fn rooms(
             most_peers: row.number("most_peers")?,
         })
     };
-    database.rows(sql, filter.values(page)).await?.iter().map(room).collect()
+    let rows = filter.list(database, &statements::ROOMS, filter.rooms(), page).await?;
+    rows.iter().map(room).collect()
 }
 
 /// Returns sessions, those that joined last first.
@@ -187,11 +223,6 @@ pub async fn sessions(
     filter: &HistoryFilter,
     page: &PageRequest,
 ) -> Result<Vec<PastSession>, DatabaseError> {
-    let sql = "SELECT * FROM session_history WHERE ($1 IS NULL OR tenant = $1) AND id < $2 \
-               AND ($4 IS NULL OR tenant_name = $4) AND ($5 IS NULL OR user_id = $5) \
-               AND ($6 IS NULL OR room = $6 OR room_name = $6) \
-               AND ($7 IS NULL OR joined_at >= $7) AND ($8 IS NULL OR joined_at < $8) \
-               ORDER BY id DESC LIMIT $3";
     let session = |row: &Row| {
         Ok(PastSession {
             id: row.get("id")?,
@@ -216,7 +247,8 @@ pub async fn sessions(
             bytes_out: row.number("bytes_out")?,
         })
     };
-    database.rows(sql, filter.values(page)).await?.iter().map(session).collect()
+    let rows = filter.list(database, &statements::SESSIONS, filter.rooms(), page).await?;
+    rows.iter().map(session).collect()
 }
 
 /// Returns calls, those that began last first. A filter by room is ignored.
@@ -229,13 +261,6 @@ pub async fn calls(
     filter: &HistoryFilter,
     page: &PageRequest,
 ) -> Result<Vec<PastCall>, DatabaseError> {
-    let sql = "SELECT * FROM call_history WHERE ($1 IS NULL OR tenant = $1) AND id < $2 \
-               AND ($4 IS NULL OR tenant_name = $4) \
-               AND ($5 IS NULL OR EXISTS (SELECT 1 FROM call_party \
-               WHERE call_party.call = call_history.call AND call_party.user_id = $5)) \
-               AND ($6 IS NULL OR $6 = $6) \
-               AND ($7 IS NULL OR started_at >= $7) AND ($8 IS NULL OR started_at < $8) \
-               ORDER BY id DESC LIMIT $3";
     let call = |row: &Row| {
         Ok(PastCall {
             id: row.get("id")?,
@@ -250,81 +275,6 @@ pub async fn calls(
             missed: json_list(row, "missed")?,
         })
     };
-    database.rows(sql, filter.values(page)).await?.iter().map(call).collect()
-}
-
-/// Deletes what the history says of a user of a tenant. Calls stay without the user's name. Events of
-/// the user that wait in the spool at this moment are not deleted. Returns the number of sessions that
-/// were deleted.
-///
-/// # Errors
-///
-/// The database cannot be reached.
-pub async fn forget(
-    transaction: &mut DatabaseTransaction,
-    tenant_name: &str,
-    user: &str,
-) -> Result<u64, DatabaseError> {
-    let of_user = || vec![tenant_name.into(), user.into()];
-    let sql = "SELECT call_history.call AS call, caller, members, missed FROM call_history \
-               JOIN call_party ON call_party.call = call_history.call \
-               WHERE call_party.tenant_name = $1 AND call_party.user_id = $2";
-    for row in transaction.rows(sql, of_user()).await? {
-        let caller: String = row.get("caller")?;
-        let without = |list| -> Result<String, DatabaseError> {
-            let mut names = json_list(&row, list)?;
-            names.retain(|name| name != user);
-            Ok(serde_json::Value::from(names).to_string())
-        };
-        let values = vec![
-            row.get::<String>("call")?.into(),
-            Some(caller).filter(|caller| caller != user).unwrap_or_default().into(),
-            without("members")?.into(),
-            without("missed")?.into(),
-        ];
-        let sql = "UPDATE call_history SET caller = $2, members = $3, missed = $4 WHERE call = $1";
-        transaction.run(sql, values).await?;
-    }
-    let sql = "DELETE FROM call_party WHERE tenant_name = $1 AND user_id = $2";
-    transaction.run(sql, of_user()).await?;
-    let sql = "DELETE FROM session_history WHERE tenant_name = $1 AND user_id = $2";
-    transaction.run(sql, of_user()).await
-}
-
-/// Deletes a batch of the rows of each table that began before a time. Returns whether there may be more.
-///
-/// # Errors
-///
-/// The database cannot be reached.
-pub async fn delete_before(database: &Database, time: Timestamp) -> Result<bool, DatabaseError> {
-    let mut transaction = database.begin().await?;
-    let mut more = false;
-    for (sql, counts) in [
-        (
-            "DELETE FROM call_party WHERE call IN (SELECT call FROM call_history \
-             WHERE started_at < $1 ORDER BY started_at, id LIMIT $2)",
-            false,
-        ),
-        (
-            "DELETE FROM call_history WHERE id IN (SELECT id FROM call_history \
-             WHERE started_at < $1 ORDER BY started_at, id LIMIT $2)",
-            true,
-        ),
-        (
-            "DELETE FROM session_history WHERE id IN (SELECT id FROM session_history \
-             WHERE joined_at < $1 ORDER BY joined_at, id LIMIT $2)",
-            true,
-        ),
-        (
-            "DELETE FROM room_history WHERE id IN (SELECT id FROM room_history \
-             WHERE started_at < $1 ORDER BY started_at, id LIMIT $2)",
-            true,
-        ),
-    ] {
-        let values = vec![time.micros().into(), i64::from(BATCH).into()];
-        let deleted = transaction.run(sql, values).await?;
-        more |= counts && deleted >= u64::from(BATCH);
-    }
-    transaction.commit().await?;
-    Ok(more)
+    let rows = filter.list(database, &statements::CALLS, &[RoomFilter::Any], page).await?;
+    rows.iter().map(call).collect()
 }

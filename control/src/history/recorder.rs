@@ -3,109 +3,63 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::{Instant, sleep_until};
 
-use super::rows;
-use super::spool::{SPOOL_BYTES, Spool, SpooledBatch};
-use crate::database::{Database, DatabaseError};
-use crate::events::{EventFeed, PostedEvent, RecordedEvent};
+use super::batch_writer::{BATCH, BatchSize, BatchWriter};
+use super::handle::{
+    FinishRequest, HistoryFigures, RecordedBatch, RecorderHandle, RecorderSettings,
+};
+use super::spool::{Appended, SPOOL_BYTES, Spool, SpooledBatch};
+use crate::database::Database;
+use crate::events::{PostedEvent, RecordedEvent};
 use crate::id;
-use crate::store::{StoreError, deliveries};
-use crate::webhooks::{DeliveryOutcome, WebhookSettings};
+use crate::store::StoreError;
+use crate::webhooks::WebhookSettings;
 
-/// Most events of a transaction.
-const BATCH: usize = 500;
 /// Longest wait for more events of a batch: people and webhooks should not wait longer.
 const GATHER_TIME: Duration = Duration::from_millis(250);
-/// Longest time of a transaction. A database that takes longer does not answer. Longer than the time for
-/// which the database itself waits for a lock, so that its own error is seen.
-const WRITE_TIME: Duration = Duration::from_secs(5);
 /// Pause between attempts while the database does not answer.
 const RETRY_TIME: Duration = Duration::from_secs(1);
+/// Events that are appended to the spool at once at the stop, two megabytes: the disk is waited for a few
+/// times, however many events there are.
+const STOP_BATCH: usize = 5_000;
 /// Batches that a subscriber may be behind. One that is further behind misses events, and is told so.
 const SUBSCRIBER_BATCHES: usize = 256;
-
-/// Events that have been recorded together, in their order.
-pub type RecordedBatch = Arc<[RecordedEvent]>;
-
-/// What the page of metrics shows of the history.
-#[derive(Clone, Debug)]
-pub struct HistoryFigures {
-    rows: Arc<AtomicU64>,
-    lost: Arc<AtomicU64>,
-    feed: EventFeed,
-}
-
-impl HistoryFigures {
-    /// Returns the number of events in the spool.
-    pub fn spool_rows(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
-    }
-
-    /// Returns the number of events that were lost: the feed or the spool was full, or a line of the
-    /// spool was damaged.
-    pub fn dropped(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed) + self.feed.dropped()
-    }
-}
-
-/// What the recorder is made of.
-pub struct RecorderSettings {
-    /// The planes' end of the feed.
-    pub feed: EventFeed,
-    /// The other end.
-    pub posted: mpsc::Receiver<PostedEvent>,
-    /// The file for events that the database does not take.
-    pub spool: PathBuf,
-}
-
-/// Finishes a recorder from outside.
-#[derive(Clone, Debug)]
-pub struct RecorderHandle {
-    finish: mpsc::Sender<oneshot::Sender<()>>,
-    batches: broadcast::Sender<RecordedBatch>,
-    figures: HistoryFigures,
-}
-
-impl RecorderHandle {
-    /// Returns the batches that are recorded from now on. A batch comes after its transaction, and
-    /// again if the server was killed between the two.
-    pub fn subscribe(&self) -> broadcast::Receiver<RecordedBatch> {
-        self.batches.subscribe()
-    }
-
-    /// Returns the figures for the page of metrics.
-    pub fn figures(&self) -> HistoryFigures {
-        self.figures.clone()
-    }
-
-    /// Waits until everything that was posted before is in the database or in the spool, or until the
-    /// recorder has ended.
-    pub async fn finish(&self) {
-        let (done, finished) = oneshot::channel();
-        if self.finish.send(done).await.is_ok() {
-            let _ended = finished.await;
-        }
-    }
-}
+/// Least time between two lines of the log of the same kind. Events come by the thousand.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// Writes the history.
 pub struct HistoryRecorder {
     posted: mpsc::Receiver<PostedEvent>,
     spool_path: PathBuf,
-    /// `None`: the file cannot be read, and events that the database does not take are lost.
+    /// `None`: the file cannot be opened. It is tried again.
     spool: Option<Spool>,
+    /// Events that neither the database nor the spool takes, because the disk or the spool is full. They
+    /// are tried again. Meanwhile no others are taken from the feed, whose bound then holds.
+    held: Vec<RecordedEvent>,
     retry_at: Instant,
-    /// Most events of the next batch from the spool: fewer after a batch that failed, in case the database
-    /// was too slow for so many.
-    most: usize,
-    finish: mpsc::Receiver<oneshot::Sender<()>>,
+    size: BatchSize,
+    finish: mpsc::Receiver<FinishRequest>,
+    /// A request that came while a batch was being written.
+    finishing: Option<FinishRequest>,
+    /// When the database is no longer tried, at the stop.
+    end: Option<Instant>,
     batches: broadcast::Sender<RecordedBatch>,
     figures: HistoryFigures,
+    log: RecorderLog,
+}
+
+/// When the lines of the log came that could come too often, and the events that were lost since.
+#[derive(Debug, Default)]
+struct RecorderLog {
+    lost_at: Option<Instant>,
+    lost: u64,
+    held_at: Option<Instant>,
+    unopened_at: Option<Instant>,
 }
 
 impl HistoryRecorder {
@@ -120,44 +74,76 @@ impl HistoryRecorder {
             posted,
             spool_path: spool,
             spool: None,
+            held: Vec::new(),
             retry_at: Instant::now(),
-            most: BATCH,
+            size: BatchSize::default(),
             finish: finished,
+            finishing: None,
+            end: None,
             batches,
             figures,
+            log: RecorderLog::default(),
         };
         (recorder, handle)
     }
 
     /// Records until the planes and the handles are gone.
     pub async fn run(mut self, database: Database, webhooks: Arc<WebhookSettings>) {
-        let target = &Target { database, webhooks };
-        let path = self.spool_path.clone();
-        match blocking(move || Spool::open(&path, SPOOL_BYTES)).await {
-            Ok(spool) => self.spool = Some(spool),
-            Err(error) => tracing::error!(%error, "the spool of the history cannot be read"),
-        }
+        let writer = &BatchWriter { database, webhooks };
+        self.open_spool().await;
         self.publish_rows();
         let mut posted = Vec::with_capacity(BATCH);
         loop {
-            let spooled = self.spool.as_ref().is_some_and(|spool| !spool.is_empty());
+            // None goes first for ever: a long spool does not let the feed overflow, and events that come
+            // all the time do not keep the spool waiting.
             tokio::select! {
-                biased;
-                Some(done) = self.finish.recv() => {
-                    self.record_all(target).await;
-                    // Fails if the server waits no longer.
-                    let _gone = done.send(());
-                }
-                () = tokio::time::sleep_until(self.retry_at), if spooled => self.replay(target).await,
-                count = self.posted.recv_many(&mut posted, BATCH) => {
+                Some(request) = self.finish.recv() => self.finishing = Some(request),
+                () = sleep_until(self.retry_at), if self.waits() => self.catch_up(writer).await,
+                count = self.posted.recv_many(&mut posted, BATCH), if self.held.is_empty() => {
                     if count == 0 {
                         return;
                     }
-                    self.gather(&mut posted).await;
-                    self.record(target, std::mem::take(&mut posted)).await;
+                    if !self.waits() {
+                        self.gather(&mut posted).await;
+                    }
+                    let events = self.identify(std::mem::take(&mut posted));
+                    self.store(writer, events).await;
                 }
             }
+            if let Some(request) = self.finishing.take() {
+                self.finish(writer, request).await;
+            }
             self.publish_rows();
+        }
+    }
+
+    /// Whether something waits for the database, or the spool for being opened.
+    fn waits(&self) -> bool {
+        self.spool.as_ref().is_none_or(|spool| !spool.is_empty()) || !self.held.is_empty()
+    }
+
+    /// Whether events are in the spool, so that others must go there too, to stay in order.
+    fn is_spooled(&self) -> bool {
+        self.spool.as_ref().is_some_and(|spool| !spool.is_empty())
+    }
+
+    /// Opens the spool, if it is not open.
+    async fn open_spool(&mut self) {
+        if self.spool.is_some() {
+            return;
+        }
+        let path = self.spool_path.clone();
+        match blocking(move || Spool::open(&path, SPOOL_BYTES)).await {
+            Ok((spool, damaged)) => {
+                self.spool = Some(spool);
+                self.lose(damaged, &"the spool file has a line without an end");
+            }
+            Err(error) => {
+                if is_due(&mut self.log.unopened_at) {
+                    tracing::error!(%error, "the spool of the history cannot be opened");
+                }
+                self.retry_at = Instant::now() + RETRY_TIME;
+            }
         }
     }
 
@@ -172,64 +158,155 @@ impl HistoryRecorder {
         }
     }
 
-    /// Records all events that wait.
-    async fn record_all(&mut self, target: &Target) {
-        let mut posted = Vec::new();
-        while let Ok(event) = self.posted.try_recv() {
-            posted.push(event);
-            if posted.len() == BATCH {
-                self.record(target, std::mem::take(&mut posted)).await;
+    /// Writes everything that waits into the spool, which is fast, and then into the database, as far as
+    /// there is time and the database answers.
+    async fn finish(&mut self, writer: &BatchWriter, request: FinishRequest) {
+        // Those that come from now on are not waited for.
+        let mut count = self.posted.len();
+        self.open_spool().await;
+        let mut events = std::mem::take(&mut self.held);
+        loop {
+            let mut posted = Vec::new();
+            while posted.len() < STOP_BATCH.min(count) {
+                let Ok(event) = self.posted.try_recv() else { break };
+                posted.push(event);
+            }
+            count = if posted.is_empty() { 0 } else { count - posted.len() };
+            events.extend(self.identify(posted));
+            if !events.is_empty() {
+                self.spool_events(std::mem::take(&mut events)).await;
+            }
+            if count == 0 || !self.held.is_empty() {
+                break;
             }
         }
-        self.record(target, posted).await;
+        self.end = Some(request.end);
+        while self.waits() && self.retry_at <= Instant::now() && Instant::now() < request.end {
+            self.catch_up(writer).await;
+        }
+        self.end = None;
+        self.publish_rows();
+        // Fails if the server waits no longer.
+        let _gone = request.done.send(());
     }
 
-    /// Records a batch. Events stay in order: while some are in the spool, all others go there too.
-    async fn record(&mut self, target: &Target, posted: Vec<PostedEvent>) {
+    /// Gives events their ids.
+    fn identify(&mut self, posted: Vec<PostedEvent>) -> Vec<RecordedEvent> {
         let count = posted.len() as u64;
-        let recorded = posted
+        let identified = posted
             .into_iter()
             .map(|PostedEvent { at, what }| id::new(at).map(|id| RecordedEvent { id, at, what }));
-        let Ok(events) = recorded.collect::<Result<Vec<_>, _>>() else {
-            return self.lose(count, &"the system has no random bytes");
-        };
-        if events.is_empty() {
-            return;
-        }
-        let spooled = self.spool.as_ref().is_some_and(|spool| !spool.is_empty());
-        if !spooled {
-            match target.write(&events).await {
-                Ok(()) => return self.publish(events),
-                Err(error) => tracing::warn!(%error, "the history goes to the spool file"),
-            }
-            self.retry_at = Instant::now() + RETRY_TIME;
-        }
-        self.spool_events(events).await;
+        identified.collect::<Result<_, _>>().unwrap_or_else(|error| {
+            self.lose(count, &error);
+            Vec::new()
+        })
     }
 
+    /// Records events: in the database, or in the spool if others wait there or the database does not
+    /// answer, or else in memory.
+    async fn store(&mut self, writer: &BatchWriter, mut events: Vec<RecordedEvent>) {
+        if !self.is_spooled() {
+            self.write(writer, &mut events).await;
+        }
+        if !events.is_empty() {
+            self.spool_events(events).await;
+        }
+    }
+
+    /// Writes events into the database, in parts if it refuses one of them. What is left was not written.
+    async fn write(&mut self, writer: &BatchWriter, events: &mut Vec<RecordedEvent>) {
+        while !events.is_empty() {
+            let count = self.size.most().min(events.len());
+            match self.try_write(writer, &events[..count]).await {
+                None => return,
+                Some(Ok(())) => {
+                    self.size.grow();
+                    self.publish(events.drain(..count).collect());
+                }
+                Some(Err(error)) if error.is_refused() => {
+                    if count == 1 {
+                        self.lose(1, &error);
+                        events.remove(0);
+                    }
+                    self.size.halve(count);
+                }
+                Some(Err(error)) => {
+                    self.retry_at = Instant::now() + RETRY_TIME;
+                    tracing::warn!(%error, "the history goes to the spool file");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes a batch. `None`: the recorder is to finish, and has given the batch up.
+    async fn try_write(
+        &mut self,
+        writer: &BatchWriter,
+        events: &[RecordedEvent],
+    ) -> Option<Result<(), StoreError>> {
+        tokio::select! {
+            biased;
+            Some(request) = self.finish.recv(), if self.finishing.is_none() => {
+                self.finishing = Some(request);
+                None
+            }
+            written = writer.write(events, self.end) => Some(written),
+        }
+    }
+
+    /// Appends events to the spool. What it does not take waits in memory.
     async fn spool_events(&mut self, events: Vec<RecordedEvent>) {
-        let count = events.len() as u64;
         let Some(mut spool) = self.spool.take() else {
-            return self.lose(count, &"there is no spool file");
+            return self.hold(events, &"it is not open");
         };
+        let count = events.len() as u64;
         let (spool, appended) = blocking_with(move || {
             let appended = spool.append(&events);
-            (spool, appended)
+            (spool, (appended, events))
         })
         .await;
         self.spool = spool;
         match appended {
-            Some(Ok(0)) => {}
-            Some(Ok(lost)) => self.lose(lost, &"the spool file is full"),
-            Some(Err(error)) => self.lose(count, &error),
+            Some((Ok(Appended { done, too_long }), mut events)) => {
+                self.lose(too_long, &"an event is too long for the spool file");
+                events.drain(..done);
+                self.hold(events, &"it is full");
+            }
+            Some((Err(error), events)) => self.hold(events, &error),
             None => self.lose(count, &"the spool file was not written"),
         }
     }
 
+    /// Keeps events in memory that the spool does not take, until it or the database does.
+    fn hold(&mut self, events: Vec<RecordedEvent>, why: &dyn std::fmt::Display) {
+        if events.is_empty() {
+            return;
+        }
+        if is_due(&mut self.log.held_at) {
+            let count = events.len();
+            tracing::error!(count, %why, "the spool of the history takes no events: they wait in memory");
+        }
+        self.held = events;
+        self.retry_at = Instant::now() + RETRY_TIME;
+    }
+
+    /// Tries again what waits.
+    async fn catch_up(&mut self, writer: &BatchWriter) {
+        self.open_spool().await;
+        if self.is_spooled() {
+            self.replay(writer).await;
+        }
+        if !self.held.is_empty() && self.finishing.is_none() {
+            let held = std::mem::take(&mut self.held);
+            self.store(writer, held).await;
+        }
+    }
+
     /// Writes the oldest events of the spool into the database.
-    async fn replay(&mut self, target: &Target) {
+    async fn replay(&mut self, writer: &BatchWriter) {
         let Some(spool) = self.spool.take() else { return };
-        let most = self.most;
+        let most = self.size.most();
         let (spool, batch) = blocking_with(move || {
             let batch = spool.oldest(most);
             (spool, batch)
@@ -239,79 +316,90 @@ impl HistoryRecorder {
         let batch = match batch {
             Some(Ok(batch)) => batch,
             failed => {
-                tracing::error!(?failed, "the spool of the history cannot be read");
+                if is_due(&mut self.log.unopened_at) {
+                    tracing::error!(?failed, "the spool of the history cannot be read");
+                }
                 self.retry_at = Instant::now() + RETRY_TIME;
                 return;
             }
         };
-        if let Err(error) = target.write(&batch.events).await {
-            tracing::debug!(%error, "the history stays in the spool file");
-            self.most = (self.most / 2).max(1);
-            self.retry_at = Instant::now() + RETRY_TIME;
-            return;
+        match self.try_write(writer, &batch.events).await {
+            None => {}
+            Some(Ok(())) => {
+                self.size.grow();
+                let events = self.remove(batch).await;
+                self.publish(events);
+            }
+            Some(Err(error)) if error.is_refused() => {
+                let count = batch.events.len();
+                self.size.halve(count);
+                if count <= 1 {
+                    self.lose(count as u64, &error);
+                    self.remove(batch).await;
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "the history stays in the spool file");
+                // It may be too slow for so many.
+                self.size.halve(batch.events.len());
+                self.retry_at = Instant::now() + RETRY_TIME;
+            }
         }
-        self.most = (self.most * 2).min(BATCH);
-        if batch.events.is_empty() {
-            // Somebody has cut the file: it is not asked all the time.
-            self.retry_at = Instant::now() + RETRY_TIME;
-        }
-        if batch.damaged > 0 {
-            self.lose(batch.damaged, &"lines of the spool file are damaged");
-        }
-        self.forget(&batch);
-        self.publish(batch.events);
     }
 
-    /// Removes a batch from the spool.
-    fn forget(&mut self, batch: &SpooledBatch) {
-        let Some(spool) = &mut self.spool else { return };
-        if let Err(error) = spool.taken(batch) {
+    /// Removes a batch from the spool, and returns its events.
+    async fn remove(&mut self, batch: SpooledBatch) -> Vec<RecordedEvent> {
+        self.lose(batch.damaged, &"lines of the spool file are damaged");
+        let Some(mut spool) = self.spool.take() else { return batch.events };
+        let (spool, removed) = blocking_with(move || {
+            let removed = spool.taken(&batch);
+            (spool, (removed, batch.events))
+        })
+        .await;
+        self.spool = spool;
+        let Some((removed, events)) = removed else { return Vec::new() };
+        if let Err(error) = removed {
             tracing::error!(%error, "the spool of the history cannot be emptied");
             self.retry_at = Instant::now() + RETRY_TIME;
-        } else if spool.is_empty() {
+        } else if !self.is_spooled() {
             tracing::info!("the history is in the database again");
         }
+        events
     }
 
     fn publish(&self, events: Vec<RecordedEvent>) {
-        // Fails if nobody has subscribed.
-        let _nobody = self.batches.send(events.into());
+        if !events.is_empty() {
+            // Fails if nobody has subscribed.
+            let _nobody = self.batches.send(events.into());
+        }
     }
 
     fn publish_rows(&self) {
-        let rows = self.spool.as_ref().map_or(0, |spool| spool.rows);
+        let rows = self.spool.as_ref().map_or(0, |spool| spool.rows) + self.held.len() as u64;
         self.figures.rows.store(rows, Ordering::Relaxed);
     }
 
-    fn lose(&self, count: u64, error: &dyn std::fmt::Display) {
+    fn lose(&mut self, count: u64, error: &dyn std::fmt::Display) {
+        if count == 0 {
+            return;
+        }
         self.figures.lost.fetch_add(count, Ordering::Relaxed);
-        tracing::error!(count, %error, "events of the history are lost");
+        self.log.lost += count;
+        if is_due(&mut self.log.lost_at) {
+            let count = std::mem::take(&mut self.log.lost);
+            tracing::error!(count, %error, "events of the history are lost");
+        }
     }
 }
 
-/// Where batches are written.
-struct Target {
-    database: Database,
-    webhooks: Arc<WebhookSettings>,
-}
-
-impl Target {
-    /// Writes a batch, and what webhooks are to be told of it, in one transaction.
-    async fn write(&self, events: &[RecordedEvent]) -> Result<(), StoreError> {
-        let writing = async {
-            let mut transaction = self.database.begin().await?;
-            rows::write(&mut transaction, events).await?;
-            let now = (self.webhooks.now)();
-            let overflowed = deliveries::enqueue(&mut transaction, events, now).await?;
-            transaction.commit().await?;
-            Ok(overflowed)
-        };
-        let late = |_| DatabaseError::TimedOut(WRITE_TIME);
-        let overflowed: Result<_, StoreError> = timeout(WRITE_TIME, writing).await.map_err(late)?;
-        self.webhooks.counters.add(DeliveryOutcome::Overflowed, overflowed?);
-        self.webhooks.wake.notify_one();
-        Ok(())
+/// Whether a line of the log is due that came last at `last`. If it is, it comes now.
+fn is_due(last: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let is_due = last.is_none_or(|last| now - last >= LOG_PAUSE);
+    if is_due {
+        *last = Some(now);
     }
+    is_due
 }
 
 /// Runs what waits for the disk on a thread of its own.

@@ -1,16 +1,20 @@
 //! Answers to requests that may be sent again.
 
-use super::{AuditedChange, StoreError, exists};
-use crate::database::{Database, DatabaseError, Row, Value};
+use super::{AuditedChange, OldRows, StoreError, exists};
+use crate::database::{Database, DatabaseError, Row};
 use crate::timestamp::Timestamp;
 
 /// How long an answer is kept, in microseconds: a day.
 const KEPT: i64 = 86_400_000_000;
-const DELETE_OLD: &str = "DELETE FROM kept_answer WHERE at <= $1";
+/// Old answers that a request forgets: more than it adds.
+const FORGOTTEN: u32 = 10;
+const DELETE_OLD: &str = "DELETE FROM kept_answer WHERE key_hash IN \
+                          (SELECT key_hash FROM kept_answer WHERE at <= $1 \
+                          ORDER BY at, key_hash LIMIT $2 OFFSET $3)";
 
 /// The time of the newest answer that is too old at `now`.
-fn oldest(now: Timestamp) -> Value {
-    (now.micros() - KEPT).into()
+pub fn oldest(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.micros().saturating_sub(KEPT))
 }
 
 /// An answer to an earlier request.
@@ -33,14 +37,14 @@ pub async fn find(
     now: Timestamp,
 ) -> Result<Option<KeptAnswer>, StoreError> {
     let sql = "SELECT request, answer FROM kept_answer WHERE key_hash = $1 AND at > $2";
-    let rows = database.rows(sql, vec![key.into(), oldest(now)]).await?;
+    let rows = database.rows(sql, vec![key.into(), oldest(now).micros().into()]).await?;
     let read = |row: &Row| -> Result<_, DatabaseError> {
         Ok(KeptAnswer { request: row.get("request")?, answer: row.get("answer")? })
     };
     Ok(rows.first().map(read).transpose()?)
 }
 
-/// Keeps the answer to a request under a key, and forgets those that are too old.
+/// Keeps the answer to a request under a key, and forgets some of those that are too old.
 ///
 /// # Errors
 ///
@@ -52,20 +56,20 @@ pub async fn keep(
     request: &str,
     answer: &str,
 ) -> Result<(), StoreError> {
-    change.transaction.run(DELETE_OLD, vec![oldest(change.now)]).await?;
+    // Kept behind others that the database refuses to delete, answers still become void.
+    let old = OldRows { end: oldest(change.now), most: FORGOTTEN, skipped: 0 };
+    change.transaction.run(DELETE_OLD, old.values()).await?;
     let sql = "INSERT INTO kept_answer (key_hash, at, request, answer) VALUES ($1, $2, $3, $4)";
     let values = vec![key.into(), change.now.micros().into(), request.into(), answer.into()];
     change.transaction.run(sql, values).await.map_err(exists("request"))?;
     Ok(())
 }
 
-/// Forgets the answers that are too old, also if nobody sends a request.
+/// Forgets answers that are too old, also if nobody sends a request. Returns how many.
 ///
 /// # Errors
 ///
-/// The database cannot be reached.
-pub async fn delete_old(database: &Database, now: Timestamp) -> Result<(), StoreError> {
-    let mut transaction = database.begin().await?;
-    transaction.run(DELETE_OLD, vec![oldest(now)]).await?;
-    Ok(transaction.commit().await?)
+/// The database cannot be reached, or refuses to delete one of them.
+pub async fn delete_old(database: &Database, old: &OldRows) -> Result<u64, StoreError> {
+    Ok(old.delete(database, DELETE_OLD).await?)
 }

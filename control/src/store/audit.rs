@@ -4,12 +4,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AuditedChange, PageRequest, StoreError, time};
+use super::{AuditedChange, OldRows, PageRequest, StoreError, time};
 use crate::database::{Database, DatabaseError, Row};
 use crate::id;
 use crate::timestamp::Timestamp;
 
-/// Entries that one transaction looks at or deletes: some milliseconds, so that other changes hardly wait.
+/// Entries that one transaction looks at: some milliseconds, so that other changes hardly wait.
 const BATCH: u32 = 500;
 /// What stands in an entry in place of a user who is forgotten.
 const FORGOTTEN: &str = "(forgotten)";
@@ -111,20 +111,18 @@ pub async fn entries(
     Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
 }
 
-/// Deletes the oldest entries from before `end`, a batch at most, in one transaction. Returns whether
-/// there may be more.
+/// Deletes entries that are too old, in one transaction. Returns how many.
 ///
 /// # Errors
 ///
-/// The database cannot be reached.
-pub async fn delete_before(database: &Database, end: Timestamp) -> Result<bool, StoreError> {
+/// The database cannot be reached, or refuses to delete one of them.
+pub async fn delete_old(database: &Database, old: &OldRows) -> Result<u64, StoreError> {
     let mut transaction = database.begin().await?;
-    let sql =
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2)";
-    let values = vec![id::before(end).into(), i64::from(BATCH).into()];
-    let deleted = transaction.run(sql, values).await?;
+    let sql = "DELETE FROM audit WHERE id IN \
+               (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2 OFFSET $3)";
+    let deleted = transaction.run(sql, old.values_from(id::before(old.end).into())).await?;
     transaction.commit().await?;
-    Ok(deleted >= u64::from(BATCH))
+    Ok(deleted)
 }
 
 /// Takes the name of a user out of all entries about a tenant, [`BATCH`] entries at a time. Returns how many

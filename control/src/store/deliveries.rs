@@ -5,17 +5,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::audit;
-use super::{AuditedChange, PageRequest, StoreError, json_list, time};
+use super::delivery_places::{DeliveryPlaces, too_far};
+use super::{AuditedChange, OldRows, PageRequest, StoreError, json_list, time};
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row, Value};
 use crate::events::RecordedEvent;
 use crate::id;
 use crate::timestamp::Timestamp;
 
-/// Most deliveries of a webhook that wait. Those of further events are given up: a receiver that is down
-/// for days must not fill the disk. 10,000 of 500 bytes are 5 MB.
-const MAX_WAITING: i64 = 10_000;
 /// Deliveries that one statement deletes: a batch holds the writer of SQLite for milliseconds.
 const BATCH: i64 = 500;
+/// Deliveries of a webhook that are kept, with those that wait: 10 MB for a receiver that is told of a
+/// hundred events a second, and seven days of one that is told of two a minute. So a tenant with eight
+/// webhooks has 80 MB.
+const MAX_KEPT: i64 = 20_000;
 
 /// A delivery of an event to a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -78,41 +80,61 @@ pub(crate) fn body(kind: &str, timestamp: Timestamp, data: impl Serialize) -> St
     serde_json::to_string(&Body { kind, timestamp, data }).unwrap_or_default()
 }
 
-/// Writes deliveries of events to all webhooks that want them. Events that were written before, also by
-/// an earlier run of the server, are skipped. Returns the number of deliveries that found too many
-/// waiting.
-///
-/// # Errors
-///
-/// The database cannot be reached, or the system has no random bytes.
-pub async fn enqueue(
-    transaction: &mut DatabaseTransaction,
-    events: &[RecordedEvent],
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let sql = "SELECT webhook.id, webhook.events, tenant.name AS tenant_name, \
-               (SELECT COUNT(*) FROM webhook_delivery AS waiting \
-               WHERE waiting.webhook = webhook.id AND waiting.next_at IS NOT NULL) AS waiting \
-               FROM webhook LEFT JOIN tenant ON tenant.id = webhook.tenant \
-               WHERE webhook.off_reason IS NULL";
-    let mut given_up = 0;
-    for row in transaction.rows(sql, vec![]).await? {
+/// A webhook that wants events of a batch.
+struct WantingWebhook<'a> {
+    webhook: String,
+    wanted: Vec<&'a RecordedEvent>,
+}
+
+impl<'a> WantingWebhook<'a> {
+    fn read(row: &Row, events: &'a [RecordedEvent]) -> Result<Self, DatabaseError> {
         let (webhook, tenant): (String, Option<String>) = (row.get("id")?, row.get("tenant_name")?);
-        let kinds = json_list(&row, "events")?;
-        let mut waiting: i64 = row.get("waiting")?;
+        let kinds = json_list(row, "events")?;
         let wanted = events.iter().filter(|event| {
             tenant.as_ref().is_none_or(|tenant| event.tenant() == tenant)
                 && (kinds.is_empty() || kinds.iter().any(|kind| kind == event.kind().name()))
         });
-        for event in wanted {
-            if waiting >= MAX_WAITING {
-                given_up += 1;
-                continue;
-            }
+        Ok(Self { webhook, wanted: wanted.collect() })
+    }
+}
+
+/// Writes deliveries of events to all webhooks that want them. Events that were written before, also by
+/// an earlier run of the server, are skipped, and so is a webhook whose row cannot be read. Returns the
+/// number of deliveries that found too many waiting.
+///
+/// # Errors
+///
+/// The database cannot be reached or refuses a row, or the system has no random bytes.
+pub async fn enqueue(
+    transaction: &mut DatabaseTransaction,
+    events: &[RecordedEvent],
+    now: Timestamp,
+    places: &DeliveryPlaces,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT webhook.id, webhook.events, tenant.name AS tenant_name \
+               FROM webhook LEFT JOIN tenant ON tenant.id = webhook.tenant \
+               WHERE webhook.off_reason IS NULL AND webhook.deleted_at IS NULL";
+    let mut wanting = Vec::new();
+    for row in transaction.rows(sql, vec![]).await? {
+        match WantingWebhook::read(&row, events) {
+            Ok(webhook) => wanting.push(webhook),
+            Err(error) => tracing::debug!(%error, "a webhook is told nothing"),
+        }
+    }
+    places.retain(|webhook| wanting.iter().any(|one| one.webhook == webhook));
+    let mut given_up = 0;
+    for WantingWebhook { webhook, wanted } in wanting {
+        if wanted.is_empty() {
+            continue;
+        }
+        let count = i64::try_from(wanted.len()).unwrap_or(i64::MAX);
+        let taken = places.take(transaction, &webhook, count).await?;
+        let taken = usize::try_from(taken).unwrap_or(0);
+        given_up += (wanted.len() - taken) as u64;
+        for event in &wanted[..taken] {
             let kind = event.kind().name();
             let body = body(kind, event.at, event.data());
             add(transaction, &webhook, &event.id, kind, body, now, now).await?;
-            waiting += 1;
         }
     }
     Ok(given_up)
@@ -177,17 +199,37 @@ pub async fn claim(
 ) -> Result<Vec<WebhookDelivery>, StoreError> {
     // The time is asked twice: PostgreSQL looks again at a row that another server has just taken, and
     // then only at the outer condition.
-    let sql = "UPDATE webhook_delivery SET next_at = $3 WHERE next_at <= $2 AND id IN \
-               (SELECT id FROM webhook_delivery WHERE webhook = $1 AND next_at <= $2 \
-               ORDER BY id LIMIT $4) RETURNING *";
-    let values =
-        vec![webhook.into(), now.micros().into(), until.micros().into(), i64::from(limit).into()];
+    let sql = "UPDATE webhook_delivery SET next_at = $3 WHERE (next_at <= $2 OR next_at > $5) AND id IN \
+               (SELECT id FROM webhook_delivery WHERE webhook = $1 \
+               AND (next_at <= $2 OR next_at > $5) ORDER BY id LIMIT $4) RETURNING *";
+    let values = vec![
+        webhook.into(),
+        now.micros().into(),
+        until.micros().into(),
+        i64::from(limit).into(),
+        too_far(now).micros().into(),
+    ];
     let mut transaction = database.begin().await?;
     let rows = transaction.rows(sql, values).await?;
     transaction.commit().await?;
-    let mut claimed = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    // One that cannot be read keeps none of the others.
+    let read =
+        |row| read(row).inspect_err(|error| tracing::debug!(%error, "a delivery is not sent"));
+    let mut claimed: Vec<_> = rows.iter().filter_map(|row| read(row).ok()).collect();
     claimed.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     Ok(claimed)
+}
+
+/// Makes a batch of the deliveries due that wait for a time behind `now`, after the clock was set back. So one
+/// try comes too early, and none too late. Returns whether there may be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn make_due(database: &Database, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "UPDATE webhook_delivery SET next_at = $1 WHERE id IN \
+               (SELECT id FROM webhook_delivery WHERE next_at > $1 LIMIT $2)";
+    change_batch(database, sql, vec![now.micros().into(), BATCH.into()]).await
 }
 
 /// Gives back deliveries that were taken and not sent.
@@ -208,23 +250,42 @@ pub async fn release(
     Ok(transaction.commit().await?)
 }
 
-/// Writes what came of a try.
+/// Writes what came of tries, in one transaction. If the database refuses one of them, each is written by
+/// itself, and that one without the words of the answer.
 ///
 /// # Errors
 ///
 /// The database cannot be reached.
-pub async fn note_try(database: &Database, tried: &WebhookDelivery) -> Result<(), StoreError> {
+pub async fn note_tries(database: &Database, tried: &[WebhookDelivery]) -> Result<(), StoreError> {
+    match note_together(database, tried).await {
+        Err(error) if error.is_refused() => {
+            for one in tried {
+                let noted = note_together(database, std::slice::from_ref(one)).await;
+                if noted.is_err() {
+                    let without = WebhookDelivery { answer: None, ..one.clone() };
+                    note_together(database, &[without]).await?;
+                }
+            }
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+async fn note_together(database: &Database, tried: &[WebhookDelivery]) -> Result<(), StoreError> {
     let sql = "UPDATE webhook_delivery SET tries = $2, next_at = $3, delivered_at = $4, answer = $5 \
                WHERE id = $1 AND next_at IS NOT NULL";
-    let values = vec![
-        tried.id.as_str().into(),
-        i64::from(tried.tries).into(),
-        Value::Int(tried.next_at.map(Timestamp::micros)),
-        Value::Int(tried.delivered_at.map(Timestamp::micros)),
-        tried.answer.clone().into(),
-    ];
     let mut transaction = database.begin().await?;
-    transaction.run(sql, values).await?;
+    for one in tried {
+        let values = vec![
+            one.id.as_str().into(),
+            i64::from(one.tries).into(),
+            Value::Int(one.next_at.map(Timestamp::micros)),
+            Value::Int(one.delivered_at.map(Timestamp::micros)),
+            one.answer.clone().into(),
+        ];
+        transaction.run(sql, values).await?;
+    }
     Ok(transaction.commit().await?)
 }
 
@@ -290,17 +351,87 @@ pub async fn replay(
     Ok(count)
 }
 
-/// Deletes a batch of the deliveries of events that were recorded before `end`. Returns whether there may
-/// be more.
+/// What was deleted of the deliveries that are too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeletedDeliveries {
+    /// All of them.
+    pub all: u64,
+    /// Those that still waited.
+    pub waiting: u64,
+}
+
+/// Deletes deliveries of events that were recorded too long ago.
+///
+/// # Errors
+///
+/// The database cannot be reached, or refuses to delete one of them.
+pub async fn delete_old(
+    database: &Database,
+    old: &OldRows,
+) -> Result<DeletedDeliveries, StoreError> {
+    let sql = "DELETE FROM webhook_delivery WHERE id IN \
+               (SELECT id FROM webhook_delivery WHERE created_at < $1 \
+               ORDER BY created_at, id LIMIT $2 OFFSET $3) RETURNING next_at";
+    let mut transaction = database.begin().await?;
+    let rows = transaction.rows(sql, old.values()).await?;
+    let mut deleted = DeletedDeliveries { all: rows.len() as u64, waiting: 0 };
+    for row in &rows {
+        deleted.waiting += u64::from(time(row, "next_at")?.is_some());
+    }
+    transaction.commit().await?;
+    Ok(deleted)
+}
+
+/// Returns the id of the newest delivery of a webhook that is one too many: behind the newest
+/// [`MAX_KEPT`]. It and all older ones may go that do not wait.
 ///
 /// # Errors
 ///
 /// The database cannot be reached.
-pub async fn delete_before(database: &Database, end: Timestamp) -> Result<bool, StoreError> {
+pub async fn newest_of_too_many(
+    database: &Database,
+    webhook: &str,
+) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT id FROM webhook_delivery WHERE webhook = $1 \
+               ORDER BY id DESC LIMIT 1 OFFSET $2";
+    let rows = database.rows(sql, vec![webhook.into(), MAX_KEPT.into()]).await?;
+    Ok(rows.first().map(|row| row.get("id")).transpose()?)
+}
+
+/// Deletes a batch of the deliveries of a webhook up to the id `last` that do not wait. Returns whether there
+/// may be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn delete_done(
+    database: &Database,
+    webhook: &str,
+    last: &str,
+) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM webhook_delivery WHERE id IN (SELECT id FROM webhook_delivery \
+               WHERE webhook = $1 AND id <= $2 AND next_at IS NULL ORDER BY id LIMIT $3)";
+    change_batch(database, sql, vec![webhook.into(), last.into(), BATCH.into()]).await
+}
+
+/// Deletes a batch of the deliveries of a webhook that was deleted. Returns whether there may be more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn delete_all(database: &Database, webhook: &str) -> Result<bool, StoreError> {
     let sql = "DELETE FROM webhook_delivery WHERE id IN \
-               (SELECT id FROM webhook_delivery WHERE created_at < $1 LIMIT $2)";
+               (SELECT id FROM webhook_delivery WHERE webhook = $1 ORDER BY id LIMIT $2)";
+    change_batch(database, sql, vec![webhook.into(), BATCH.into()]).await
+}
+
+async fn change_batch(
+    database: &Database,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<bool, StoreError> {
     let mut transaction = database.begin().await?;
-    let count = transaction.run(sql, vec![end.micros().into(), BATCH.into()]).await?;
+    let changed = transaction.run(sql, values).await?;
     transaction.commit().await?;
-    Ok(count >= BATCH.unsigned_abs())
+    Ok(changed >= BATCH.unsigned_abs())
 }

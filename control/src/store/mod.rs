@@ -8,7 +8,9 @@ pub mod api_keys;
 pub mod audit;
 pub mod bans;
 pub mod deliveries;
+mod delivery_places;
 pub mod issuers;
+mod old_rows;
 pub mod tenants;
 pub mod webhooks;
 
@@ -17,7 +19,9 @@ pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{Actor, AuditEntry};
 pub use bans::{NewTenantBan, TenantBan};
 pub use deliveries::WebhookDelivery;
+pub use delivery_places::DeliveryPlaces;
 pub use issuers::{Issuer, IssuerWithKeys, NewIssuer};
+pub use old_rows::OldRows;
 pub use tenants::{Tenant, TenantSettings};
 pub use webhooks::{NewWebhook, Webhook};
 
@@ -43,6 +47,17 @@ pub enum StoreError {
     /// The system has no random bytes for an id.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+}
+
+impl StoreError {
+    /// As [`DatabaseError::is_refused`].
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_refused(),
+            Self::Exists(_) => true,
+            Self::NotFound(_) | Self::TooMany(..) | Self::NoRandomness(_) => false,
+        }
+    }
 }
 
 impl From<DatabaseError> for StoreError {
@@ -148,6 +163,41 @@ async fn read_page<T>(
 pub async fn revision(database: &Database) -> Result<i64, StoreError> {
     let rows = database.rows("SELECT value FROM meta WHERE name = 'revision'", vec![]).await?;
     Ok(rows.first().map(|row| row.get("value")).transpose()?.unwrap_or(0))
+}
+
+/// Returns a time that has been reached for sure: that of the last deletion of old rows, or else of the newest
+/// row of the audit or the history. `None`: there are none.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub(crate) async fn known_time(database: &Database) -> Result<Option<Timestamp>, StoreError> {
+    for sql in [
+        "SELECT value AS at FROM meta WHERE name = 'known_time'",
+        "SELECT MAX(at) AS at FROM ( \
+         SELECT at FROM (SELECT at FROM audit ORDER BY id DESC LIMIT 1) AS newest UNION ALL \
+         SELECT at FROM (SELECT joined_at AS at FROM session_history ORDER BY id DESC LIMIT 1) AS newest \
+         ) AS newest",
+    ] {
+        let rows = database.rows(sql, vec![]).await?;
+        if let Some(at) = rows.first().map(|row| time(row, "at")).transpose()?.flatten() {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Notes a time that has been reached for sure.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub(crate) async fn set_known_time(database: &Database, at: Timestamp) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    let sql = "INSERT INTO meta (name, value) VALUES ('known_time', $1) \
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    transaction.run(sql, vec![at.micros().into()]).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// Reads a JSON list of a column.

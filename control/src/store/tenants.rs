@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::audit;
 use super::{AuditedChange, PageRequest, StoreError, exists, json_list, read_page, time, to_json};
+use super::{audit, webhooks};
 use crate::database::{Database, DatabaseError, Row, Value};
 use crate::timestamp::Timestamp;
 
@@ -155,12 +155,14 @@ pub async fn set(
     Ok(tenant)
 }
 
-/// Deletes a tenant with its keys and issuers. The audit stays.
+/// Deletes a tenant with its keys, issuers, bans and webhooks. The audit stays. What its webhooks were told is
+/// deleted later, in small steps.
 ///
 /// # Errors
 ///
 /// [`StoreError::NotFound`], or the database cannot be reached.
 pub async fn delete(change: &mut AuditedChange<'_>, id: &str) -> Result<(), StoreError> {
+    webhooks::delete_of_tenant(change, id).await?;
     let rows = change
         .transaction
         .rows("DELETE FROM tenant WHERE id = $1 RETURNING name", vec![id.into()])

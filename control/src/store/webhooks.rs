@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::audit;
+use super::delivery_places::too_far;
 use super::{
     AuditedChange, PageRequest, StoreError, check_tenant, json_list, read_page, time, to_json,
 };
@@ -27,6 +28,8 @@ pub struct Webhook {
     pub on: bool,
     /// Why no events are sent; absent: they are.
     pub off_reason: Option<String>,
+    /// What keeps this server from telling it, although it is on; absent: nothing.
+    pub problem: Option<String>,
     /// When the webhook was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -60,9 +63,15 @@ fn read(row: &Row) -> Result<Webhook, DatabaseError> {
         events: json_list(row, "events")?,
         on: off_reason.is_none(),
         off_reason,
+        problem: None,
         created_at: time(row, "created_at")?.unwrap_or(Timestamp::from_micros(0)),
         signer: row.get("signer")?,
     })
+}
+
+/// Reads a webhook, if it can be read: one that cannot keeps nobody else from being told.
+fn read_or_skip(row: &Row) -> Option<Webhook> {
+    read(row).inspect_err(|error| tracing::debug!(%error, "a webhook is told nothing")).ok()
 }
 
 /// Returns webhooks in the order of their making: those of one tenant, or all.
@@ -76,7 +85,7 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Webhook>, StoreError> {
     let sql = "SELECT * FROM webhook WHERE ($1 IS NULL OR tenant = $1) AND id > $2 \
-               ORDER BY id LIMIT $3";
+               AND deleted_at IS NULL ORDER BY id LIMIT $3";
     read_page(database, sql, tenant, page, read).await
 }
 
@@ -90,7 +99,8 @@ pub async fn get(
     tenant: Option<&str>,
     id: &str,
 ) -> Result<Webhook, StoreError> {
-    let sql = "SELECT * FROM webhook WHERE id = $1 AND ($2 IS NULL OR tenant = $2)";
+    let sql = "SELECT * FROM webhook WHERE id = $1 AND ($2 IS NULL OR tenant = $2) \
+               AND deleted_at IS NULL";
     let rows = database.rows(sql, vec![id.into(), tenant.map(str::to_owned).into()]).await?;
     Ok(read(rows.first().ok_or(StoreError::NotFound("webhook"))?)?)
 }
@@ -110,7 +120,7 @@ pub async fn create(
         check_tenant(change, tenant).await?;
     }
     let sql = "SELECT COUNT(*) AS webhooks FROM webhook \
-               WHERE tenant = $1 OR ($1 IS NULL AND tenant IS NULL)";
+               WHERE (tenant = $1 OR ($1 IS NULL AND tenant IS NULL)) AND deleted_at IS NULL";
     let rows = change.transaction.rows(sql, vec![new.tenant.clone().into()]).await?;
     let others: i64 = rows.first().map(|row| row.get("webhooks")).transpose()?.unwrap_or(0);
     if others >= i64::from(max) {
@@ -134,7 +144,9 @@ pub async fn create(
     Ok(webhook)
 }
 
-/// Deletes a webhook of `tenant`, with its deliveries; `None`: of anybody.
+/// Deletes a webhook of `tenant`; `None`: of anybody. It is not there any more from then on. Its deliveries,
+/// perhaps very many, are deleted later in small steps, and its row behind them: by then no server writes
+/// deliveries for it.
 ///
 /// # Errors
 ///
@@ -144,12 +156,77 @@ pub async fn delete(
     tenant: Option<&str>,
     id: &str,
 ) -> Result<(), StoreError> {
-    let sql = "DELETE FROM webhook WHERE id = $1 AND ($2 IS NULL OR tenant = $2) RETURNING *";
-    let values = vec![id.into(), tenant.map(str::to_owned).into()];
+    let sql = "UPDATE webhook SET deleted_at = $3, off_reason = 'deleted' WHERE id = $1 \
+               AND ($2 IS NULL OR tenant = $2) AND deleted_at IS NULL RETURNING *";
+    let now = change.now.micros();
+    let values = vec![id.into(), tenant.map(str::to_owned).into(), now.into()];
     let rows = change.transaction.rows(sql, values).await?;
     let webhook = read(rows.first().ok_or(StoreError::NotFound("webhook"))?)?;
     let tenant = webhook.tenant.as_deref();
     audit::note(change, tenant, "webhook.delete", id, &webhook.name).await
+}
+
+/// Deletes all webhooks of a tenant that is deleted, as [`delete`] does. They belong to nobody then, so that
+/// the tenant's row can go at once.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub(super) async fn delete_of_tenant(
+    change: &mut AuditedChange<'_>,
+    tenant: &str,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE webhook SET deleted_at = COALESCE(deleted_at, $2), off_reason = 'deleted', \
+               tenant = NULL WHERE tenant = $1";
+    let now = change.now.micros();
+    change.transaction.run(sql, vec![tenant.into(), now.into()]).await?;
+    Ok(())
+}
+
+/// A webhook that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedWebhook {
+    /// The id.
+    pub id: String,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
+}
+
+/// Returns webhooks that were deleted and whose rows are still there.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn deleted(database: &Database) -> Result<Vec<DeletedWebhook>, StoreError> {
+    let sql = "SELECT id, deleted_at FROM webhook WHERE deleted_at IS NOT NULL ORDER BY id";
+    let read = |row: &Row| -> Result<_, DatabaseError> {
+        let deleted_at = time(row, "deleted_at")?.unwrap_or(Timestamp::from_micros(0));
+        Ok(DeletedWebhook { id: row.get("id")?, deleted_at })
+    };
+    Ok(database.rows(sql, vec![]).await?.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Removes the row of a webhook that was deleted and has no deliveries any more.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn remove(database: &Database, id: &str) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    let sql = "DELETE FROM webhook WHERE id = $1 AND deleted_at IS NOT NULL \
+               AND NOT EXISTS (SELECT 1 FROM webhook_delivery WHERE webhook = $1)";
+    transaction.run(sql, vec![id.into()]).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Returns the ids of all webhooks that were not deleted.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn ids(database: &Database) -> Result<Vec<String>, StoreError> {
+    let rows = database.rows("SELECT id FROM webhook WHERE deleted_at IS NULL", vec![]).await?;
+    Ok(rows.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?)
 }
 
 /// Switches a webhook of `tenant` on, or off for a reason; `None`: of anybody.
@@ -164,7 +241,7 @@ pub async fn switch(
     off_reason: Option<&str>,
 ) -> Result<Webhook, StoreError> {
     let sql = "UPDATE webhook SET off_reason = $3 \
-               WHERE id = $1 AND ($2 IS NULL OR tenant = $2) RETURNING *";
+               WHERE id = $1 AND ($2 IS NULL OR tenant = $2) AND deleted_at IS NULL RETURNING *";
     let values =
         vec![id.into(), tenant.map(str::to_owned).into(), off_reason.map(str::to_owned).into()];
     let rows = change.transaction.rows(sql, values).await?;
@@ -184,8 +261,24 @@ pub async fn with_due(
     signer: &str,
     now: Timestamp,
 ) -> Result<Vec<Webhook>, StoreError> {
-    let sql = "SELECT * FROM webhook WHERE off_reason IS NULL AND signer = $1 AND EXISTS \
-               (SELECT 1 FROM webhook_delivery AS due WHERE due.webhook = webhook.id AND due.next_at <= $2)";
-    let rows = database.rows(sql, vec![signer.into(), now.micros().into()]).await?;
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    let sql = "SELECT * FROM webhook WHERE off_reason IS NULL AND deleted_at IS NULL AND signer = $1 AND \
+               (EXISTS (SELECT 1 FROM webhook_delivery AS due \
+               WHERE due.webhook = webhook.id AND due.next_at <= $2) \
+               OR EXISTS (SELECT 1 FROM webhook_delivery AS due \
+               WHERE due.webhook = webhook.id AND due.next_at > $3))";
+    let far = too_far(now);
+    let values = vec![signer.into(), now.micros().into(), far.micros().into()];
+    let rows = database.rows(sql, values).await?;
+    Ok(rows.iter().filter_map(read_or_skip).collect())
+}
+
+/// Returns the number of webhooks that servers with the key `signer` cannot sign for.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn count_of_other_signers(database: &Database, signer: &str) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) AS webhooks FROM webhook WHERE signer <> $1 AND deleted_at IS NULL";
+    let rows = database.rows(sql, vec![signer.into()]).await?;
+    Ok(rows.first().map(|row| row.get("webhooks")).transpose()?.unwrap_or(0))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -11,12 +10,14 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::WebhookSigner;
+use super::counters::{DeliveryCounters, DeliveryOutcome};
 use super::schedule::next_try;
 use crate::SPANS;
 use crate::database::Database;
-use crate::fetch::{Fetch, FetchError, Fetched, fetch};
+use crate::fetch::{Fetch, FetchError, Fetched, KeptConnection, fetch_kept};
 use crate::store::{
-    Actor, AuditedChange, StoreError, Webhook, WebhookDelivery, deliveries, webhooks,
+    Actor, AuditedChange, DeliveryPlaces, StoreError, Webhook, WebhookDelivery, deliveries,
+    webhooks,
 };
 use crate::timestamp::Timestamp;
 
@@ -43,6 +44,14 @@ const CLAIM: Duration = Duration::from_secs(BATCH as u64 * ANSWER_TIME.as_secs()
 /// The pause after a webhook did not answer at all, doubled each time, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Longest time between two looks in a turn whether the webhook is still on.
+const CHECK: Duration = Duration::from_secs(1);
+/// By how much a clock must be set back to matter, in microseconds: a minute. Less is a short wait.
+const CLOCK_STEP: i64 = 60_000_000;
+/// How long a connection is kept for the next deliveries, and how many at most.
+const IDLE: Duration = Duration::from_secs(10);
+const MAX_KEPT: usize = 64;
+
 /// What a sender is made of.
 pub struct WebhookSettings {
     /// The database.
@@ -57,50 +66,8 @@ pub struct WebhookSettings {
     pub wake: Arc<Notify>,
     /// Counts what came of deliveries.
     pub counters: Arc<DeliveryCounters>,
-}
-
-/// What came of deliveries since the start.
-#[derive(Debug, Default)]
-pub struct DeliveryCounters([AtomicU64; 4]);
-
-/// What came of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryOutcome {
-    /// The receiver has taken it.
-    Delivered,
-    /// The try has failed, and there will be another one.
-    Retried,
-    /// The last try has failed, or the receiver is gone for good.
-    GivenUp,
-    /// Too many deliveries of the webhook waited.
-    Overflowed,
-}
-
-impl DeliveryOutcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retried, Self::GivenUp, Self::Overflowed];
-
-    /// Returns the name in the metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Retried => "retried",
-            Self::GivenUp => "given_up",
-            Self::Overflowed => "overflowed",
-        }
-    }
-}
-
-impl DeliveryCounters {
-    /// Counts deliveries.
-    pub fn add(&self, outcome: DeliveryOutcome, count: u64) {
-        self.0[outcome as usize].fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Returns the number of deliveries with an outcome.
-    pub fn get(&self, outcome: DeliveryOutcome) -> u64 {
-        self.0[outcome as usize].load(Ordering::Relaxed)
-    }
+    /// How many further deliveries may wait.
+    pub places: Arc<DeliveryPlaces>,
 }
 
 /// Sends deliveries to webhooks.
@@ -113,6 +80,14 @@ pub struct WebhookSender {
     turns: u64,
     /// Webhooks that did not answer: how often in a row, and until when they are left alone.
     silent: HashMap<String, (u32, Instant)>,
+    /// Connections of webhooks that were told just now, with the time of the last use.
+    kept: HashMap<String, (KeptConnection, Instant)>,
+    /// The time of day at the last look, and when that was.
+    clock: (Timestamp, Instant),
+    /// Whether deliveries wait for a time that is too late, because the clock was set back.
+    is_set_back: bool,
+    /// Whether the log has said which webhooks this server cannot sign for.
+    has_checked_signers: bool,
 }
 
 /// The outcome of one turn of a webhook.
@@ -120,17 +95,23 @@ struct Told {
     webhook: String,
     /// Whether it has answered, be it with an error, and so has the database.
     has_answered: bool,
+    connection: Option<KeptConnection>,
 }
 
 impl WebhookSender {
     /// Makes a sender.
     pub fn new(settings: Arc<WebhookSettings>) -> Self {
+        let clock = ((settings.now)(), Instant::now());
         Self {
             settings,
+            clock,
+            is_set_back: false,
             busy: HashMap::new(),
             last_turns: HashMap::new(),
             turns: 0,
             silent: HashMap::new(),
+            kept: HashMap::new(),
+            has_checked_signers: false,
         }
     }
 
@@ -151,6 +132,7 @@ impl WebhookSender {
                 () = wake.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
+            self.kept.retain(|_, (_, used)| used.elapsed() < IDLE);
         }
     }
 
@@ -159,6 +141,8 @@ impl WebhookSender {
         if telling.len() >= AT_ONCE {
             return Ok(());
         }
+        self.check_signers().await?;
+        self.check_clock().await?;
         let WebhookSettings { database, signer, now, .. } = &*self.settings;
         let mut due = webhooks::with_due(database, signer.name(), now()).await?;
         self.last_turns.retain(|id, _| due.iter().any(|webhook| webhook.id == *id));
@@ -179,7 +163,39 @@ impl WebhookSender {
             self.busy.insert(webhook.id.clone(), webhook.tenant.clone());
             self.turns += 1;
             self.last_turns.insert(webhook.id.clone(), self.turns);
-            telling.spawn(tell(self.settings.clone(), webhook));
+            let connection = self.kept.remove(&webhook.id).map(|(connection, _)| connection);
+            telling.spawn(tell(self.settings.clone(), webhook, connection));
+        }
+        Ok(())
+    }
+
+    /// Makes due what waits, if the clock was set back since the last look.
+    async fn check_clock(&mut self) -> Result<(), StoreError> {
+        let ((last, at), now) = (self.clock, (self.settings.now)());
+        self.clock = (now, Instant::now());
+        let passed = i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let expected = last.micros().saturating_add(passed);
+        self.is_set_back |= expected.saturating_sub(now.micros()) > CLOCK_STEP;
+        while self.is_set_back {
+            self.is_set_back = deliveries::make_due(&self.settings.database, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Says once in the log how many webhooks this server tells nothing, because it cannot sign for them.
+    async fn check_signers(&mut self) -> Result<(), StoreError> {
+        if self.has_checked_signers {
+            return Ok(());
+        }
+        let WebhookSettings { database, signer, .. } = &*self.settings;
+        let count = webhooks::count_of_other_signers(database, signer.name()).await?;
+        self.has_checked_signers = true;
+        if count > 0 {
+            tracing::warn!(
+                count,
+                "webhooks were made with another `webhook-key` than the one of this data directory: \
+                 this server tells them nothing"
+            );
         }
         Ok(())
     }
@@ -188,6 +204,11 @@ impl WebhookSender {
         self.busy.remove(&told.webhook);
         if told.has_answered {
             self.silent.remove(&told.webhook);
+            if let Some(connection) = told.connection
+                && self.kept.len() < MAX_KEPT
+            {
+                self.kept.insert(told.webhook, (connection, Instant::now()));
+            }
             return;
         }
         let (times, until) = self.silent.entry(told.webhook).or_insert((0, Instant::now()));
@@ -197,9 +218,14 @@ impl WebhookSender {
     }
 }
 
-/// Tells a webhook a batch of what is due.
-async fn tell(settings: Arc<WebhookSettings>, webhook: Webhook) -> Told {
-    let mut told = Told { webhook: webhook.id.clone(), has_answered: true };
+/// Tells a webhook a batch of what is due, on one connection, and writes at the end what came of it. If the
+/// server is killed before, the batch is sent again.
+async fn tell(
+    settings: Arc<WebhookSettings>,
+    webhook: Webhook,
+    connection: Option<KeptConnection>,
+) -> Told {
+    let mut told = Told { webhook: webhook.id.clone(), has_answered: true, connection };
     let now = (settings.now)();
     let until = Timestamp::from_seconds(now.seconds().saturating_add(CLAIM.as_secs()));
     let claimed = deliveries::claim(&settings.database, &webhook.id, now, until, BATCH).await;
@@ -211,39 +237,40 @@ async fn tell(settings: Arc<WebhookSettings>, webhook: Webhook) -> Told {
             return told;
         }
     };
-    let start = Instant::now();
-    for (index, delivery) in claimed.iter().enumerate() {
-        // It may have been switched off or deleted meanwhile.
-        let newest = webhooks::get(&settings.database, None, &webhook.id).await;
-        let is_on = newest.is_ok_and(|newest| newest.on);
-        if !is_on || start.elapsed() >= TURN {
-            // If the database does not answer, they are due again when their claim ends.
-            let _late = deliveries::release(&settings.database, &claimed[index..], now).await;
-            break;
-        }
-        match deliver(&settings, &webhook, delivery.clone()).await {
-            Some(tried) if tried.is_gone => break,
-            Some(tried) if tried.has_answered => {}
-            _ => {
-                told.has_answered = false;
-                let rest = &claimed[index + 1..];
-                let _late = deliveries::release(&settings.database, rest, now).await;
+    let (start, mut checked) = (Instant::now(), None::<Instant>);
+    let (mut sent, mut count) = (Vec::new(), 0);
+    for delivery in &claimed {
+        if checked.is_none_or(|checked| checked.elapsed() >= CHECK) {
+            // It may have been switched off or deleted meanwhile.
+            let newest = webhooks::get(&settings.database, None, &webhook.id).await;
+            if !newest.is_ok_and(|newest| newest.on) {
                 break;
             }
+            checked = Some(Instant::now());
+        }
+        if start.elapsed() >= TURN {
+            break;
+        }
+        let one = send(&settings, &webhook, delivery.clone(), &mut told.connection).await;
+        count += 1;
+        let answer = one.answer;
+        sent.push(one);
+        if answer == ReceiverAnswer::Silent {
+            told.has_answered = false;
+            break;
+        }
+        if answer == ReceiverAnswer::Gone {
+            break;
         }
     }
+    let is_gone = sent.last().is_some_and(|last| last.answer == ReceiverAnswer::Gone);
+    let noted = note(&settings, &webhook, sent).await;
+    told.has_answered &= noted.is_some();
+    if !is_gone && count < claimed.len() {
+        // If the database does not answer, they are due again when their claim ends.
+        let _late = deliveries::release(&settings.database, &claimed[count..], now).await;
+    }
     told
-}
-
-/// A delivery after a try.
-#[derive(Clone, Debug)]
-pub struct TriedDelivery {
-    /// The delivery.
-    pub delivery: WebhookDelivery,
-    /// Whether the receiver has answered, be it with an error.
-    pub has_answered: bool,
-    /// Whether the receiver wants no more, so that the webhook is off.
-    pub is_gone: bool,
 }
 
 /// Sends a delivery, and writes down what came of it. `None`: the database does not answer, and it will be
@@ -251,8 +278,25 @@ pub struct TriedDelivery {
 pub async fn deliver(
     settings: &WebhookSettings,
     webhook: &Webhook,
+    delivery: WebhookDelivery,
+) -> Option<WebhookDelivery> {
+    let sent = send(settings, webhook, delivery, &mut None).await;
+    note(settings, webhook, vec![sent]).await?.pop()
+}
+
+/// A delivery after a try.
+struct SentDelivery {
+    delivery: WebhookDelivery,
+    answer: ReceiverAnswer,
+}
+
+/// Sends a delivery.
+async fn send(
+    settings: &WebhookSettings,
+    webhook: &Webhook,
     mut delivery: WebhookDelivery,
-) -> Option<TriedDelivery> {
+    connection: &mut Option<KeptConnection>,
+) -> SentDelivery {
     let now = (settings.now)();
     let headers = settings.signer.headers(&webhook.id, &delivery.event, now, &delivery.body);
     let request = Fetch {
@@ -274,7 +318,8 @@ pub async fn deliver(
         tries = i64::from(delivery.tries),
         answer = tracing::field::Empty,
     );
-    let (answer, text) = read_answer(webhook, fetch(request).instrument(span.clone()).await);
+    let (answer, text) =
+        read_answer(webhook, fetch_kept(request, connection).instrument(span.clone()).await);
     span.record("answer", &text);
     drop(span);
     let now = (settings.now)();
@@ -287,24 +332,38 @@ pub async fn deliver(
             next_try(delivery.tries, now, &delivery.id)
         }
     };
-    let outcome = match (delivery.delivered_at, delivery.next_at) {
-        (Some(_), _) => DeliveryOutcome::Delivered,
-        (None, Some(_)) => DeliveryOutcome::Retried,
-        (None, None) => DeliveryOutcome::GivenUp,
-    };
-    let noted = deliveries::note_try(&settings.database, &delivery).await;
-    if answer == ReceiverAnswer::Gone
-        && let Err(error) = switch_off(settings, webhook, now).await
-    {
+    SentDelivery { delivery, answer }
+}
+
+/// Writes down what came of tries, and switches a webhook off that is gone. `None`: the database does not
+/// answer, and they will be sent again.
+async fn note(
+    settings: &WebhookSettings,
+    webhook: &Webhook,
+    sent: Vec<SentDelivery>,
+) -> Option<Vec<WebhookDelivery>> {
+    let is_gone = sent.iter().any(|sent| sent.answer == ReceiverAnswer::Gone);
+    let tried: Vec<_> = sent.into_iter().map(|sent| sent.delivery).collect();
+    if tried.is_empty() {
+        return Some(tried);
+    }
+    let noted = deliveries::note_tries(&settings.database, &tried).await;
+    if is_gone && let Err(error) = switch_off(settings, webhook, (settings.now)()).await {
         tracing::warn!(%error, webhook = webhook.id, "a webhook that is gone cannot be switched off");
     }
     if let Err(error) = noted {
-        tracing::debug!(%error, "what came of a delivery cannot be written");
+        tracing::debug!(%error, "what came of deliveries cannot be written");
         return None;
     }
-    settings.counters.add(outcome, 1);
-    let has_answered = answer != ReceiverAnswer::Silent;
-    Some(TriedDelivery { delivery, has_answered, is_gone: answer == ReceiverAnswer::Gone })
+    for delivery in &tried {
+        let outcome = match (delivery.delivered_at, delivery.next_at) {
+            (Some(_), _) => DeliveryOutcome::Delivered,
+            (None, Some(_)) => DeliveryOutcome::Retried,
+            (None, None) => DeliveryOutcome::GivenUp,
+        };
+        settings.counters.add(outcome, 1);
+    }
+    Some(tried)
 }
 
 /// What a receiver says.

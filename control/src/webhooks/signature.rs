@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -15,11 +16,16 @@ const NAME: usize = 8;
 
 /// Makes the secrets of webhooks from one key of the data directory, so that the database holds none.
 /// Servers that share a database share this key, too.
+///
+/// The same key seals what the database keeps for a while and nobody else may read.
 #[derive(Clone)]
 pub struct WebhookSigner {
     key: hmac::Key,
     name: String,
 }
+
+/// How a sealed text begins.
+const SEALED_PREFIX: &str = "sealed1.";
 
 impl std::fmt::Debug for WebhookSigner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -67,6 +73,32 @@ impl WebhookSigner {
         ]
     }
 
+    /// Seals a text for the place `place` of the database. `None`: the system has no random bytes.
+    pub(crate) fn seal(&self, place: &str, text: &str) -> Option<String> {
+        let mut bytes = text.as_bytes().to_vec();
+        let sealed = self.sealing_key()?.seal_in_place_append_tag(Aad::from(place), &mut bytes);
+        let mut whole = sealed.ok()?.as_ref().to_vec();
+        whole.append(&mut bytes);
+        Some(format!("{SEALED_PREFIX}{}", STANDARD.encode(whole)))
+    }
+
+    /// Opens a text that was sealed for the place `place`. One that was never sealed is returned as it is: an
+    /// older server has written it. `None`: a server with another key has sealed it, or somebody has changed
+    /// it.
+    pub(crate) fn unseal(&self, place: &str, text: &str) -> Option<String> {
+        let Some(sealed) = text.strip_prefix(SEALED_PREFIX) else { return Some(text.to_owned()) };
+        let mut bytes = STANDARD.decode(sealed).ok()?;
+        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let opened = self.sealing_key()?.open_in_place(nonce, Aad::from(place), sealed).ok()?;
+        String::from_utf8(opened.to_vec()).ok()
+    }
+
+    fn sealing_key(&self) -> Option<RandomizedNonceKey> {
+        let key = hmac::sign(&self.key, b"sealing of texts in the database");
+        RandomizedNonceKey::new(&AES_256_GCM, key.as_ref()).ok()
+    }
+
     fn secret_bytes(&self, webhook: &str) -> hmac::Tag {
         hmac::sign(&self.key, format!("webhook {webhook}").as_bytes())
     }
@@ -92,5 +124,19 @@ mod tests {
         let tag = headers[3].1.strip_prefix("v1,").unwrap();
         hmac::verify(&key, b"event.1800000000.{}", &STANDARD.decode(tag).unwrap()).unwrap();
         assert!(!format!("{signer:?}").contains("key"));
+    }
+
+    #[test]
+    fn a_sealed_text_is_read_with_the_same_key_at_the_same_place_alone() {
+        let signer = WebhookSigner::new(&[7; 64]);
+        let sealed = signer.seal("one", "a secret").unwrap();
+        assert!(!sealed.contains("secret") && sealed != signer.seal("one", "a secret").unwrap());
+        assert_eq!(signer.unseal("one", &sealed).unwrap(), "a secret");
+        assert!(signer.unseal("two", &sealed).is_none());
+        assert!(WebhookSigner::new(&[8; 64]).unseal("one", &sealed).is_none());
+        for end in 0..sealed.len() - SEALED_PREFIX.len() {
+            assert!(signer.unseal("one", &sealed[..SEALED_PREFIX.len() + end]).is_none(), "{end}");
+        }
+        assert_eq!(signer.unseal("one", "{}").unwrap(), "{}", "of an older server");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use nucleus_control::{RetentionKeeper, Timestamp};
+use nucleus_control::{RetentionKeeper, RetentionSettings, Timestamp};
 use serde_json::{Value, json};
 
 use crate::world::{LOCAL, World};
@@ -68,7 +68,9 @@ async fn old_entries_of_the_audit_are_deleted_in_small_steps() {
     let keep = async |audit_days: u32| {
         let (database, now) = (world.database.clone(), now.clone());
         let now = Arc::new(move || Timestamp::from_seconds(*now.lock().unwrap()));
-        RetentionKeeper { database, audit_days, history_days: 1, now }.delete().await.unwrap();
+        let (history_days, counters) = (1, Arc::default());
+        let settings = RetentionSettings { database, audit_days, history_days, counters, now };
+        RetentionKeeper::new(settings).delete().await.unwrap();
         let sql = "SELECT COUNT(*) AS entries FROM audit";
         let rows = world.database.rows(sql, vec![]).await.unwrap();
         usize::try_from(rows[0].get::<i64>("entries").unwrap()).unwrap()

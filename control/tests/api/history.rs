@@ -46,7 +46,7 @@ impl Recording {
 
     /// Waits until everything that was posted is recorded.
     pub(crate) async fn finish(&self) {
-        self.handle.finish().await;
+        self.handle.finish(Duration::from_secs(60)).await;
         let figures = self.handle.figures();
         assert_eq!((figures.spool_rows(), figures.dropped()), (0, 0));
     }
@@ -93,6 +93,8 @@ async fn the_past_is_listed_and_a_tenant_sees_its_own() {
     let acme = world.tenant("acme").await;
     record(&world).await;
     let key = world.key(Some(&acme), &["read"]).await;
+    let of_room = world.get("/history/calls?room=x", LOCAL).await;
+    assert_eq!(of_room.status, StatusCode::BAD_REQUEST, "{of_room:?}");
     for list in ["rooms", "sessions", "calls"] {
         let items = |answer: serde_json::Value| answer["items"].as_array().unwrap().clone();
         let path = format!("/history/{list}");

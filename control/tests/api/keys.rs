@@ -115,3 +115,52 @@ async fn what_is_no_key_is_refused() {
         assert_eq!(answer.kind, "application/problem+json");
     }
 }
+
+/// Answers that are kept for requests that are sent again hold new keys and secrets: nobody reads them in the
+/// database.
+#[tokio::test]
+async fn kept_answers_are_sealed() {
+    let world = World::new().await;
+    let hook = json!({"name": "a", "url": "https://example.com/"});
+    let key = json!({"name": "a", "scopes": ["read"]});
+    for (path, body, field) in [("/keys", key, "key"), ("/webhooks", hook, "secret")] {
+        let send = async || {
+            let request = Request::post(format!("/api/v1{path}"))
+                .header(header::AUTHORIZATION, format!("Bearer {LOCAL}"))
+                .header(header::CONTENT_TYPE, "application/json")
+                .header("idempotency-key", path)
+                .body(Body::from(body.to_string()));
+            world.send(request.unwrap()).await
+        };
+        let first = send().await;
+        assert_eq!(first.status, StatusCode::CREATED, "{first:?}");
+        // That of a new key is kept without the key.
+        let again = send().await.json();
+        assert_eq!(again["id"], first.json()["id"], "the same answer: {again}");
+        assert!(again[field].is_null() || again == first.json(), "{again}");
+        let secret = first.json()[field].as_str().unwrap().to_owned();
+        // Behind `nuk_ID_` or `whsec_`.
+        let parts = if field == "key" { 3 } else { 2 };
+        let secret = secret.splitn(parts, '_').last().unwrap().to_owned();
+        assert!(secret.len() > 20, "{secret}");
+        let rows = world.database.rows("SELECT answer FROM kept_answer", vec![]).await.unwrap();
+        assert!(!rows.is_empty());
+        for row in rows {
+            assert!(!row.get::<String>("answer").unwrap().contains(&secret), "{path}");
+        }
+        let bytes = world.database_bytes();
+        let is_there = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(!is_there(&secret), "{path}: it stands in the file");
+        assert!(bytes.is_empty() || is_there(first.json()["id"].as_str().unwrap_or("kept_answer")));
+    }
+    // An older server has kept an answer as it is.
+    let mut change = world.database.begin().await.unwrap();
+    change.run("UPDATE kept_answer SET answer = '{\"old\":1}'", vec![]).await.unwrap();
+    change.commit().await.unwrap();
+    let request = Request::post("/api/v1/keys")
+        .header(header::AUTHORIZATION, format!("Bearer {LOCAL}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("idempotency-key", "/keys")
+        .body(Body::from(json!({"name": "a", "scopes": ["read"]}).to_string()));
+    assert_eq!(world.send(request.unwrap()).await.json(), json!({"old": 1}));
+}

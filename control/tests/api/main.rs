@@ -21,5 +21,6 @@ mod stream;
 mod stream_connections;
 mod tenants;
 mod tokens;
+mod webhook_sender;
 mod webhooks;
 mod world;

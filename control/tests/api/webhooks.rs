@@ -20,14 +20,14 @@ use crate::world::{LOCAL, World};
 
 /// A receiver that answers with a status.
 #[derive(Clone, Default)]
-struct Receiver {
-    status: Arc<Mutex<u16>>,
+pub(crate) struct Receiver {
+    pub(crate) status: Arc<Mutex<u16>>,
     got: Arc<Mutex<Vec<(HeaderMap, String)>>>,
 }
 
 impl Receiver {
     /// Starts it. Returns its address.
-    async fn start(&self, status: u16) -> String {
+    pub(crate) async fn start(&self, status: u16) -> String {
         *self.status.lock().unwrap() = status;
         let take = async |State(own): State<Self>, headers: HeaderMap, body: String| {
             own.got.lock().unwrap().push((headers, body));
@@ -41,7 +41,7 @@ impl Receiver {
     }
 
     /// Waits until it has got a number of deliveries.
-    async fn has(&self, count: usize) -> Vec<(HeaderMap, String)> {
+    pub(crate) async fn has(&self, count: usize) -> Vec<(HeaderMap, String)> {
         for _ in 0..1_000 {
             let got = self.got.lock().unwrap().clone();
             if got.len() >= count {
@@ -54,8 +54,8 @@ impl Receiver {
 }
 
 /// Lets tenants name addresses of this machine.
-fn inside(settings: &mut ApiSettings) {
-    let WebhookSettings { database, signer, now, wake, counters, .. } = &*settings.webhooks;
+pub(crate) fn inside(settings: &mut ApiSettings) {
+    let WebhookSettings { database, signer, now, wake, counters, places, .. } = &*settings.webhooks;
     settings.webhooks = Arc::new(WebhookSettings {
         database: database.clone(),
         signer: signer.clone(),
@@ -63,11 +63,12 @@ fn inside(settings: &mut ApiSettings) {
         now: now.clone(),
         wake: wake.clone(),
         counters: counters.clone(),
+        places: places.clone(),
     });
 }
 
 /// An event of a tenant's room.
-fn event(number: u8, tenant: &str) -> RecordedEvent {
+pub(crate) fn event(number: u8, tenant: &str) -> RecordedEvent {
     let owner = ProductKey { tenant: tenant.to_owned(), product: Product::ATOM };
     let room = RoomRef {
         instance: RoomInstanceId([number; 8]),
@@ -81,33 +82,34 @@ fn event(number: u8, tenant: &str) -> RecordedEvent {
 }
 
 /// Records events, as the recorder does.
-async fn record(world: &World, events: &[RecordedEvent]) -> u64 {
+pub(crate) async fn record(world: &World, events: &[RecordedEvent]) -> u64 {
     let mut transaction = world.webhooks.database.begin().await.unwrap();
     let now = (world.webhooks.now)();
-    let given_up = deliveries::enqueue(&mut transaction, events, now).await.unwrap();
+    let given_up = deliveries::enqueue(&mut transaction, events, now, &world.webhooks.places);
+    let given_up = given_up.await.unwrap();
     transaction.commit().await.unwrap();
     world.webhooks.wake.notify_one();
     given_up
 }
 
-async fn hook(world: &World, tenant: Option<&str>, url: &str, events: &[&str]) -> Value {
+pub(crate) async fn hook(world: &World, tenant: Option<&str>, url: &str, events: &[&str]) -> Value {
     let body = json!({"name": "a test", "tenant": tenant, "url": url, "events": events});
     let made = world.ask("POST", "/webhooks", LOCAL, body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     made.json()
 }
 
-fn id(of: &Value) -> &str {
+pub(crate) fn id(of: &Value) -> &str {
     of["id"].as_str().unwrap()
 }
 
-async fn deliveries_of(world: &World, hook: &Value) -> Vec<Value> {
+pub(crate) async fn deliveries_of(world: &World, hook: &Value) -> Vec<Value> {
     let answer = world.get(&format!("/webhooks/{}/deliveries", id(hook)), LOCAL).await;
     answer.json()["items"].as_array().unwrap().clone()
 }
 
 /// Waits until the newest delivery of a webhook has been tried.
-async fn tried(world: &World, hook: &Value, tries: u64) -> Value {
+pub(crate) async fn tried(world: &World, hook: &Value, tries: u64) -> Value {
     for _ in 0..1_000 {
         let newest = deliveries_of(world, hook).await.remove(0);
         if newest["tries"].as_u64().unwrap() >= tries {
@@ -118,7 +120,7 @@ async fn tried(world: &World, hook: &Value, tries: u64) -> Value {
     panic!("not tried {tries} times: {:?}", deliveries_of(world, hook).await);
 }
 
-fn start(world: &World) {
+pub(crate) fn start(world: &World) {
     tokio::spawn(WebhookSender::new(world.webhooks.clone()).run());
 }
 
@@ -215,9 +217,12 @@ async fn a_receiver_that_is_gone_is_switched_off() {
         let hooks = world.get("/webhooks", LOCAL).await.json();
         hooks["items"][0].clone()
     };
-    while switched().await["on"] == true {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_off = async {
+        while switched().await["on"] == true {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), is_off).await.unwrap();
     assert!(switched().await["off_reason"].as_str().unwrap().contains("410"));
     record(&world, &[event(3, "acme")]).await;
     let kept = deliveries_of(&world, &hook).await;

@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, router};
-use nucleus_control::database::Database;
+use nucleus_control::database::{Database, DatabaseAddress};
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
@@ -110,6 +110,7 @@ impl World {
             now: now.clone(),
             wake: Arc::default(),
             counters: Arc::default(),
+            places: Arc::default(),
         });
         let mut settings = ApiSettings {
             database: database.clone(),
@@ -141,6 +142,18 @@ impl World {
     /// Returns the routes, for a test that asks them in another way.
     pub(crate) fn router(&self) -> axum::Router {
         self.router.clone()
+    }
+
+    /// Everything that stands in the files of SQLite; nothing with PostgreSQL.
+    pub(crate) fn database_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let DatabaseAddress::Sqlite(path) = &self._fresh.address {
+            for end in ["", "-wal"] {
+                let file = format!("{}{end}", path.display());
+                bytes.extend(std::fs::read(file).unwrap_or_default());
+            }
+        }
+        bytes
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -14,13 +14,39 @@ use crate::fresh::{Fresh, fresh};
 
 const SCHEMA_1: &str = include_str!("fixtures/schema_1.sql");
 const DATA: &str = include_str!("fixtures/schema_1_data.sql");
-const STEP_1: &str = include_str!("../../src/database/migrations/0001_start.sql");
+const DATA_4: &str = include_str!("fixtures/schema_4_data.sql");
+const STEPS: [(&str, &str); 4] = [
+    ("start", include_str!("../../src/database/migrations/0001_start.sql")),
+    ("bans", include_str!("../../src/database/migrations/0002_bans.sql")),
+    ("history", include_str!("../../src/database/migrations/0003_history.sql")),
+    ("webhooks", include_str!("../../src/database/migrations/0004_webhooks.sql")),
+];
 /// Names the database that a child of the test migrates.
 const ADDRESS: &str = "NUCLEUS_TEST_MIGRATE";
-/// Kills of one run.
-const MOMENTS: u32 = 100;
-/// Kills that must come before the end of the migration. A machine that is busy may miss some.
-const WANTED: u32 = 25;
+
+/// A schema from which servers of the field come.
+struct OldSchema {
+    number: i64,
+    tables: &'static [(&'static str, &'static [&'static str])],
+    /// Kills of one run.
+    moments: u32,
+    /// Kills that must come before the end of the migration. A machine that is busy may miss some.
+    wanted: u32,
+}
+
+const OLD_SCHEMAS: [OldSchema; 2] = [
+    OldSchema { number: 1, tables: &TABLES, moments: 100, wanted: 25 },
+    OldSchema { number: 4, tables: &TABLES_4, moments: 40, wanted: 8 },
+];
+
+/// The columns of tables that schema 4 has beside those of schema 1.
+const TABLES_4: [(&str, &[&str]); 5] = [
+    ("tenant", &["id", "name", "active"]),
+    ("room_history", &["id", "room", "tenant_name", "name", "started_at", "ended_at", "joins"]),
+    ("session_history", &["id", "peer", "room", "user_id", "joined_at", "left_at", "rtt_p50_us"]),
+    ("webhook", &["id", "tenant", "name", "url", "events", "signer", "off_reason", "created_at"]),
+    ("webhook_delivery", &["id", "webhook", "event", "body", "tries", "next_at", "delivered_at"]),
+];
 
 /// The columns of each table of schema 1, as one text for each row.
 const TABLES: [(&str, &[&str]); 6] = [
@@ -74,10 +100,10 @@ const TABLES: [(&str, &[&str]); 6] = [
     ("kept_answer", &["key_hash", "at", "request", "answer"]),
 ];
 
-/// Returns all rows of schema 1.
-async fn content(database: &Database) -> Vec<String> {
+/// Returns all rows of the old schema.
+async fn content(database: &Database, old: &OldSchema) -> Vec<String> {
     let mut rows = Vec::new();
-    for (table, columns) in TABLES {
+    for (table, columns) in old.tables {
         let columns: Vec<_> =
             columns.iter().map(|name| format!("COALESCE(CAST({name} AS TEXT), 'NULL')")).collect();
         let row = columns.join(" || '|' || ");
@@ -95,14 +121,30 @@ async fn schema(database: &Database) -> i64 {
     database.rows(sql, vec![]).await.unwrap()[0].get("version").unwrap()
 }
 
-/// Makes the database of schema 1 with its data.
-async fn fill(fresh: &Fresh) {
+/// The steps up to a schema.
+fn steps(schema: i64) -> Migrator {
+    let steps = (1..=schema).zip(STEPS).map(|(number, (name, sql))| {
+        Migration::new(number, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(steps.collect())
+}
+
+/// Makes the database of an old schema with its data.
+async fn fill(fresh: &Fresh, old: &OldSchema) {
+    let data: &[&str] = if old.number == 1 { &[DATA] } else { &[DATA, DATA_4] };
     match &fresh.address {
         DatabaseAddress::Sqlite(path) => {
             let url = format!("sqlite://{}?mode=rwc", path.display());
             let mut connection = SqliteConnection::connect(&url).await.unwrap();
-            for sql in ["PRAGMA journal_mode = WAL", SCHEMA_1, DATA] {
-                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut connection).await.unwrap();
+            if old.number == 1 {
+                // As a server of that time has left it.
+                sqlx::raw_sql(SCHEMA_1).execute(&mut connection).await.unwrap();
+            } else {
+                steps(old.number).run_direct(None, &mut connection, false).await.unwrap();
+            }
+            for sql in data {
+                sqlx::raw_sql(*sql).execute(&mut connection).await.unwrap();
             }
             connection.close().await.unwrap();
         }
@@ -110,11 +152,10 @@ async fn fill(fresh: &Fresh) {
             let mut connection = PgConnection::connect_with(options).await.unwrap();
             let clean = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
             sqlx::raw_sql(clean).execute(&mut connection).await.unwrap();
-            let kind = MigrationType::Simple;
-            let step = Migration::new(1, "start".into(), kind, STEP_1.into_sql_str(), false);
-            let migrator = Migrator::with_migrations(vec![step]);
-            migrator.run_direct(None, &mut connection, false).await.unwrap();
-            sqlx::raw_sql(DATA).execute(&mut connection).await.unwrap();
+            steps(old.number).run_direct(None, &mut connection, false).await.unwrap();
+            for sql in data {
+                sqlx::raw_sql(*sql).execute(&mut connection).await.unwrap();
+            }
             connection.close().await.unwrap();
         }
     }
@@ -167,57 +208,65 @@ fn says(out: &mut impl BufRead, text: &str) -> bool {
     out.lines().map_while(Result::ok).any(|line| line == text)
 }
 
-/// Removes what the last moment left, and makes the database of schema 1 again.
-async fn again(fresh: &Fresh) {
+/// Removes what the last moment left, and makes the database of the old schema again.
+async fn again(fresh: &Fresh, old: &OldSchema) {
     if let DatabaseAddress::Sqlite(path) = &fresh.address {
         for end in ["", "-wal", "-shm"] {
             let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
         }
     }
-    fill(fresh).await;
+    fill(fresh, old).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_while_it_migrates_starts_again_with_all_data() {
     for fresh in fresh().await {
-        let kind = fresh.kind;
-        // How long the whole migration takes, to spread the moments over it.
-        let mut time = Duration::ZERO;
-        for _ in 0..3 {
-            again(&fresh).await;
-            let (mut child, mut out) = start(&fresh);
-            let begin = Instant::now();
-            assert!(says(&mut out, "end"), "{kind}: the migration failed");
-            time = time.max(begin.elapsed());
-            child.wait().unwrap();
+        for old in &OLD_SCHEMAS {
+            kill_at_all_moments(&fresh, old).await;
         }
-        again(&fresh).await;
-        let database = Database::open(&fresh.address);
-        let (before, old) = (content(&database).await, schema(&database).await);
-        assert!(before.len() >= 50 && old == 1, "{kind}: {} rows, schema {old}", before.len());
-        database.close().await;
-        let (mut killed, mut left_old) = (0, 0);
-        for moment in 0..MOMENTS {
-            again(&fresh).await;
-            let (mut child, mut out) = start(&fresh);
-            std::thread::sleep(time * moment / MOMENTS);
-            child.kill().unwrap();
-            child.wait().unwrap();
-            killed += u32::from(!says(&mut out, "end"));
-
-            let database = Database::open(&fresh.address);
-            left_old += u32::from(schema(&database).await == old);
-            let opened = database.migrate().await;
-            assert!(opened.is_ok(), "{kind}, moment {moment} of {time:?}: {opened:?}");
-            assert_eq!(content(&database).await, before, "{kind}, moment {moment} of {time:?}");
-            let bans = database.rows("SELECT id FROM ban", vec![]).await;
-            assert!(bans.is_ok_and(|bans| bans.is_empty()), "{kind}, moment {moment}");
-            database.close().await;
-        }
-        // Shown by --nocapture, and with a failure.
-        let counts =
-            format!("{kind}: {killed} of {MOMENTS} killed in {time:?}, {left_old} at schema 1");
-        std::io::stderr().write_all(format!("{counts}\n").as_bytes()).unwrap();
-        assert!(killed >= WANTED && left_old > 0, "{counts}");
     }
+}
+
+async fn kill_at_all_moments(fresh: &Fresh, old: &OldSchema) {
+    let (kind, moments) = (format!("{} of schema {}", fresh.kind, old.number), old.moments);
+    // How long the whole migration takes, to spread the moments over it.
+    let mut time = Duration::ZERO;
+    for _ in 0..3 {
+        again(fresh, old).await;
+        let (mut child, mut out) = start(fresh);
+        let begin = Instant::now();
+        assert!(says(&mut out, "end"), "{kind}: the migration failed");
+        time = time.max(begin.elapsed());
+        child.wait().unwrap();
+    }
+    again(fresh, old).await;
+    let database = Database::open(&fresh.address);
+    let (before, number) = (content(&database, old).await, schema(&database).await);
+    assert!(before.len() >= 50, "{kind}: {} rows", before.len());
+    assert_eq!(number, old.number, "{kind}");
+    database.close().await;
+    let (mut killed, mut left_old) = (0, 0);
+    for moment in 0..moments {
+        again(fresh, old).await;
+        let (mut child, mut out) = start(fresh);
+        std::thread::sleep(time * moment / moments);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed += u32::from(!says(&mut out, "end"));
+
+        let database = Database::open(&fresh.address);
+        left_old += u32::from(schema(&database).await == old.number);
+        let opened = database.migrate().await;
+        assert!(opened.is_ok(), "{kind}, moment {moment} of {time:?}: {opened:?}");
+        assert_eq!(content(&database, old).await, before, "{kind}, moment {moment} of {time:?}");
+        let sql =
+            "SELECT id FROM ban UNION ALL SELECT id FROM webhook WHERE deleted_at IS NOT NULL";
+        let new = database.rows(sql, vec![]).await;
+        assert!(new.is_ok_and(|new| new.is_empty()), "{kind}, moment {moment}");
+        database.close().await;
+    }
+    // Shown by --nocapture, and with a failure.
+    let counts = format!("{kind}: {killed} of {moments} killed in {time:?}, {left_old} left old");
+    std::io::stderr().write_all(format!("{counts}\n").as_bytes()).unwrap();
+    assert!(killed >= old.wanted && left_old > 0, "{counts}");
 }

@@ -8,9 +8,11 @@ mod databases;
 #[path = "../common/fresh.rs"]
 mod fresh;
 mod history;
+mod history_outages;
 mod keys;
 mod killed;
 mod migrations;
+mod old_rows;
 mod snapshot_age;
 mod tenants;
 mod time_limits;

@@ -8,17 +8,19 @@ use arc_swap::ArcSwap;
 use nucleus_control::api::{self, ApiSettings, ApiState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::{HistoryRecorder, RecorderHandle};
-use nucleus_control::http::{Background, HttpServer, Listener, Serving};
+use nucleus_control::http::{HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
 use nucleus_control::streams::EventRing;
-use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner};
+use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
-    BanFollower, PlanesHandle, RetentionKeeper, SnapshotKeeper, SnapshotSettings, Timestamp,
+    BanFollower, PlanesHandle, RetentionKeeper, RetentionSettings, SnapshotKeeper,
+    SnapshotSettings, Timestamp,
 };
 use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
 
+use super::supervised::supervised;
 use crate::health::Health;
 use crate::http::{self, Demo};
 use crate::local_access::LocalAccess;
@@ -167,9 +169,11 @@ async fn setup(
         now: Arc::new(Timestamp::now),
         wake: Arc::default(),
         counters: Arc::default(),
+        places: Arc::default(),
     });
-    let (answering, counters) = (keeper.clone(), webhooks.counters.clone());
-    let render = Arc::new(move || metrics.render(answering.is_answered(), &counters));
+    let (answering, counters, tasks) = (keeper.clone(), webhooks.counters.clone(), health.clone());
+    let render =
+        Arc::new(move || metrics.render(answering.is_answered(), &counters, tasks.task_ends()));
     let router = http::router(render, health.clone());
     let keeping = IssuerKeeper::new(IssuerSettings {
         database: database.clone(),
@@ -182,11 +186,17 @@ async fn setup(
     let events = EventRing::new().map_err(std::io::Error::other)?;
     let (recent, batches) = (events.clone(), history.subscribe());
     drop(history);
-    let keeping_events: Background = Box::pin(async move { recent.follow(batches).await });
-    let recording: Background = Box::pin(recorder.run(database.clone(), webhooks.clone()));
+    let recording = recorder.run(database.clone(), webhooks.clone());
     let bans = BanFollower::new(keeper.clone(), planes.clone());
     let now = Arc::new(Timestamp::now);
-    let retention = RetentionKeeper { database: database.clone(), audit_days, history_days, now };
+    let retention = RetentionKeeper::new(RetentionSettings {
+        database: database.clone(),
+        audit_days,
+        history_days,
+        counters: webhooks.counters.clone(),
+        now,
+    });
+    let sweeping = WebhookSweeper::new(webhooks.clone());
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -213,13 +223,17 @@ async fn setup(
     if let Some((socket, tls)) = https {
         serving.listeners.push(Listener { socket, tls: Some(tls), router: public.merge(api) });
     }
-    let watching: Background = Box::pin(async move { health.watch().await });
-    let following: Background = Box::pin(async move { keeper.run().await });
-    let keeping: Background = Box::pin(keeping.run());
-    let banning: Background = Box::pin(bans.run());
-    let deleting: Background = Box::pin(retention.run());
-    let telling: Background = Box::pin(WebhookSender::new(webhooks).run());
-    serving.background =
-        vec![watching, following, keeping, banning, recording, keeping_events, deleting, telling];
+    let watched = health.clone();
+    serving.background = vec![
+        supervised("the watch over threads", &health, async move { watched.watch().await }),
+        supervised("the snapshot", &health, async move { keeper.run().await }),
+        supervised("the issuers' keys", &health, keeping.run()),
+        supervised("the bans", &health, bans.run()),
+        supervised("the history", &health, recording),
+        supervised("the recent events", &health, async move { recent.follow(batches).await }),
+        supervised("the deletion of old rows", &health, retention.run()),
+        supervised("the deletion of deliveries", &health, sweeping.run()),
+        supervised("the webhooks", &health, WebhookSender::new(webhooks).run()),
+    ];
     Ok(serving)
 }

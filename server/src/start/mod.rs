@@ -12,6 +12,7 @@ pub mod renewal;
 pub mod run;
 pub mod signals;
 pub mod sockets;
+mod supervised;
 #[cfg(feature = "otel")]
 pub mod telemetry;
 pub mod tls;

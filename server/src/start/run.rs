@@ -48,8 +48,17 @@ use crate::token::{IssuerKeys, Minter, TokenKeyError, TokenVerifier, VerifierSet
 
 /// The file in the data directory for the history that the database does not take.
 const SPOOL_FILE: &str = "history-spool.jsonl";
-/// Longest time at the stop for the end of the history: one attempt of the database, and the spool.
-const HISTORY_TIME: Duration = Duration::from_secs(8);
+/// Longest time at the stop for the end of the history: the spool on a slow disk, and the database.
+const HISTORY_TIME: Duration = limits::HISTORY_FINISH_TIME.saturating_add(Duration::from_secs(1));
+
+const _: () = assert!(
+    limits::DRAIN_TIME.as_millis()
+        + limits::BANS_CLOSE_TIME.as_millis()
+        + HISTORY_TIME.as_millis()
+        + limits::LOG_FINISH_TIME.as_millis()
+        < limits::STOP_TIME.as_millis(),
+    "a database that hangs never makes the stop late"
+);
 
 /// Why the server could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -331,7 +340,10 @@ pub async fn run_in(
 
 /// Waits until the history of the last sessions is in the database or in the spool.
 async fn finish(history: &RecorderHandle) {
-    if tokio::time::timeout(HISTORY_TIME, history.finish()).await.is_err() {
+    if tokio::time::timeout(HISTORY_TIME, history.finish(limits::HISTORY_FINISH_TIME))
+        .await
+        .is_err()
+    {
         tracing::warn!("the end of the history was not written in time");
     }
 }

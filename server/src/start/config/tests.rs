@@ -112,6 +112,11 @@ fn ranges_are_checked_in_file_and_flags() {
         ("[web]\norigin = []", "unknown field `origin`"),
         ("[control]\naudit_days = 0", "control.audit_days = 0 is out of range: write 1 to 3650"),
         ("[control]\naudit_days = 3651", "control.audit_days"),
+        (
+            "[control]\nhistory_days = 0",
+            "control.history_days = 0 is out of range: write 1 to 3650",
+        ),
+        ("[control]\nhistory_days = 3651", "control.history_days"),
         ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
         ("[limits]\nunjoined_timeout = \"6s\"", "limits.unjoined_timeout"),
         ("[limits]\npeer_ttl = \"0s\"", "limits.peer_ttl = 0s is out of range: write 1s to 600s"),
