@@ -38,6 +38,7 @@ impl Api {
             time: Duration::from_secs(10),
             max_answer: 1 << 20,
             public_only: false,
+            tls: None,
         });
         let answer = answer.await.unwrap();
         let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
