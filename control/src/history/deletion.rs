@@ -8,7 +8,7 @@ use crate::store::{OldRows, json_list};
 /// write to SQLite.
 const BATCH: u32 = 500;
 
-/// Deletes what the history says of a user of a tenant, [`BATCH`] rows at a time, each lasting. Calls stay
+/// Deletes what the history says of a user of a tenant, 500 rows at a time, each lasting. Calls stay
 /// without the user's name. Events of the user that wait in the spool at this moment are not deleted.
 /// Returns the number of sessions that were deleted.
 ///

@@ -383,7 +383,7 @@ pub async fn delete_old(
 }
 
 /// Returns the id of the newest delivery of a webhook that is one too many: behind the newest
-/// [`MAX_KEPT`]. It and all older ones may go that do not wait.
+/// 20,000. It and all older ones may go that do not wait.
 ///
 /// # Errors
 ///

@@ -21,7 +21,7 @@ const COUNT_WAITING: &str = "SELECT COUNT(*) AS waiting FROM (SELECT 1 FROM webh
                              WHERE webhook = $1 AND next_at IS NOT NULL LIMIT $2) AS counted";
 
 /// How many further deliveries of each webhook may wait, as far as this server knows. So the waiting ones
-/// are counted once for up to [`MAX_WAITING`] new ones, and not for each batch.
+/// are counted once for up to 10,000 new ones, and not for each batch.
 #[derive(Debug, Default)]
 pub struct DeliveryPlaces(Mutex<HashMap<String, FreePlaces>>);
 
