@@ -147,11 +147,18 @@ def main() -> None:
         assert last, "the last spans are sent at the stop"
         assert "nucleus_spans" not in server.log.read_text()
         print(f"{len(Collector.spans)} spans of {', '.join(sorted(names()))}")
-    Collector.spans.clear()
-    with tempfile.TemporaryDirectory() as dir, Server(nucleus, headset, pathlib.Path(dir), {}) as server:
-        server.join()
-        server.stop()
-        assert not Collector.spans
+    # The usual address of a collector, which a server must not try unless it is told to.
+    with socket.create_server(("127.0.0.1", 4318)) as usual, tempfile.TemporaryDirectory() as dir:
+        usual.settimeout(0.5)
+        with Server(nucleus, headset, pathlib.Path(dir), {}) as server:
+            server.join()
+            server.stop()
+        try:
+            usual.accept()
+        except TimeoutError:
+            pass
+        else:
+            raise SystemExit("a server without a collector sends spans")
     with socket.create_server(("127.0.0.1", 0)) as silent, tempfile.TemporaryDirectory() as dir:
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         with Server(nucleus, headset, pathlib.Path(dir), env) as server:

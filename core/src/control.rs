@@ -101,6 +101,9 @@ pub enum ControlError {
     /// The room after which the list goes on has ended.
     #[error("the list has changed: begin again at its first page")]
     CursorEnded,
+    /// The room's reliable messages have used up its rate.
+    #[error("the room has as many messages as it may at the moment: try again")]
+    RoomBusy,
     /// The server has too much to do to answer in time.
     #[error("the server has too much to do: try again")]
     Busy,

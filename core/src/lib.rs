@@ -30,7 +30,7 @@
 //! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
 //! of the first and an input of the second. [`certificates`] and [`acme`] are schedules without a machine;
-//! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`histogram`] counts for the page of metrics.
+//! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`histogram`] counts for the page of metrics, [`round_trips`] for the history.
 //! [`control`] is the language of the control plane.
 
 pub mod acme;
@@ -53,6 +53,7 @@ pub mod room;
 mod room_limits;
 pub mod room_rate;
 pub mod room_stats;
+pub mod round_trips;
 pub mod session_budgets;
 pub mod social;
 pub mod stream_rates;

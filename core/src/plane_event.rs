@@ -78,7 +78,7 @@ pub struct Visit {
 pub struct LinkTotals {
     /// How long the realtime messages went through QUIC instead of UDP 5056.
     pub on_fallback: Duration,
-    /// The median round trip; `None`: not measured.
+    /// The median round trip of the session, as QUIC measures it; `None`: not measured.
     pub rtt_p50: Option<Duration>,
     /// The round trip that 95 of 100 measurements do not exceed; `None`: not measured.
     pub rtt_p95: Option<Duration>,

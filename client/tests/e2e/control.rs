@@ -172,7 +172,17 @@ async fn the_figures_of_a_room_are_those_of_its_clients() {
         assert!((1..5_000_000).contains(&rtt), "{peer}");
         assert_eq!((&peer["lost"], &peer["withheld"]), (&json!(false), &json!(0)), "{peer}");
     }
-    drop(bob);
+    bob.leave().await;
+    for _ in 0..400 {
+        let past = api.get("/history/sessions?user=bob").await["items"][0].clone();
+        if past["left_at"].is_string() {
+            let [p50, p95] = ["rtt_p50_us", "rtt_p95_us"].map(|key| past[key].as_u64().unwrap());
+            assert!((1..5_000_000).contains(&p50) && p50 <= p95, "{past}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("bob's session has no end");
 }
 
 /// Clients see what an operator sets as an ordinary change of the room's fields.

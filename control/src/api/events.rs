@@ -183,7 +183,7 @@ async fn write(
 /// Writes the event that says that others are missing, after the event `after`.
 fn missed(state: &ApiState, after: Option<&str>) -> String {
     let after = after.filter(|id| crate::id::is_id(id));
-    let detail = "events after this one are missing here: the history has them";
+    let detail = "events after this one may be missing here: the history has them";
     let data = json!({"after": after, "detail": detail});
     format!("event: {MISSED}\ndata: {}\n\n", deliveries::body(MISSED, state.now(), data))
 }

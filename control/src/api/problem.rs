@@ -134,6 +134,7 @@ impl From<ControlError> for Problem {
             ControlError::CursorEnded | ControlError::TooManyFields | ControlError::StateFull => {
                 Self::conflict(error.to_string())
             }
+            ControlError::RoomBusy => Self::too_many(error.to_string()),
             ControlError::Busy => Self::unavailable(error.to_string()),
         }
     }

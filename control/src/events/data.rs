@@ -76,7 +76,8 @@ pub struct PeerEventData {
     /// How long the realtime messages went through QUIC instead of UDP 5056, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_ms: Option<u64>,
-    /// The median round trip, in microseconds.
+    /// The median round trip of the session, in microseconds, within an eighth. QUIC measures it in the
+    /// server: over UDP 5056 it may be another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_p50_us: Option<u64>,
     /// The round trip that 95 of 100 measurements do not exceed, in microseconds.

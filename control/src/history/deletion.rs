@@ -84,14 +84,15 @@ fn without(row: &Row, list: &str, user: &str) -> Result<String, DatabaseError> {
 /// The database cannot be reached, or refuses to delete one of them.
 pub async fn delete_old_calls(database: &Database, old: &OldRows) -> Result<u64, DatabaseError> {
     let mut transaction = database.begin().await?;
-    let sql = "DELETE FROM call_party WHERE call IN (SELECT call FROM call_history \
-               WHERE started_at < $1 ORDER BY started_at, id LIMIT $2 OFFSET $3)";
-    transaction.run(sql, old.values()).await?;
     let sql = "DELETE FROM call_history WHERE id IN (SELECT id FROM call_history \
-               WHERE started_at < $1 ORDER BY started_at, id LIMIT $2 OFFSET $3)";
-    let deleted = transaction.run(sql, old.values()).await?;
+               WHERE started_at < $1 ORDER BY started_at, id LIMIT $2 OFFSET $3) RETURNING call";
+    let deleted = transaction.rows(sql, old.values()).await?;
+    for row in &deleted {
+        let call: String = row.get("call")?;
+        transaction.run("DELETE FROM call_party WHERE call = $1", vec![call.into()]).await?;
+    }
     transaction.commit().await?;
-    Ok(deleted)
+    Ok(deleted.len() as u64)
 }
 
 /// Deletes sessions that began before a time. Returns how many.

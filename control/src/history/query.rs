@@ -145,7 +145,8 @@ pub struct PastSession {
     pub resumes: Option<u32>,
     /// How long the realtime messages went through QUIC instead of UDP 5056, in milliseconds.
     pub fallback_ms: Option<u64>,
-    /// The median round trip, in microseconds.
+    /// The median round trip of the session, in microseconds, within an eighth. QUIC measures it in the
+    /// server: over UDP 5056 it may be another one.
     pub rtt_p50_us: Option<u64>,
     /// The round trip that 95 of 100 measurements do not exceed, in microseconds.
     pub rtt_p95_us: Option<u64>,

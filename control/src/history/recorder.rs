@@ -87,7 +87,7 @@ impl HistoryRecorder {
         (recorder, handle)
     }
 
-    /// Records until the planes and the handles are gone.
+    /// Records events. Never returns.
     pub async fn run(mut self, database: Database, webhooks: Arc<WebhookSettings>) {
         let writer = &BatchWriter { database, webhooks };
         self.open_spool().await;
@@ -99,10 +99,8 @@ impl HistoryRecorder {
             tokio::select! {
                 Some(request) = self.finish.recv() => self.finishing = Some(request),
                 () = sleep_until(self.retry_at), if self.waits() => self.catch_up(writer).await,
-                count = self.posted.recv_many(&mut posted, BATCH), if self.held.is_empty() => {
-                    if count == 0 {
-                        return;
-                    }
+                // Never ends: the figures have an end of the feed, too.
+                _count = self.posted.recv_many(&mut posted, BATCH), if self.held.is_empty() => {
                     if !self.waits() {
                         self.gather(&mut posted).await;
                     }
@@ -159,20 +157,14 @@ impl HistoryRecorder {
     }
 
     /// Writes everything that waits into the spool, which is fast, and then into the database, as far as
-    /// there is time and the database answers.
+    /// there is time and the database answers. So what the spool does not take may still be written.
     async fn finish(&mut self, writer: &BatchWriter, request: FinishRequest) {
         // Those that come from now on are not waited for.
         let mut count = self.posted.len();
         self.open_spool().await;
         let mut events = std::mem::take(&mut self.held);
         loop {
-            let mut posted = Vec::new();
-            while posted.len() < STOP_BATCH.min(count) {
-                let Ok(event) = self.posted.try_recv() else { break };
-                posted.push(event);
-            }
-            count = if posted.is_empty() { 0 } else { count - posted.len() };
-            events.extend(self.identify(posted));
+            events.extend(self.take_posted(STOP_BATCH, &mut count));
             if !events.is_empty() {
                 self.spool_events(std::mem::take(&mut events)).await;
             }
@@ -181,13 +173,53 @@ impl HistoryRecorder {
             }
         }
         self.end = Some(request.end);
-        while self.waits() && self.retry_at <= Instant::now() && Instant::now() < request.end {
-            self.catch_up(writer).await;
-        }
+        self.write_rest(writer, request.end, &mut count).await;
         self.end = None;
+        let left = self.held.len() + count;
+        if left > 0 {
+            tracing::error!(
+                left,
+                "the last events are neither in the database nor in the spool file"
+            );
+        }
         self.publish_rows();
         // Fails if the server waits no longer.
         let _gone = request.done.send(());
+    }
+
+    /// Writes what waits into the database, and `count` events of the feed, until the database does not
+    /// answer or the time is over.
+    async fn write_rest(&mut self, writer: &BatchWriter, end: Instant, count: &mut usize) {
+        loop {
+            // Every failure sets a later time.
+            let begin = Instant::now();
+            self.retry_at = begin;
+            if self.is_spooled() {
+                self.replay(writer).await;
+            } else if !self.held.is_empty() {
+                let held = std::mem::take(&mut self.held);
+                self.store(writer, held).await;
+            } else if *count > 0 {
+                let events = self.take_posted(BATCH, count);
+                self.store(writer, events).await;
+            } else {
+                return;
+            }
+            if self.retry_at > begin || Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    /// Takes up to `most` of the next `count` events of the feed.
+    fn take_posted(&mut self, most: usize, count: &mut usize) -> Vec<RecordedEvent> {
+        let mut posted = Vec::new();
+        while posted.len() < most.min(*count) {
+            let Ok(event) = self.posted.try_recv() else { break };
+            posted.push(event);
+        }
+        *count = if posted.is_empty() { 0 } else { *count - posted.len() };
+        self.identify(posted)
     }
 
     /// Gives events their ids.
@@ -225,8 +257,8 @@ impl HistoryRecorder {
                 }
                 Some(Err(error)) if error.is_refused() => {
                     if count == 1 {
-                        self.lose(1, &error);
-                        events.remove(0);
+                        let refused = events.remove(0);
+                        self.lose(1, &format_args!("{}: {error}", refused.id));
                     }
                     self.size.halve(count);
                 }
@@ -295,7 +327,12 @@ impl HistoryRecorder {
     async fn catch_up(&mut self, writer: &BatchWriter) {
         self.open_spool().await;
         if self.is_spooled() {
+            let begin = Instant::now();
             self.replay(writer).await;
+            // The database takes them again: those in memory come after those in the spool.
+            if self.is_spooled() && self.retry_at <= begin {
+                return;
+            }
         }
         if !self.held.is_empty() && self.finishing.is_none() {
             let held = std::mem::take(&mut self.held);
@@ -334,7 +371,8 @@ impl HistoryRecorder {
                 let count = batch.events.len();
                 self.size.halve(count);
                 if count <= 1 {
-                    self.lose(count as u64, &error);
+                    let id = batch.events.first().map_or("", |event| event.id.as_str());
+                    self.lose(count as u64, &format_args!("{id}: {error}"));
                     self.remove(batch).await;
                 }
             }
@@ -375,7 +413,11 @@ impl HistoryRecorder {
     }
 
     fn publish_rows(&self) {
-        let rows = self.spool.as_ref().map_or(0, |spool| spool.rows) + self.held.len() as u64;
+        let mut rows = self.spool.as_ref().map_or(0, |spool| spool.rows) + self.held.len() as u64;
+        if !self.held.is_empty() {
+            // The spool takes none of these either.
+            rows += self.posted.len() as u64;
+        }
         self.figures.rows.store(rows, Ordering::Relaxed);
     }
 

@@ -15,6 +15,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nucleus_core::limits;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
@@ -34,6 +36,11 @@ const ACCEPTS: u64 = 16;
 
 /// Longest time in which a client may take nothing of an answer.
 const WRITE_TIME: Duration = Duration::from_secs(10);
+
+/// Longest time for which a host may leave what was sent unacknowledged. One that has vanished would else keep
+/// the place of its stream for a quarter of an hour.
+#[cfg(target_os = "linux")]
+const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(30);
 
 /// Accepts the connections of one address. Never returns.
 pub(super) async fn accept(listener: Listener, connections: Arc<Connections>) {
@@ -72,6 +79,8 @@ async fn connection(
     entry: Entry,
 ) {
     let _best_effort = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _best_effort = SockRef::from(&stream).set_tcp_user_timeout(Some(ACKNOWLEDGE_TIME));
     let Some(tls) = tls else { return serve(stream, peer, router, entry).await };
     let handshake = tokio::time::timeout(limits::HTTP_HEAD_TIME, tls.accept(stream));
     if let Ok(Ok(stream)) = handshake.await

@@ -67,6 +67,21 @@ async fn a_refused_row_in_the_spool_does_not_hold_up_the_others() {
     assert_eq!(count(&database, "SELECT COUNT(*) AS n FROM session_history").await, 409);
 }
 
+/// The spool cannot be written, as on a full disk, and the database is well.
+#[tokio::test]
+async fn a_stop_without_a_spool_writes_into_the_database() {
+    for (fresh, database) in databases().await {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("spool.jsonl")).unwrap();
+        let recording = Recording::start(&database, dir.path());
+        recording.post(1, 3_000);
+        recording.handle.finish(LONG).await;
+        check(&database, 1, 3_000, fresh.kind).await;
+        let figures = recording.handle.figures();
+        assert_eq!((figures.spool_rows(), figures.dropped()), (0, 0), "{}", fresh.kind);
+    }
+}
+
 /// A webhook whose row cannot be read is told nothing, and keeps no event from the history and the others.
 #[tokio::test]
 async fn a_webhook_that_cannot_be_read_holds_up_nothing() {

@@ -49,7 +49,7 @@ impl LinkSums {
     pub(super) fn totals(self) -> LinkTotals {
         LinkTotals {
             on_fallback: self.on_fallback,
-            // Only the client measures the round trip, and does not report it.
+            // The session's, which the room adds.
             rtt_p50: None,
             rtt_p95: None,
             loss_ppm: self.loss_ppm(),

@@ -8,8 +8,9 @@ use nucleus_core::control::{ControlError, RoomContent, RoomProperty};
 use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
-use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, TicketContent};
+use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, RoomReport, TicketContent};
 use nucleus_core::room_rate::DeliveryCost;
+use nucleus_core::round_trips::RoundTrips;
 use nucleus_protocol::session::{Code, Joined, Renewed, act, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
@@ -55,6 +56,8 @@ pub(super) struct Members {
     /// The place of each participant. A participant whose session is lost keeps its place, so that a
     /// full server still lets it resume.
     places: HashMap<PeerId, Arc<Place>>,
+    /// The round trips of each participant, over all of its sessions.
+    round_trips: HashMap<PeerId, RoundTrips>,
     /// Counts the room among the empty ones while it outlives its last participant.
     empty: Option<EmptyRoomCount>,
 }
@@ -107,6 +110,15 @@ impl Members {
         };
         self.sessions.iter().filter_map(probe).collect()
     }
+
+    /// Notes the round trip of a peer's newest session, as QUIC measures it.
+    fn note_round_trip(&mut self, peer: PeerId) {
+        let probe = self.sessions.get(&peer).and_then(|session| session.outgoing.probe());
+        let path = probe.and_then(|probe| probe.path.upgrade());
+        if let Some(rtt) = path.and_then(|path| path.figures().rtt) {
+            self.round_trips.entry(peer).or_default().add(rtt);
+        }
+    }
 }
 
 impl PendingReplies {
@@ -134,7 +146,13 @@ impl Task for RoomShell {
 
     fn accept(&mut self, mail: RoomMail) -> RoomInput {
         match mail {
-            RoomMail::Input(input) => input,
+            RoomMail::Input(input) => {
+                // A client pings every few seconds.
+                if let RoomInput::Ping(session) = &input {
+                    self.members.note_round_trip(session.peer);
+                }
+                input
+            }
             RoomMail::Reserved(input, cost) => {
                 self.turn.reserved.add(cost);
                 input
@@ -257,7 +275,14 @@ impl Task for RoomShell {
             }
             RoomOutput::Disconnect(session, code) => self.disconnect(session, code),
             RoomOutput::Empty(empty) => return self.emptied(empty),
-            RoomOutput::Reported(report) => self.reports.post(report, self.id, &self.shard).await,
+            RoomOutput::Reported(report) => {
+                let left = match &report {
+                    RoomReport::Left(visitor, _) => Some(visitor.peer),
+                    _ => None,
+                };
+                let trips = left.and_then(|peer| self.members.round_trips.remove(&peer));
+                self.reports.post(report, trips.unwrap_or_default(), self.id, &self.shard).await;
+            }
             RoomOutput::Banned(ban) => self.bans.add(&self.key, &ban),
             RoomOutput::BansEnded => self.bans.end(&self.key),
             RoomOutput::Moderated(moderated) => self.log(&moderated),
@@ -293,6 +318,7 @@ impl RoomShell {
         if let Some(replaced) = self.members.sessions.insert(session.peer, attached) {
             replaced.outgoing.disconnect(Code::Replaced);
         }
+        self.members.note_round_trip(session.peer);
         self.count_members();
         let resumes = newcomer.is_none();
         let arrived = newcomer.map_or(0, |NewcomerSeats { place, arrival }| {

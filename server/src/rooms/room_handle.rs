@@ -102,12 +102,12 @@ impl RoomHandle {
         receiver.await.map_err(|_| ControlError::NoSuchRoom)
     }
 
-    /// Carries out an act of an operator. A change of the shared state waits for the room's rate, as that
-    /// of a client does.
+    /// Carries out an act of an operator. A change of the shared state counts against the room's rate, as
+    /// that of a client does, but does not wait for it: the answers to others would wait too.
     ///
     /// # Errors
     ///
-    /// [`ControlError::NoSuchRoom`] if the room has ended, [`ControlError::NoSuchPeer`], or a limit of the
+    /// [`ControlError::RoomBusy`] if the room has used up its rate, [`ControlError::NoSuchRoom`] if it has ended, [`ControlError::NoSuchPeer`], or a limit of the
     /// shared state.
     pub(super) async fn operate(&self, act: RoomAct) -> Result<(), ControlError> {
         let (reply, receiver) = oneshot::channel();
@@ -115,8 +115,7 @@ impl RoomHandle {
             RoomAct::SetFields(fields) => {
                 let bytes = |field: &RoomProperty| field.key.len() + field.value.bytes.len();
                 let len = fields.iter().map(bytes).sum();
-                // Nobody has this name: a user id has at least one character.
-                Some(self.rate.admit("", len, None).await)
+                Some(self.rate.try_admit(len).ok_or(ControlError::RoomBusy)?)
             }
             _ => None,
         };

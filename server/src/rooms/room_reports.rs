@@ -2,8 +2,9 @@
 
 use nucleus_control::events::EventFeed;
 use nucleus_core::ids::RoomId;
-use nucleus_core::plane_event::{PlaneEvent, RoomRef};
+use nucleus_core::plane_event::{LinkTotals, PlaneEvent, RoomRef};
 use nucleus_core::room::RoomReport;
+use nucleus_core::round_trips::RoundTrips;
 
 use crate::shard::{ShardHandle, ShardMail};
 
@@ -16,15 +17,23 @@ pub(super) struct RoomReports {
 impl RoomReports {
     /// Posts a report. The end of a visit, and the end of the room behind it, pass through the shard,
     /// which adds the figures of the participant's links. The room does not wait for the shard's answer.
-    pub(super) async fn post(&self, report: RoomReport, id: RoomId, shard: &ShardHandle) {
+    /// `trips` are those of the visit.
+    pub(super) async fn post(
+        &self,
+        report: RoomReport,
+        trips: RoundTrips,
+        id: RoomId,
+        shard: &ShardHandle,
+    ) {
         let (feed, room) = (self.feed.clone(), self.room.clone());
         match report {
             RoomReport::Started => feed.post(PlaneEvent::RoomStarted(room)),
             RoomReport::Joined(visitor) => feed.post(PlaneEvent::PeerJoined(room, visitor)),
             RoomReport::Left(visitor, mut visit) => {
                 let peer = visitor.peer;
-                let take = Box::new(move |links| {
-                    visit.links = links;
+                let take = Box::new(move |links: Option<LinkTotals>| {
+                    let (rtt_p50, rtt_p95) = (trips.percentile(50), trips.percentile(95));
+                    visit.links = links.map(|links| LinkTotals { rtt_p50, rtt_p95, ..links });
                     feed.post(PlaneEvent::PeerLeft(room, visitor, visit));
                 });
                 shard.post(ShardMail::LinkTotals(id, peer, take)).await;

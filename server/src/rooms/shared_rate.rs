@@ -47,8 +47,7 @@ impl SharedRate {
         len: usize,
         recipients: Option<usize>,
     ) -> AdmittedMessage<'_> {
-        let members = self.members.load(Ordering::Relaxed);
-        let cost = DeliveryCost::of(len, recipients.map_or(members, |most| most.min(members)));
+        let cost = self.cost(len, recipients);
         let admitted = |waited| AdmittedMessage { waited, len, cost, rate: Some(self) };
         if lock(&self.rate).try_take(self.now(), len, cost) {
             return admitted(false);
@@ -60,6 +59,18 @@ impl SharedRate {
         let message = admitted(true);
         tokio::time::sleep(wait).await;
         message
+    }
+
+    /// Admits a reliable message of `len` bytes for all members, if the rate allows it now.
+    pub(super) fn try_admit(&self, len: usize) -> Option<AdmittedMessage<'_>> {
+        let cost = self.cost(len, None);
+        let is_within = lock(&self.rate).try_take(self.now(), len, cost);
+        is_within.then(|| AdmittedMessage { waited: false, len, cost, rate: Some(self) })
+    }
+
+    fn cost(&self, len: usize, recipients: Option<usize>) -> DeliveryCost {
+        let members = self.members.load(Ordering::Relaxed);
+        DeliveryCost::of(len, recipients.map_or(members, |most| most.min(members)))
     }
 
     /// Gives back what messages have reserved and not needed.
@@ -185,6 +196,16 @@ mod tests {
         }
         assert!(wait(&shared) <= before, "{:?}, before {before:?}", wait(&shared));
         assert!(lock(&shared.waiting).is_empty());
+    }
+
+    #[test]
+    fn who_may_not_wait_is_refused_at_once() {
+        let shared = exhausted();
+        let before = wait(&shared);
+        assert!((0..64).all(|_| shared.try_admit(LEN).is_none()));
+        assert!(wait(&shared) <= before && lock(&shared.waiting).is_empty());
+        let free = SharedRate::new(Clock::new(), &Limits::default());
+        assert!(free.try_admit(LEN).is_some());
     }
 
     #[tokio::test]

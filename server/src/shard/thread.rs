@@ -210,7 +210,7 @@ impl ShardThread {
     }
 
     /// Handles the messages of the mailbox, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns their
-    /// number; `None` if the thread must end.
+    /// number, or this limit if there may be more; `None` if the thread must end.
     fn read_mail(&mut self) -> Option<usize> {
         for count in 0..limits::SHARD_MAIL_PER_TURN {
             match self.mailbox.try_recv() {
@@ -227,6 +227,9 @@ impl ShardThread {
                 }
                 Ok(ShardMail::RoomLinks(room, take)) => {
                     take(self.fanout.room_links(self.now(), room));
+                    // A large room takes as long as thousands of datagrams, which have their turn before
+                    // the next message.
+                    return Some(limits::SHARD_MAIL_PER_TURN);
                 }
                 Ok(ShardMail::Afterwards(call)) => call(),
                 Ok(ShardMail::RoomOpened(room, events)) => {

@@ -225,7 +225,7 @@ impl ServedCertificate {
         dates.map(|date| date.unwrap_or_else(|| "an unknown date".to_owned()))
     }
 
-    /// Returns the host names that the certificate is for, in order; `None` if they cannot be read.
+    /// Returns the host names that the certificate is for; `None` if they cannot be read.
     pub(super) fn names(&self) -> Option<Vec<String>> {
         let served = self.served();
         let chain = &served.key.cert;
@@ -235,9 +235,7 @@ impl ServedCertificate {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
             _ => None,
         };
-        let mut names: Vec<_> = names.value.general_names.iter().filter_map(host).collect();
-        names.sort();
-        Some(names)
+        Some(names.value.general_names.iter().filter_map(host).collect())
     }
 
     /// Returns the file of the certificate.

@@ -73,8 +73,8 @@ pub enum AcmeError {
     /// What the authority sent cannot be used.
     #[error("the authority's certificate: {0}")]
     Certificate(#[from] TlsError),
-    /// The certificate is not for the wanted names.
-    #[error("the authority's certificate is not for the wanted names")]
+    /// The certificate is not for all wanted names.
+    #[error("the authority's certificate is not for all wanted names")]
     WrongNames,
     /// All steps together took too long.
     #[error("the order took longer than {} s", .0.as_secs())]
@@ -144,11 +144,11 @@ impl AcmeKeeper {
         }
     }
 
-    /// The validity of the served certificate, if it is one for the wanted names.
+    /// The validity of the served certificate, if it is one for all wanted names.
     fn held(&self) -> Option<nucleus_core::validity::Validity> {
-        let mut wanted = self.orders.settings.domains.clone();
-        wanted.sort();
-        let is_wanted = self.served.names().is_some_and(|names| names == wanted);
+        let wanted = &self.orders.settings.domains;
+        let has_all = |names: Vec<String>| wanted.iter().all(|name| names.contains(name));
+        let is_wanted = self.served.names().is_some_and(has_all);
         let is_own = self.served.file() == self.orders.dir.join(CERTIFICATE_FILE);
         self.served.validity().filter(|_| is_own && is_wanted)
     }
@@ -158,6 +158,8 @@ impl AcmeKeeper {
         tracing::info!(directory = %self.orders.settings.directory, "orders a certificate for {domains}");
         let ordered = tokio::time::timeout(ORDER_TIME, self.orders.order()).await;
         let ordered = ordered.unwrap_or(Err(AcmeError::Late(ORDER_TIME)));
+        // Also those of an order that was given up.
+        self.orders.challenges.clear();
         let served = match ordered {
             Ok(pem) => self.serve(pem).await,
             Err(error) => Err(error),

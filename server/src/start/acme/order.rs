@@ -18,7 +18,7 @@ use crate::start::config::AcmeSettings;
 use crate::{bounded_file, private_file};
 
 /// Longest wait for the validations of an order, and for its certificate.
-const ORDER_TIME: Duration = Duration::from_secs(120);
+const STEP_TIME: Duration = Duration::from_secs(120);
 /// Largest file of an account, in bytes.
 const ACCOUNT_BYTES: u64 = 16 << 10;
 /// The error of an authority that does not know the account any more (RFC 8555, 6.7).
@@ -54,12 +54,6 @@ impl Orders {
     ///
     /// The authority cannot be reached, refuses the order, or could not validate a name.
     pub(super) async fn order(&self) -> Result<Zeroizing<String>, AcmeError> {
-        let ordered = self.try_order().await;
-        self.challenges.clear();
-        ordered
-    }
-
-    async fn try_order(&self) -> Result<Zeroizing<String>, AcmeError> {
         let names: Vec<_> =
             self.settings.domains.iter().map(|name| Identifier::Dns(name.clone())).collect();
         let wanted = NewOrder::new(&names);
@@ -106,15 +100,16 @@ impl Orders {
     async fn account(&self) -> Result<Account, AcmeError> {
         let AcmeSettings { directory, contact, .. } = &self.settings;
         let path = self.dir.join(ACCOUNT_FILE);
-        let Some(kept) = read(&path)?.filter(|kept| kept.directory == *directory) else {
+        // Twice, because the library takes the one and gives none back.
+        let read = blocking(move || Ok((read(&path)?, read(&path)?))).await?;
+        let (Some(kept), Some(again)) = read else { return self.new_account().await };
+        if kept.directory != *directory {
             return self.new_account().await;
-        };
-        // Read twice, because the library takes the one and gives none back.
-        let again = read(&path)?;
+        }
         let account = self.builder().from_credentials(kept.credentials).await?;
-        if let Some(again) = again.filter(|_| kept.contact != *contact) {
+        if kept.contact != *contact {
             account.update_contacts(&self.contacts()).await?;
-            self.keep(again.credentials)?;
+            self.keep(again.credentials).await?;
         }
         Ok(account)
     }
@@ -131,7 +126,7 @@ impl Orders {
         let directory = self.settings.directory.clone();
         let (account, credentials) =
             self.builder().create(&wanted, directory, external.as_ref()).await?;
-        self.keep(credentials)?;
+        self.keep(credentials).await?;
         tracing::info!(directory = %self.settings.directory, "has an account at the authority");
         Ok(account)
     }
@@ -144,13 +139,26 @@ impl Orders {
         self.settings.contact.as_deref().into_iter().collect()
     }
 
-    fn keep(&self, credentials: AccountCredentials) -> Result<(), AcmeError> {
+    async fn keep(&self, credentials: AccountCredentials) -> Result<(), AcmeError> {
         let AcmeSettings { directory, contact, .. } = self.settings.clone();
         let kept = KeptAccount { directory, contact, credentials };
         let bytes = Zeroizing::new(serde_json::to_vec_pretty(&kept).unwrap_or_default());
-        let failed = |source| AcmeError::File { path: self.dir.join(ACCOUNT_FILE), source };
-        private_file::replace(&self.dir, ACCOUNT_FILE, &bytes).map_err(failed)
+        let dir = self.dir.clone();
+        blocking(move || {
+            let failed = |source| AcmeError::File { path: dir.join(ACCOUNT_FILE), source };
+            private_file::replace(&dir, ACCOUNT_FILE, &bytes).map_err(failed)
+        })
+        .await
     }
+}
+
+/// Runs what waits for the disk. A blocked disk must not block a thread of sessions.
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, AcmeError> + Send + 'static,
+) -> Result<T, AcmeError> {
+    let ran = tokio::task::spawn_blocking(run).await;
+    // Fails only if the runtime is ending.
+    ran.unwrap_or_else(|error| Err(AcmeError::Order(error.to_string())))
 }
 
 /// Reads the file of an account; `None`: there is none, or it is damaged.
@@ -169,7 +177,7 @@ fn read(path: &Path) -> Result<Option<KeptAccount>, AcmeError> {
 }
 
 fn patience() -> RetryPolicy {
-    RetryPolicy::new().timeout(ORDER_TIME)
+    RetryPolicy::new().timeout(STEP_TIME)
 }
 
 /// Returns why the authority could not validate the names of an order.

@@ -64,6 +64,11 @@ impl AcmeSettings {
                  nucleus.example.com; wildcards and IP addresses are not possible"
             )));
         }
+        let mut once: Vec<_> = self.domains.iter().collect();
+        once.sort();
+        if let Some(two) = once.windows(2).find(|two| two[0] == two[1]) {
+            return Err(ValueError::new(format!("acme.domains names {} twice", two[0])));
+        }
         if !self.directory.starts_with("https://") {
             let text = "acme.directory must be an https address";
             return Err(ValueError::new(text));
