@@ -207,6 +207,8 @@ def check(world: World) -> None:
         with world.authority(external=True):
             roots = until(world.roots, START_S, "the authority answers")
             (world.dir / "data" / "acme-account.json").write_text("damaged")
+            # It has this name, too, so it would go on to serve.
+            (world.dir / "data" / "acme-certificate.pem").unlink()
             with world.server([NAME]):
                 until(lambda: world.told("externalAccountRequired"), ISSUE_S, "the refusal")
             with world.server([NAME], external=True):
