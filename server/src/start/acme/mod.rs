@@ -215,7 +215,7 @@ fn read_key(external: &ExternalAccount) -> Result<Zeroizing<Vec<u8>>, AcmeError>
     let path = &external.key_file;
     let failed = |source| AcmeError::File { path: path.clone(), source };
     let text = text_file::read(path).map_err(failed)?;
-    let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim_ascii().trim_ascii_end());
+    let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim_ascii());
     key.map(Zeroizing::new).map_err(|_| AcmeError::ExternalKey(path.clone()))
 }
 
