@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_request_is_noted_once_a_minute() {
-        let at = |seconds| Timestamp::from_seconds(1_800_000_000 + seconds);
+        let at = |seconds: u64| Timestamp::from_seconds(1_800_000_000 + seconds);
         assert!(
             !wants_note(at(0), at(59)) && wants_note(at(0), at(60)) && wants_note(at(9), at(0))
         );

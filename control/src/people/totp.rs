@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_code_counts_once_and_for_a_minute_and_a_half() {
-        let at = |seconds| Timestamp::from_seconds(1_800_000_000 + seconds);
+        let at = |seconds: u64| Timestamp::from_seconds(1_800_000_000 + seconds);
         let code = rfc().code_at(at(0));
         let step = rfc().verify(&code, None, at(0)).unwrap();
         assert_eq!(rfc().verify(&code, Some(step), at(1)), None, "used");

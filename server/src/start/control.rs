@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use nucleus_control::api::{self, ApiSettings, ApiState};
+use nucleus_control::api::{self, ApiSettings, ApiState, SignInSettings};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::{HistoryRecorder, RecorderHandle};
 use nucleus_control::http::{HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
+use nucleus_control::people::PasswordWorker;
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
@@ -20,6 +21,7 @@ use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
 
+use super::config::SignIn;
 use super::supervised::supervised;
 use crate::health::Health;
 use crate::http::{self, Demo};
@@ -56,6 +58,8 @@ pub(super) struct ControlParts {
     pub(super) listed_only: bool,
     /// Whether addresses that tenants name may be inside this network.
     pub(super) private_addresses: bool,
+    /// How people sign in.
+    pub(super) sign_in: SignIn,
     /// Signs what webhooks are told.
     pub(super) webhook_signer: WebhookSigner,
     /// How many days the entries of the audit are kept.
@@ -133,6 +137,7 @@ async fn setup(
         database: address,
         listed_only,
         private_addresses,
+        sign_in,
         webhook_signer,
         audit_days,
         products,
@@ -197,7 +202,10 @@ async fn setup(
         now,
     });
     let sweeping = WebhookSweeper::new(webhooks.clone());
-    let api = api::router(ApiState::new(ApiSettings {
+    let local = http.as_ref().filter(|_| is_local).map(TcpListener::local_addr).transpose()?;
+    let sign_in = sign_in_settings(sign_in, local)?;
+    let has_sign_in = sign_in.is_some();
+    let state = ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
         planes,
@@ -208,7 +216,9 @@ async fn setup(
         private_addresses,
         webhooks: webhooks.clone(),
         events,
-    }));
+        sign_in,
+    });
+    let api = api::router(state.clone());
     let mut serving = Serving::default();
     if let Some(socket) = http {
         let mut router = router.clone();
@@ -235,5 +245,21 @@ async fn setup(
         supervised("the deletion of deliveries", &health, sweeping.run()),
         supervised("the webhooks", &health, WebhookSender::new(webhooks).run()),
     ];
+    if has_sign_in {
+        let keeping = api::keep_sign_in(state);
+        serving.background.push(supervised("the sign-in", &health, keeping));
+    }
     Ok(serving)
+}
+
+/// Starts what sign-ins need; `None`: nobody signs in. `local`: the address of the API on loopback.
+fn sign_in_settings(
+    config: SignIn,
+    local: Option<SocketAddr>,
+) -> std::io::Result<Option<SignInSettings>> {
+    if !config.on {
+        return Ok(None);
+    }
+    let url = config.url.or_else(|| local.map(|addr| format!("http://{addr}")));
+    Ok(Some(SignInSettings { passwords: PasswordWorker::start()?, url }))
 }

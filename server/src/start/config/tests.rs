@@ -206,3 +206,17 @@ fn an_authority_needs_https_and_no_other_certificate() {
     assert_eq!(acme.directory, left_out.unwrap().acme.unwrap().directory, "the printed default");
     assert!(acme.root_file.is_some() && acme.external_account.is_some());
 }
+
+#[test]
+fn the_address_of_the_dashboard_has_no_path() {
+    let with = |url: &str| format!("[sign_in]\nurl = \"{url}\"\n");
+    for url in ["https://nucleus.example.com", "https://[::1]:8443", "http://localhost:8055"] {
+        let config = load(&with(url), Overrides::default()).unwrap();
+        assert_eq!(config.sign_in.url.as_deref(), Some(url));
+    }
+    for url in
+        ["nucleus.example.com", "https://", "https://a/", "https://a/b", "https://a b", "ftp://a"]
+    {
+        assert!(refusal(&with(url)).contains("sign_in.url"), "{url}");
+    }
+}
