@@ -57,14 +57,23 @@ async fn a_person_signs_in_and_out() {
 #[tokio::test]
 async fn a_session_ends_by_its_age() {
     let world = World::new().await;
-    person(&world, ADA, "viewer", None).await;
+    let ada = person(&world, ADA, "viewer", None).await;
     let later = |seconds| *world.now.lock().unwrap() += seconds;
     let mut browser = Browser::new(&world);
     browser.sign_in(ADA, PASSWORD, "").await;
+    let sessions = format!("/people/{ada}/sessions");
     let status = async |browser: &Browser<'_>| {
         let status = browser.ask("GET", "/rooms", Value::Null).await.status;
         // The time of a request is noted by a task of its own.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let now = Timestamp::from_seconds(*world.now.lock().unwrap()).to_string();
+        for _ in 0..500 {
+            let seen = world.get(&sessions, LOCAL).await.json();
+            let seen = seen["items"].as_array().unwrap().clone();
+            if status != StatusCode::OK || seen.iter().any(|session| session["seen_at"] == *now) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
         status
     };
     for _ in 0..3 {
