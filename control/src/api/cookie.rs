@@ -13,32 +13,49 @@ const PLAIN_NAME: &str = "nucleus";
 /// How long a browser keeps the cookie, in seconds: as long as a session lasts at most.
 const SECONDS: u32 = 12 * 3_600;
 
+/// The name of the cookie that goes to the provider of single sign-on and back.
+const FLOW: &str = "-flow";
+/// How long it is kept, in seconds: as long as a person may take there.
+const FLOW_SECONDS: u32 = 600;
+
 /// Returns the secret of a request's cookie. `is_secure`: whether the browser came over TLS.
 pub(super) fn read(headers: &HeaderMap, is_secure: bool) -> Option<String> {
+    find(headers, name(is_secure)).filter(|secret| is_secret(secret)).map(str::to_owned)
+}
+
+/// Returns the sealed text that a browser has taken to the provider of single sign-on and back.
+pub(super) fn read_flow(headers: &HeaderMap, is_secure: bool) -> Option<String> {
+    find(headers, &format!("{}{FLOW}", name(is_secure))).map(str::to_owned)
+}
+
+fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut found = lines.flat_map(|line| line.split(';')).filter_map(|cookie| {
-        let (key, secret) = cookie.trim().split_once('=')?;
-        (key == name(is_secure) && is_secret(secret)).then(|| secret.to_owned())
-    });
-    found.next()
+    let mut pairs =
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// Returns the header that sets the cookie.
 pub(super) fn set(secret: &str, is_secure: bool) -> Option<HeaderValue> {
     // Strict would leave it out when another site, such as that of single sign-on, leads here.
-    write(secret, SECONDS, is_secure)
+    write("", secret, SECONDS, is_secure)
 }
 
 /// Returns the header that deletes the cookie.
 pub(super) fn clear(is_secure: bool) -> Option<HeaderValue> {
-    write("", 0, is_secure)
+    write("", "", 0, is_secure)
 }
 
-fn write(secret: &str, seconds: u32, is_secure: bool) -> Option<HeaderValue> {
+/// Returns the header that sets the cookie for the way to the provider of single sign-on; empty: deletes it.
+pub(super) fn set_flow(sealed: &str, is_secure: bool) -> Option<HeaderValue> {
+    write(FLOW, sealed, if sealed.is_empty() { 0 } else { FLOW_SECONDS }, is_secure)
+}
+
+fn write(end: &str, value: &str, seconds: u32, is_secure: bool) -> Option<HeaderValue> {
     let secure = if is_secure { "; Secure" } else { "" };
     let name = name(is_secure);
     let text =
-        format!("{name}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+        format!("{name}{end}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
     HeaderValue::try_from(text).ok()
 }
 

@@ -52,6 +52,7 @@ pub use problem::Problem;
 pub use same_origin::SameOrigin;
 pub use sign_in::{
     TotpEnrolment, begin_totp, first_admin_link, keep_sign_in, note_failed_sign_ins,
+    single_sign_on_label,
 };
 pub use sign_in_state::SignInSettings;
 pub use signed_in::{SignedIn, Viewer};

@@ -10,6 +10,7 @@ mod role;
 mod secret;
 mod session_age;
 mod sign_in_rates;
+mod single_sign_on;
 mod totp;
 
 pub use email::{EMAIL_BYTES, read_email};
@@ -20,6 +21,7 @@ pub use role::PersonRole;
 pub use secret::{SecretText, hash_secret, is_secret, new_secret};
 pub use session_age::{is_session_live, oldest_live, session_end, wants_note};
 pub use sign_in_rates::SignInRates;
+pub use single_sign_on::{ProviderAddresses, SignOnDomain, SignOnFlow, SingleSignOn};
 pub use totp::TotpSecret;
 
 /// Most people of a tenant, and most people of the whole server: a large customer's staff. A list of them

@@ -41,6 +41,12 @@ pub fn is_secret(text: &str) -> bool {
 #[derive(Clone, Default)]
 pub struct SecretText(Zeroizing<String>);
 
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
 impl std::ops::Deref for SecretText {
     type Target = str;
 

@@ -151,6 +151,44 @@ pub async fn find(
     Ok(rows.first().map(read).transpose()?)
 }
 
+/// Returns the person whom a provider of single sign-on knows as `subject`; `None`: there is none.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn find_subject(
+    change: &mut AuditedChange<'_>,
+    issuer: &str,
+    subject: &str,
+) -> Result<Option<Person>, StoreError> {
+    let sql = "SELECT * FROM person WHERE oidc_issuer = $1 AND oidc_subject = $2";
+    let rows = change.transaction.rows(sql, vec![issuer.into(), subject.into()]).await?;
+    Ok(rows.first().map(read).transpose()?)
+}
+
+/// Gives the person with an email address to a subject of a provider. `None`: there is no such person, or
+/// another subject has it.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn link_subject(
+    change: &mut AuditedChange<'_>,
+    issuer: &str,
+    subject: &str,
+    email: &str,
+) -> Result<Option<Person>, StoreError> {
+    let sql = "UPDATE person SET oidc_issuer = $1, oidc_subject = $2 \
+               WHERE email = $3 AND oidc_subject IS NULL RETURNING *";
+    let values = vec![issuer.into(), subject.into(), email.into()];
+    let rows = change.transaction.rows(sql, values).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let person = read(row)?;
+    let detail = format!("{}: single sign-on by {issuer}", person.email);
+    audit::note(change, person.tenant.as_deref(), "person.change", &person.id, &detail).await?;
+    Ok(Some(person))
+}
+
 /// Whether there is anybody.
 ///
 /// # Errors

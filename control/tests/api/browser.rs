@@ -13,10 +13,11 @@ use crate::world::{Answer, LOCAL, World};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// A browser with at most one cookie.
+/// A browser that keeps the cookie of a session, and the one of a single sign-on.
 pub(crate) struct Browser<'a> {
     pub(crate) world: &'a World,
     pub(crate) cookie: Option<String>,
+    flow: Option<String>,
     /// Its network address.
     pub(crate) ip: &'static str,
     /// Headers that say where a request comes from.
@@ -40,6 +41,7 @@ impl<'a> Browser<'a> {
         Self {
             world,
             cookie: None,
+            flow: None,
             ip: "192.0.2.1",
             site: vec![("sec-fetch-site", "same-origin")],
             over_tls: false,
@@ -60,7 +62,7 @@ impl<'a> Browser<'a> {
         for (name, value) in &self.site {
             request = request.header(*name, *value);
         }
-        if let Some(cookie) = &self.cookie {
+        for cookie in self.cookie.iter().chain(&self.flow) {
             request = request.header(header::COOKIE, cookie);
         }
         request
@@ -73,14 +75,30 @@ impl<'a> Browser<'a> {
             .request("POST", path)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Body::from(body));
-        let response = self.world.router().oneshot(request.unwrap()).await.unwrap();
-        let header = |name| {
-            let value = response.headers().get(name);
-            value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
-        };
-        let (location, set_cookie) = (header(header::LOCATION), header(header::SET_COOKIE));
-        if let Some(pair) = set_cookie.split(';').next().filter(|pair| !pair.is_empty()) {
-            self.cookie = (!pair.ends_with('=')).then(|| pair.to_owned());
+        self.send(request.unwrap()).await
+    }
+
+    /// Follows a link, and keeps the cookies.
+    pub(crate) async fn get(&mut self, path: &str) -> FormAnswer {
+        let request = self.request("GET", path).body(Body::empty()).unwrap();
+        self.send(request).await
+    }
+
+    async fn send(&mut self, request: Request<Body>) -> FormAnswer {
+        let response = self.world.router().oneshot(request).await.unwrap();
+        let location = response.headers().get(header::LOCATION);
+        let location = location.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        let mut set_cookie = String::new();
+        for line in response.headers().get_all(header::SET_COOKIE) {
+            let line = line.to_str().unwrap().to_owned();
+            let pair = line.split(';').next().unwrap().to_owned();
+            let kept = (!pair.ends_with("nucleus=") && !pair.ends_with("-flow=")).then_some(pair);
+            if line.contains("-flow=") {
+                self.flow = kept;
+            } else {
+                self.cookie = kept;
+                set_cookie = line;
+            }
         }
         let Answer { status, text, .. } = Answer::of(response).await;
         FormAnswer { status, location, set_cookie, text }

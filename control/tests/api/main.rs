@@ -21,6 +21,7 @@ mod people;
 mod rooms;
 mod sign_in;
 mod sign_in_guesses;
+mod single_sign_on;
 mod stream;
 mod stream_connections;
 mod tenants;

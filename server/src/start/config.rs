@@ -28,7 +28,7 @@ use nucleus_core::limits::{MAX_SHARDS, within};
 pub use nucleus_core::room::SecondDevice;
 use nucleus_protocol::session::Features;
 pub use servers::ServersSettings;
-pub use sign_in::SignIn;
+pub use sign_in::{OidcProvider, SignIn};
 pub use value::{LogFormat, ValueError, parse_shards, parse_socket_addr, parse_tick};
 pub use web::WebSettings;
 

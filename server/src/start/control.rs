@@ -10,7 +10,7 @@ use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::{HistoryRecorder, RecorderHandle};
 use nucleus_control::http::{HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
-use nucleus_control::people::PasswordWorker;
+use nucleus_control::people::{PasswordWorker, SecretText, SingleSignOn};
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
@@ -21,12 +21,13 @@ use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
 
-use super::config::SignIn;
+use super::config::{OidcProvider, SignIn};
 use super::supervised::supervised;
 use crate::health::Health;
 use crate::http::{self, Demo};
 use crate::local_access::LocalAccess;
 use crate::metrics::Metrics;
+use crate::text_file;
 use crate::token::{IssuerKeys, Minter};
 
 /// The file of SQLite in the data directory.
@@ -261,5 +262,24 @@ fn sign_in_settings(
         return Ok(None);
     }
     let url = config.url.or_else(|| local.map(|addr| format!("http://{addr}")));
-    Ok(Some(SignInSettings { passwords: PasswordWorker::start()?, url }))
+    let single_sign_on = config.oidc.map(provider).transpose()?.map(Arc::new);
+    Ok(Some(SignInSettings { passwords: PasswordWorker::start()?, url, single_sign_on }))
+}
+
+/// Reads the secret of the provider of single sign-on.
+fn provider(oidc: OidcProvider) -> std::io::Result<SingleSignOn> {
+    let OidcProvider { issuer, client_id, client_secret_file, label, domains } = oidc;
+    let client_secret = client_secret_file.map(|path| {
+        let unreadable = |error| {
+            let path = path.display();
+            std::io::Error::other(format!("sign_in.oidc.client_secret_file: {path}: {error}"))
+        };
+        let bytes = text_file::read(&path).map_err(unreadable)?;
+        let text = String::from_utf8(bytes.trim_ascii_end().to_vec());
+        let text = text.map_err(|_| unreadable(std::io::Error::other("it is not UTF-8")))?;
+        Ok::<_, std::io::Error>(SecretText::from(text))
+    });
+    let client_secret = client_secret.transpose()?;
+    let label = label.unwrap_or_else(|| issuer.clone());
+    Ok(SingleSignOn { issuer, client_id, client_secret, label, domains })
 }

@@ -13,8 +13,7 @@ use crate::api::same_origin::SameOrigin;
 use crate::api::state::ApiState;
 use crate::people::{SecretText, TotpSecret, hash_secret, new_secret, read_email};
 use crate::store::{
-    Actor, AuditedChange, NewConsoleSession, Person, PersonSecrets, StoreError, console_sessions,
-    people,
+    AuditedChange, NewConsoleSession, Person, PersonSecrets, StoreError, console_sessions, people,
 };
 
 /// The page that shows the form again.
@@ -81,11 +80,7 @@ pub(super) async fn sign_in(
     match begun {
         Ok(secret) => {
             attempts.rates().succeeded(&email, &sender.network, state.now());
-            let mut response = Redirect::to(next).into_response();
-            if let Some(cookie) = cookie::set(&secret, sender.is_secure) {
-                response.headers_mut().insert(header::SET_COOKIE, cookie);
-            }
-            Ok(response)
+            Ok(go_on(next, &secret, &sender))
         }
         Err(why) => {
             match why {
@@ -118,26 +113,42 @@ async fn begin_session(
             Some(step.ok_or(FormFailure::WrongCode)?)
         }
     };
-    let actor = Actor {
-        name: format!("person:{}", person.id),
-        ip: sender.ip.clone(),
-        request_id: sender.request_id.clone(),
-    };
-    let (secret, id_hash) = new_secret().map_err(StoreError::from)?;
+    let actor = sender.actor(&person.id);
     let mut change = AuditedChange::begin(state.database(), &actor, state.now()).await?;
     if let Some(step) = step
         && !people::use_totp(&mut change, &person.id, step).await?
     {
         return Err(FormFailure::WrongCode);
     }
-    if let Some(old) = &sender.cookie {
-        console_sessions::replace(&mut change, &hash_secret(old)).await?;
-    }
     let way = if step.is_some() { "by password and code" } else { "by password" };
-    let new = NewConsoleSession { id_hash, agent: sender.agent.clone(), way };
-    console_sessions::begin(&mut change, person, &new).await?;
+    let secret = write_session(&mut change, sender, person, way).await?;
     change.commit_entry().await?;
     Ok(secret)
+}
+
+/// Begins a session with a change, in place of the one that the browser has. Returns its secret.
+pub(super) async fn write_session(
+    change: &mut AuditedChange<'_>,
+    sender: &FormSender,
+    person: &Person,
+    way: &'static str,
+) -> Result<String, StoreError> {
+    let (secret, id_hash) = new_secret()?;
+    if let Some(old) = &sender.cookie {
+        console_sessions::replace(change, &hash_secret(old)).await?;
+    }
+    let new = NewConsoleSession { id_hash, agent: sender.agent.clone(), way };
+    console_sessions::begin(change, person, &new).await?;
+    Ok(secret)
+}
+
+/// Sends a browser on in which somebody is signed in now.
+pub(super) fn go_on(next: &str, secret: &str, sender: &FormSender) -> Response {
+    let mut response = Redirect::to(next).into_response();
+    if let Some(cookie) = cookie::set(secret, sender.is_secure) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// Opens the sealed secret of a person's authenticator app.
@@ -173,11 +184,7 @@ pub(super) async fn sign_out(
         let hash = hash_secret(secret);
         let found = console_sessions::find(state.database(), &hash, state.now()).await?;
         if let Some((session, person)) = found {
-            let actor = Actor {
-                name: format!("person:{}", person.id),
-                ip: sender.ip.clone(),
-                request_id: sender.request_id.clone(),
-            };
+            let actor = sender.actor(&person.id);
             let mut change = state.begin(&actor).await?;
             console_sessions::end(&mut change, &person, Some(&session.id)).await?;
             change.commit_entry().await?;
@@ -191,7 +198,7 @@ pub(super) async fn sign_out(
 }
 
 /// Returns a path of this server, or `/`: a link must not lead to another server after the sign-in.
-fn local_path(path: &str) -> &str {
+pub(super) fn local_path(path: &str) -> &str {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let is_local = path.starts_with('/') && !path.starts_with("//");
     if is_local && is_plain && !path.starts_with(PAGE) { path } else { "/" }

@@ -20,7 +20,7 @@ use crate::api::same_origin::is_secure;
 use crate::api::signed_in::wants_page;
 use crate::api::state::ApiState;
 use crate::people::{PasswordFault, WorkerBusy};
-use crate::store::StoreError;
+use crate::store::{Actor, StoreError};
 
 /// Most bytes of a form. The longest has two passwords and an email address.
 pub(super) const MAX_FORM: usize = 8 << 10;
@@ -57,8 +57,8 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for FormBody<T> {
 
 /// The browser or program that has sent a form.
 pub(super) struct FormSender {
-    pub(super) ip: String,
-    pub(super) request_id: String,
+    ip: String,
+    request_id: String,
     /// By what attempts of this address are counted.
     pub(super) network: String,
     /// What the browser says it is.
@@ -67,6 +67,8 @@ pub(super) struct FormSender {
     pub(super) is_secure: bool,
     /// The secret of the cookie.
     pub(super) cookie: Option<String>,
+    /// What a browser brings back from the provider of single sign-on.
+    pub(super) flow: Option<String>,
     wants_page: bool,
 }
 
@@ -88,6 +90,7 @@ impl FromRequestParts<ApiState> for FormSender {
             agent: agent(&parts.headers),
             is_secure,
             cookie: cookie::read(&parts.headers, is_secure),
+            flow: cookie::read_flow(&parts.headers, is_secure),
             wants_page: wants_page(&parts.headers),
         })
     }
@@ -99,6 +102,16 @@ fn agent(headers: &HeaderMap) -> String {
 }
 
 impl FormSender {
+    /// Returns a person as the audit names them, with the address of the request.
+    pub(super) fn actor(&self, person: &str) -> Actor {
+        self.named(format!("person:{person}"))
+    }
+
+    /// Returns who acts, with the address of the request.
+    pub(super) fn named(&self, name: impl Into<String>) -> Actor {
+        Actor { name: name.into(), ip: self.ip.clone(), request_id: self.request_id.clone() }
+    }
+
     /// Answers a form that was refused: `page`, a path perhaps with a query, shows it again and says why.
     pub(super) fn refuse(&self, page: &str, why: FormFailure) -> Response {
         if !self.wants_page {
@@ -138,6 +151,12 @@ pub(super) enum FormFailure {
     Password(PasswordFault),
     /// The enrolment of an authenticator app has ended.
     Enrolment,
+    /// The provider of single sign-on does not answer, or not as it should.
+    Provider,
+    /// The provider has refused, or the person may not sign in here.
+    ProviderRefused,
+    /// The browser has not come back from the provider in time, or is another one.
+    ProviderLate,
 }
 
 impl FormFailure {
@@ -157,6 +176,9 @@ impl FormFailure {
             Self::Password(PasswordFault::Long) => "long",
             Self::Password(PasswordFault::Email) => "like_email",
             Self::Enrolment => "enrolment",
+            Self::Provider => "sso",
+            Self::ProviderRefused => "sso_refused",
+            Self::ProviderLate => "sso_late",
         }
     }
 
@@ -181,6 +203,11 @@ impl FormFailure {
             Self::Name => Problem::invalid("`name` must have 1 to 128 bytes of plain text"),
             Self::Password(fault) => Problem::invalid(fault.to_string()),
             Self::Enrolment => Problem::invalid("`enrolment` has ended: begin again"),
+            Self::Provider => {
+                Problem::unavailable("the provider of single sign-on does not answer")
+            }
+            Self::ProviderRefused => Problem::forbidden("this person may not sign in here"),
+            Self::ProviderLate => Problem::forbidden("the sign-on took too long: begin again"),
         }
     }
 }

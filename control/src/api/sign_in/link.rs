@@ -11,7 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::same_origin::SameOrigin;
 use crate::api::state::ApiState;
 use crate::people::{PersonRole, SecretText, check_password, hash_secret, is_secret, read_email};
-use crate::store::{Actor, AuditedChange, NewPerson, OneTimeLink, one_time_links, people};
+use crate::store::{AuditedChange, NewPerson, OneTimeLink, one_time_links, people};
 
 #[derive(Deserialize)]
 pub(super) struct LinkForm {
@@ -72,7 +72,7 @@ async fn make_first_admin(
     let password_hash = Some(hashed(state, &form.password, &email).await?);
     let (tenant, role) = (None, PersonRole::SuperAdmin);
     let new = NewPerson { tenant, email, name, role, password_hash };
-    let actor = actor("link", sender);
+    let actor = sender.named("link");
     let mut change = AuditedChange::begin(state.database(), &actor, state.now()).await?;
     one_time_links::take(&mut change, hash).await?;
     people::create_first(&mut change, &new).await?;
@@ -92,7 +92,7 @@ async fn set_password(
         return Err(FormFailure::Link);
     }
     let password = hashed(state, &form.password, &person.email).await?;
-    let actor = actor(&format!("person:{id}"), sender);
+    let actor = sender.actor(id);
     let mut change = AuditedChange::begin(state.database(), &actor, state.now()).await?;
     one_time_links::take(&mut change, hash).await?;
     people::set_password(&mut change, id, &password).await?;
@@ -108,9 +108,4 @@ pub(super) async fn hashed(
     let password = check_password(password, email)?;
     let (settings, _) = state.sign_in().map_err(|_| FormFailure::Unavailable)?;
     Ok(settings.passwords.hash(password).await?)
-}
-
-fn actor(name: &str, sender: &FormSender) -> Actor {
-    let FormSender { ip, request_id, .. } = sender;
-    Actor { name: name.to_owned(), ip: ip.clone(), request_id: request_id.clone() }
 }

@@ -11,7 +11,7 @@ use crate::api::same_origin::SameOrigin;
 use crate::api::signed_in::{SignedIn, Viewer};
 use crate::api::state::ApiState;
 use crate::people::SecretText;
-use crate::store::{Actor, AuditedChange, people};
+use crate::store::{AuditedChange, people};
 
 /// The page that shows the form again.
 const PAGE: &str = "/account";
@@ -61,11 +61,7 @@ async fn carry_out(
         return Err(FormFailure::Wrong);
     }
     let new = hashed(state, &form.new_password, &viewer.email).await?;
-    let actor = Actor {
-        name: format!("person:{}", viewer.person),
-        ip: sender.ip.clone(),
-        request_id: sender.request_id.clone(),
-    };
+    let actor = sender.actor(&viewer.person);
     let mut change = AuditedChange::begin(state.database(), &actor, state.now()).await?;
     people::set_password(&mut change, &viewer.person, &new).await?;
     Ok(change.commit_entry().await?)

@@ -17,7 +17,7 @@ use crate::api::same_origin::SameOrigin;
 use crate::api::signed_in::{SignedIn, Viewer};
 use crate::api::state::ApiState;
 use crate::people::{SecretText, TotpSecret};
-use crate::store::{Actor, AuditedChange, StoreError, people};
+use crate::store::{AuditedChange, StoreError, people};
 use crate::timestamp::Timestamp;
 
 /// The page that shows the form again.
@@ -110,11 +110,7 @@ async fn take_over(
     }
     let step = secret.verify(&form.code, None, state.now()).ok_or(FormFailure::WrongCode)?;
     let sealed = signer.seal(&totp_place(&viewer.person), text).ok_or(FormFailure::Unavailable)?;
-    let actor = Actor {
-        name: format!("person:{}", viewer.person),
-        ip: sender.ip.clone(),
-        request_id: sender.request_id.clone(),
-    };
+    let actor = sender.actor(&viewer.person);
     let mut change = AuditedChange::begin(state.database(), &actor, state.now()).await?;
     people::set_totp(&mut change, &viewer.person, &sealed, step).await?;
     Ok(change.commit_entry().await?)
