@@ -174,16 +174,6 @@ pub async fn replace(change: &mut AuditedChange<'_>, id_hash: &str) -> Result<()
     Ok(())
 }
 
-/// Ends all sessions of a person with another change, which is in the audit.
-pub(super) async fn delete_of_person(
-    change: &mut AuditedChange<'_>,
-    person: &str,
-) -> Result<(), StoreError> {
-    let sql = "DELETE FROM console_session WHERE person = $1";
-    change.transaction.run(sql, vec![person.into()]).await?;
-    Ok(())
-}
-
 /// Deletes the sessions that have ended by their age. There are few: [`SESSIONS_OF_PERSON`] for each person.
 ///
 /// # Errors

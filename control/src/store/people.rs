@@ -3,8 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AuditedChange, PageRequest, StoreError, check_tenant, exists, read_page, time};
-use super::{audit, console_sessions};
+use super::{AuditedChange, PageRequest, StoreError, audit, check_tenant, exists, read_page, time};
 use crate::database::{Database, DatabaseError, Row};
 use crate::people::PersonRole;
 use crate::timestamp::Timestamp;
@@ -281,7 +280,7 @@ pub async fn change(
     let rows = change.transaction.rows(sql, values).await?;
     let person = read(rows.first().ok_or(StoreError::NotFound("person"))?)?;
     if to.role.is_some() || to.disabled == Some(true) {
-        console_sessions::delete_of_person(change, id).await?;
+        end_sessions(change, id).await?;
     }
     let mut acts = Vec::new();
     acts.extend(to.name.as_ref().map(|_| "name".to_owned()));
@@ -323,7 +322,7 @@ pub async fn set_password(
     let sql = "UPDATE person SET password_hash = $2 WHERE id = $1 RETURNING *";
     let rows = change.transaction.rows(sql, vec![id.into(), hash.into()]).await?;
     let person = read(rows.first().ok_or(StoreError::NotFound("person"))?)?;
-    console_sessions::delete_of_person(change, id).await?;
+    end_sessions(change, id).await?;
     audit::note(change, person.tenant.as_deref(), "person.password", id, &person.email).await?;
     Ok(person)
 }
@@ -359,4 +358,11 @@ pub async fn use_totp(
     let sql = "UPDATE person SET totp_step = $2 \
                WHERE id = $1 AND (totp_step IS NULL OR totp_step < $2)";
     Ok(change.transaction.run(sql, vec![id.into(), step.into()]).await? == 1)
+}
+
+/// Ends all sessions of a person with another change, which is in the audit.
+async fn end_sessions(change: &mut AuditedChange<'_>, person: &str) -> Result<(), StoreError> {
+    let sql = "DELETE FROM console_session WHERE person = $1";
+    change.transaction.run(sql, vec![person.into()]).await?;
+    Ok(())
 }
