@@ -115,8 +115,8 @@ impl ProviderAddresses {
             ("grant_type", "authorization_code"),
             ("code", code),
             ("redirect_uri", back),
-            ("client_id", &provider.client_id),
-            ("code_verifier", &flow.verifier),
+            ("client_id", provider.client_id.as_str()),
+            ("code_verifier", flow.verifier.as_str()),
         ];
         let methods = self.token_endpoint_auth_methods_supported.as_deref();
         // Without the list, the provider takes a header (OpenID Connect Discovery, 3).
@@ -125,7 +125,7 @@ impl ProviderAddresses {
         let mut header = None;
         if let Some(secret) = &provider.client_secret {
             if in_body {
-                form.push(("client_secret", secret));
+                form.push(("client_secret", &**secret));
             } else {
                 let pair = format!("{}:{}", encoded(&provider.client_id), encoded(secret));
                 header = Some(format!("Basic {}", STANDARD.encode(pair)));
