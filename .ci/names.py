@@ -46,7 +46,7 @@ FORMS = {
 SYSTEMS = ("net/src/portable.rs",)
 RETIRED = {
     "hall", "halls", "wish", "wishes", "stray", "strays", "intake", "guest", "guests", "books",
-    "floor", "voices", "people", "meetings",
+    "floor", "voices", "meetings",
 }
 ITEM = re.compile(r"( *)(pub(?:\([^)]*\))? )?(?:unsafe )?(struct|enum|union|trait|type) (\w+)")
 IMPL = re.compile(r"impl(?:<.*?>)? (?:\w+::)*(\w+)(?:<.*>)?(?: \{)?$")

@@ -56,7 +56,7 @@ pub(super) fn verify_claims(
 
 /// Checks `exp`, `nbf` and `iat`. A time of a wrong type is an error; it must not count as absent
 /// (CVE-2026-25537).
-fn check_times(claims: &RawClaims, now: u64) -> Result<(), TokenError> {
+pub(super) fn check_times(claims: &RawClaims, now: u64) -> Result<(), TokenError> {
     let latest = now.saturating_add(MAX_TIME_AHEAD_S);
     for key in ["exp", "nbf", "iat"] {
         if time(claims, key)?.is_some_and(|time| time > latest) {
@@ -85,7 +85,7 @@ fn time(claims: &RawClaims, key: &'static str) -> Result<Option<u64>, TokenError
     seconds.map(Some).ok_or(TokenError::BadClaim(key, TIME))
 }
 
-fn check_audience(claims: &RawClaims, audience: &str) -> Result<(), TokenError> {
+pub(super) fn check_audience(claims: &RawClaims, audience: &str) -> Result<(), TokenError> {
     let named = match claims.get("aud") {
         None => return Err(TokenError::MissingClaim("aud")),
         Some(Value::String(name)) => name == audience,
@@ -129,11 +129,19 @@ fn grants(claims: &RawClaims) -> Result<Vec<String>, TokenError> {
     }
 }
 
-fn required_text(claims: &RawClaims, key: &'static str, max: usize) -> Result<String, TokenError> {
+pub(super) fn required_text(
+    claims: &RawClaims,
+    key: &'static str,
+    max: usize,
+) -> Result<String, TokenError> {
     text(claims, key, max)?.ok_or(TokenError::MissingClaim(key))
 }
 
-fn text(claims: &RawClaims, key: &'static str, max: usize) -> Result<Option<String>, TokenError> {
+pub(super) fn text(
+    claims: &RawClaims,
+    key: &'static str,
+    max: usize,
+) -> Result<Option<String>, TokenError> {
     match claims.get(key) {
         None => Ok(None),
         Some(Value::String(text)) => {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 mod claims;
+mod id_token;
 mod issuers;
 mod jwks;
 mod key;
@@ -18,6 +19,7 @@ mod mint;
 mod settings;
 mod verify;
 
+pub use id_token::{ExpectedIdToken, IdToken, IdTokenError, verify_id_token};
 pub use issuers::{IssuerKey, IssuerKeys};
 pub use jwks::{JwksError, PublishedKey, PublishedKeys, read_jwks};
 pub use key::{BadKey, TokenKeyError, VerificationKey};

@@ -159,18 +159,23 @@ impl fmt::Debug for TokenVerifier {
 }
 
 /// A token whose parts are decoded, and none is verified.
-struct SplitToken<'a> {
+pub(super) struct SplitToken<'a> {
     signed: &'a str,
     signature: &'a str,
     /// The algorithm that the header names; `None`: one that no key has.
-    algorithm: Option<Algorithm>,
-    kid: Option<String>,
-    claims: RawClaims,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) kid: Option<String>,
+    pub(super) claims: RawClaims,
 }
 
 impl<'a> SplitToken<'a> {
     fn read(token: &'a str) -> Result<Self, TokenError> {
-        if token.len() > limits::TOKEN_BYTES {
+        Self::read_within(token, limits::TOKEN_BYTES)
+    }
+
+    /// Reads a token of at most `most` bytes.
+    pub(super) fn read_within(token: &'a str, most: usize) -> Result<Self, TokenError> {
+        if token.len() > most {
             return Err(TokenError::Malformed);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
@@ -200,7 +205,7 @@ impl<'a> SplitToken<'a> {
     }
 
     /// Verifies the signature alone, because the library's checks of claims read the clock.
-    fn is_signed_by(&self, key: &VerificationKey) -> Result<bool, TokenError> {
+    pub(super) fn is_signed_by(&self, key: &VerificationKey) -> Result<bool, TokenError> {
         crypto::verify(self.signature, self.signed.as_bytes(), &key.decoding, key.algorithm)
             .map_err(|_| TokenError::Malformed)
     }

@@ -1,73 +1,39 @@
-//! Who makes a request: the API key, its tenant and what it allows.
+//! Who makes a request: an API key or a person who is signed in, the tenant and what is allowed.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
+use axum::http::header;
 use axum::http::request::Parts;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::bearer::bearer;
 use super::problem::Problem;
 use super::request::RequestInfo;
+use super::same_origin::SameOrigin;
+use super::signed_in::{self, Viewer};
 use super::state::ApiState;
 use crate::api_key;
+pub(super) use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 use crate::store::{Actor, api_keys};
 use crate::timestamp::Timestamp;
 
-/// What an API key allows.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Read everything but secrets.
-    Read,
-    /// Act on rooms and peers: close, lock, hide, mute, kick, ban; drain the server.
-    Operate,
-    /// Sign join tokens.
-    Tokens,
-    /// Change tenants, keys, issuers and webhooks.
-    Manage,
-}
-
-impl Scope {
-    /// All scopes.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Tokens, Self::Manage];
-
-    /// Returns the name that keys and the API use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Operate => "operate",
-            Self::Tokens => "tokens",
-            Self::Manage => "manage",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|scope| scope.name() == text).ok_or(())
-    }
-}
-
-/// The tenant to which a key is limited.
+/// The tenant to which a caller is limited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CallerTenant {
     pub(super) id: String,
     pub(super) name: String,
+}
+
+/// What shows who a caller is.
+#[derive(Clone, Debug)]
+enum CallerProof {
+    /// The key of commands on this machine.
+    Local,
+    /// The API key with this id.
+    Key(String),
+    /// The session of a person.
+    Session(Box<Viewer>),
 }
 
 /// Who makes a request. A route takes it as an argument, so no route can forget to ask for a key.
@@ -77,8 +43,7 @@ pub(super) struct Caller {
     /// `None`: the whole server.
     pub(super) tenant: Option<CallerTenant>,
     scopes: Vec<Scope>,
-    /// The id of the API key; `None`: the key of commands on this machine.
-    key: Option<String>,
+    proof: CallerProof,
     /// When the key ends; `None`: never.
     pub(super) expires_at: Option<Timestamp>,
 }
@@ -93,7 +58,23 @@ impl Caller {
         if self.scopes.contains(&scope) {
             return Ok(());
         }
-        Err(Problem::forbidden(format!("the API key lacks the scope `{scope}`")))
+        Err(Problem::forbidden(format!("{} lacks the scope `{scope}`", self.described())))
+    }
+
+    /// What it is that allows too little, for people.
+    pub(super) fn described(&self) -> &'static str {
+        match self.proof {
+            CallerProof::Session(_) => "your role",
+            CallerProof::Local | CallerProof::Key(_) => "the API key",
+        }
+    }
+
+    /// Returns the id of the person who is signed in; `None`: the caller has a key.
+    pub(super) fn person(&self) -> Option<&str> {
+        match &self.proof {
+            CallerProof::Session(viewer) => Some(&viewer.person),
+            CallerProof::Local | CallerProof::Key(_) => None,
+        }
     }
 
     /// Checks that the key is for the whole server and has a scope.
@@ -107,22 +88,39 @@ impl Caller {
             return Ok(());
         }
         Err(Problem::forbidden(
-            "only an API key of the whole server, without a tenant, allows this",
+            "only an API key or a person of the whole server, without a tenant, may do this",
         ))
     }
 
     /// Whether what was opened for this caller may stay open: the key is there, neither it nor the licence
-    /// of its tenant has ended, and the tenant is switched on and has the name by which it was asked.
+    /// of its tenant has ended, and the tenant is switched on and has the name by which it was asked. Of a
+    /// person, [`is_signed_in`](Self::is_signed_in) says the rest.
     pub(super) fn is_in_force(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
-        let Some(key) = &self.key else { return true };
-        if self.expires_at.is_some_and(|end| now >= end) || !snapshot.api_keys.contains_key(key) {
-            return false;
+        match &self.proof {
+            CallerProof::Local => return true,
+            CallerProof::Key(key) => {
+                let has_ended = self.expires_at.is_some_and(|end| now >= end);
+                if has_ended || !snapshot.api_keys.contains_key(key) {
+                    return false;
+                }
+            }
+            CallerProof::Session(_) => {}
         }
         let Some(own) = &self.tenant else { return true };
         snapshot.tenants.get(&own.id).is_some_and(|tenant| {
             let has_ended = tenant.ends_at.is_some_and(|end| now >= end);
             tenant.name == own.name && tenant.active && !has_ended
         })
+    }
+
+    /// Whether the person is still signed in. A caller with a key is.
+    pub(super) async fn is_signed_in(&self, state: &ApiState) -> bool {
+        match &self.proof {
+            CallerProof::Session(viewer) => {
+                signed_in::is_signed_in(state, &viewer.session_hash).await
+            }
+            CallerProof::Local | CallerProof::Key(_) => true,
+        }
     }
 
     /// Returns the id of the tenant to which the answer is limited; `None`: none.
@@ -163,12 +161,35 @@ impl Caller {
     pub(super) fn may_grant(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
+
+    /// Makes a caller of the person who is signed in.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: nobody is signed in, or a page of another address has sent the request.
+    async fn of_viewer(parts: &Parts, state: &ApiState) -> Result<Self, Problem> {
+        let viewer = signed_in::viewer(parts, state).await?.ok_or_else(Problem::unauthorized)?;
+        if !parts.method.is_safe() {
+            SameOrigin::check(parts, state)?;
+        }
+        let tenant = viewer.tenant.clone().zip(viewer.tenant_name.clone());
+        Ok(Self {
+            actor: viewer.actor(parts),
+            tenant: tenant.map(|(id, name)| CallerTenant { id, name }),
+            scopes: viewer.role.scopes().to_vec(),
+            proof: CallerProof::Session(Box::new(viewer)),
+            expires_at: None,
+        })
+    }
 }
 
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Self::of_viewer(parts, state).await;
+        }
         let info = parts.extensions.get::<RequestInfo>().cloned();
         let RequestInfo { id: request_id, ip } =
             info.unwrap_or(RequestInfo { id: String::new(), ip: String::new() });
@@ -178,7 +199,8 @@ impl FromRequestParts<ApiState> for Caller {
         if is_local && state.is_local_key(key) {
             let actor = Actor { name: "local".to_owned(), ip, request_id };
             let scopes = Scope::ALL.to_vec();
-            return Ok(Self { actor, tenant: None, scopes, key: None, expires_at: None });
+            let proof = CallerProof::Local;
+            return Ok(Self { actor, tenant: None, scopes, proof, expires_at: None });
         }
         let (id, secret) = api_key::parse(key).ok_or_else(Problem::unauthorized)?;
         let snapshot = state.snapshot();
@@ -210,6 +232,7 @@ impl FromRequestParts<ApiState> for Caller {
         }
         let actor = Actor { name: format!("key:{id}"), ip, request_id };
         let scopes = row.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-        Ok(Self { actor, tenant, scopes, key: Some(id.to_owned()), expires_at: row.expires_at })
+        let proof = CallerProof::Key(id.to_owned());
+        Ok(Self { actor, tenant, scopes, proof, expires_at: row.expires_at })
     }
 }

@@ -1,7 +1,9 @@
 //! The API under `/api/v1`: what it offers, and its document (OpenAPI 3.1).
 //!
-//! A request passes through these steps: its id and its rate (`request`), the API key (`caller`), the
-//! body (`extract`), and the route. Errors are problem details (`problem`).
+//! A request passes through these steps: its id and its rate (`request`), the API key or the person who is
+//! signed in (`caller`), the body (`extract`), and the route. Errors are problem details (`problem`).
+//!
+//! Beside it are the forms by which people sign in (`sign_in`).
 
 mod api_keys;
 mod audit;
@@ -9,6 +11,7 @@ mod bans;
 mod bearer;
 mod caller;
 mod calls;
+mod cookie;
 mod deliveries;
 mod events;
 mod extract;
@@ -19,13 +22,18 @@ mod issuers;
 mod key_uses;
 mod live;
 mod live_sampler;
+mod people;
 mod problem;
 mod rates;
 mod request;
 mod responses;
 mod room_figures;
 mod rooms;
+mod same_origin;
 mod server;
+mod sign_in;
+mod sign_in_state;
+mod signed_in;
 mod state;
 mod streams;
 mod tenants;
@@ -39,8 +47,15 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
-pub use caller::Scope;
+pub use crate::scope::Scope;
 pub use problem::Problem;
+pub use same_origin::SameOrigin;
+pub use sign_in::{
+    TotpEnrolment, begin_totp, first_admin_link, keep_sign_in, note_failed_sign_ins,
+    single_sign_on_label,
+};
+pub use sign_in_state::SignInSettings;
+pub use signed_in::{SignedIn, Viewer};
 pub use state::{ApiSettings, ApiState};
 
 /// Most bytes of a request's body. The largest one makes a tenant.
@@ -50,7 +65,7 @@ const MAX_BODY: usize = 64 << 10;
 #[openapi(
     info(
         title = "Nucleus",
-        description = "Tenants, API keys, issuers of join tokens, webhooks, rooms and the audit of a Nucleus server. Every request sends \
+        description = "Tenants, people, API keys, issuers of join tokens, webhooks, rooms and the audit of a Nucleus server. Every request sends \
             `Authorization: Bearer nuk_...`. A key of a tenant sees this tenant alone. Errors are problem \
             details (RFC 9457)."
     ),
@@ -65,6 +80,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(server::routes())
         .merge(rooms::routes())
         .merge(tenants::routes())
+        .merge(people::routes())
         .merge(api_keys::routes())
         .merge(issuers::routes())
         .merge(bans::routes())
@@ -88,7 +104,7 @@ pub fn document() -> String {
     document.to_pretty_json().unwrap_or_default()
 }
 
-/// Returns the API below `/api/v1` and `/Api/v1`.
+/// Returns the API below `/api/v1` and `/Api/v1`, and the forms by which people sign in, if they do.
 pub fn router(state: ApiState) -> Router {
     let (routes, _) = routes().split_for_parts();
     let routes = routes
@@ -96,6 +112,7 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(state.clone(), request::prepare))
-        .with_state(state);
-    Router::new().nest("/api/v1", routes.clone()).nest("/Api/v1", routes)
+        .with_state(state.clone());
+    let router = Router::new().nest("/api/v1", routes.clone()).nest("/Api/v1", routes);
+    if state.sign_in().is_ok() { router.merge(sign_in::router(state)) } else { router }
 }

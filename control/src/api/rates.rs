@@ -47,7 +47,7 @@ impl RequestRates {
 }
 
 /// The address by which a request is counted. A subscriber has a whole /64 of IPv6.
-fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & (u128::MAX << 64)).into()),
         ip => ip,

@@ -20,6 +20,7 @@ use super::key_uses::KeyUses;
 use super::live_sampler::LiveSampler;
 use super::problem::Problem;
 use super::rates::RequestRates;
+use super::sign_in_state::{SignInSettings, SignInState};
 
 /// Requests at a time that wait for the answer of another server, each for up to 15 s.
 const OUTGOING: usize = 8;
@@ -52,6 +53,8 @@ pub struct ApiSettings {
     pub webhooks: Arc<WebhookSettings>,
     /// The recent events, for streams.
     pub events: Arc<EventRing>,
+    /// How people sign in; `None`: nobody does.
+    pub sign_in: Option<SignInSettings>,
 }
 
 /// A place of a request that asks others. It is free again when this is dropped.
@@ -87,6 +90,7 @@ struct ApiShared {
     history: Semaphore,
     stream_places: Arc<StreamPlaces>,
     live: Arc<LiveSampler>,
+    sign_in: SignInState,
 }
 
 impl ApiState {
@@ -100,6 +104,7 @@ impl ApiState {
             outgoing: Mutex::default(),
             history: Semaphore::new(HISTORY),
             stream_places: Arc::default(),
+            sign_in: SignInState::default(),
         }))
     }
 
@@ -147,6 +152,18 @@ impl ApiState {
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.0.settings.snapshot.newest()
+    }
+
+    /// Returns how people sign in, and what is known of their attempts.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: nobody signs in here.
+    pub(super) fn sign_in(&self) -> Result<(&SignInSettings, &SignInState), Problem> {
+        let settings = self.0.settings.sign_in.as_ref();
+        let off =
+            || Problem::conflict("nobody signs in to this server: `[sign_in]` has `on = false`");
+        Ok((settings.ok_or_else(off)?, &self.0.sign_in))
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -1,5 +1,5 @@
-//! Answers that go on: server-sent events. A stream ends when its client goes, when its key or its tenant
-//! is no longer in force, and with the server.
+//! Answers that go on: server-sent events. A stream ends when its client goes, when its key, its
+//! session or its tenant is no longer in force, and with the server.
 
 use std::time::Duration;
 
@@ -15,6 +15,10 @@ use crate::streams::{StreamSender, stream_body};
 /// How often a stream looks whether its key is still in force. The snapshot of the keys is a second old at
 /// most, so a stream ends within two seconds.
 const CHECK: Duration = Duration::from_secs(1);
+
+/// How many such looks lie between two questions to the database whether a person is still signed in. At most
+/// 64 streams ask, each a statement of a row.
+const CHECKS_OF_SESSION: u32 = 2;
 
 /// Opens a stream for a caller. `write` writes it, until it returns or the stream ends.
 ///
@@ -60,11 +64,16 @@ where
     Ok(response)
 }
 
-/// Waits until the caller's key or tenant is no longer in force.
+/// Waits until the caller's key, session or tenant is no longer in force.
 async fn until_void(state: &ApiState, caller: &Caller) {
     loop {
-        tokio::time::sleep(CHECK).await;
-        if !caller.is_in_force(&state.snapshot(), state.now()) {
+        for _ in 0..CHECKS_OF_SESSION {
+            tokio::time::sleep(CHECK).await;
+            if !caller.is_in_force(&state.snapshot(), state.now()) {
+                return;
+            }
+        }
+        if !caller.is_signed_in(state).await {
             return;
         }
     }

@@ -25,6 +25,10 @@ pub const ACME_PROTOCOL: &[u8] = b"acme-tls/1";
 /// Longest wait for the end of the thread.
 const END_TIME: Duration = Duration::from_secs(1);
 
+/// Whether a request came over TLS: an extension of each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverTls(pub bool);
+
 /// What runs on the thread beside the connections.
 pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
 

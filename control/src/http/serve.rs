@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::connections::{Busy, Connections, Entry};
-use super::{ACME_PROTOCOL, Listener};
+use super::{ACME_PROTOCOL, Listener, OverTls};
 
 /// Pause after a failed accept. Without it, the loop would spin while the process has no free file
 /// descriptor.
@@ -81,16 +81,17 @@ async fn connection(
     let _best_effort = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _best_effort = SockRef::from(&stream).set_tcp_user_timeout(Some(ACKNOWLEDGE_TIME));
-    let Some(tls) = tls else { return serve(stream, peer, router, entry).await };
+    let from = (peer, OverTls(tls.is_some()));
+    let Some(tls) = tls else { return serve(stream, from, router, entry).await };
     let handshake = tokio::time::timeout(limits::HTTP_HEAD_TIME, tls.accept(stream));
     if let Ok(Ok(stream)) = handshake.await
         && stream.get_ref().1.alpn_protocol() != Some(ACME_PROTOCOL)
     {
-        serve(stream, peer, router, entry).await;
+        serve(stream, from, router, entry).await;
     }
 }
 
-async fn serve<S>(stream: S, peer: SocketAddr, router: Router, entry: Entry)
+async fn serve<S>(stream: S, (peer, over_tls): (SocketAddr, OverTls), router: Router, entry: Entry)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -100,6 +101,7 @@ where
         async move {
             let busy = entry.request();
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(over_tls);
             let response = router.oneshot(request.map(Body::new)).await?;
             Ok::<_, std::convert::Infallible>(response.map(|body| Answer { body, _busy: busy }))
         }

@@ -1,4 +1,4 @@
-//! What the database holds: tenants, API keys, issuers of join tokens, webhooks, and the audit.
+//! What the database holds: tenants, people, API keys, issuers of join tokens, webhooks, and the audit.
 //!
 //! Every change is one transaction: the rows, the entry of the audit, and the number of the newest
 //! change, by which other servers of the same database learn of it.
@@ -7,10 +7,13 @@ pub mod answers;
 pub mod api_keys;
 pub mod audit;
 pub mod bans;
+pub mod console_sessions;
 pub mod deliveries;
 mod delivery_places;
 pub mod issuers;
 mod old_rows;
+pub mod one_time_links;
+pub mod people;
 pub mod tenants;
 pub mod webhooks;
 
@@ -18,10 +21,13 @@ pub use answers::KeptAnswer;
 pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{Actor, AuditEntry};
 pub use bans::{NewTenantBan, TenantBan};
+pub use console_sessions::{ConsoleSession, NewConsoleSession};
 pub use deliveries::WebhookDelivery;
 pub use delivery_places::DeliveryPlaces;
 pub use issuers::{Issuer, IssuerWithKeys, NewIssuer};
 pub use old_rows::OldRows;
+pub use one_time_links::OneTimeLink;
+pub use people::{NewPerson, Person, PersonChange, PersonSecrets};
 pub use tenants::{Tenant, TenantSettings};
 pub use webhooks::{NewWebhook, Webhook};
 

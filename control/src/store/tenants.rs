@@ -155,7 +155,7 @@ pub async fn set(
     Ok(tenant)
 }
 
-/// Deletes a tenant with its keys, issuers, bans and webhooks. The audit stays. What its webhooks were told is
+/// Deletes a tenant with its people, keys, issuers, bans and webhooks. The audit stays. What its webhooks were told is
 /// deleted later, in small steps.
 ///
 /// # Errors

@@ -86,7 +86,13 @@ impl WebhookSigner {
     /// older server has written it. `None`: a server with another key has sealed it, or somebody has changed
     /// it.
     pub(crate) fn unseal(&self, place: &str, text: &str) -> Option<String> {
-        let Some(sealed) = text.strip_prefix(SEALED_PREFIX) else { return Some(text.to_owned()) };
+        if text.starts_with(SEALED_PREFIX) { self.open(place, text) } else { Some(text.to_owned()) }
+    }
+
+    /// Opens a text that was sealed for the place `place`. `None`: it was not, a server with another key has
+    /// sealed it, or somebody has changed it.
+    pub(crate) fn open(&self, place: &str, text: &str) -> Option<String> {
+        let sealed = text.strip_prefix(SEALED_PREFIX)?;
         let mut bytes = STANDARD.decode(sealed).ok()?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

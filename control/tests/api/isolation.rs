@@ -61,6 +61,8 @@ async fn every_route_asks_for_its_scope() {
         let body = match operation["requestBody"] {
             Value::Null => Value::Null,
             _ if path.starts_with("/tenants") => json!({"name": "a"}),
+            _ if path == "/people" => json!({"email": "a@b", "role": "viewer"}),
+            _ if path.starts_with("/people") => json!({"name": "a"}),
             _ if path == "/keys" => json!({"name": "a", "scopes": ["read"]}),
             _ if path == "/issuers" => json!({"name": "a"}),
             _ if path == "/bans" || path == "/forget" => json!({"user": "a"}),
@@ -113,7 +115,11 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     let bans = world.get("/bans", LOCAL).await.text;
     let webhook = json!({"name": "beta webhook", "tenant": beta, "url": "https://beta.invalid/"});
     let webhook = world.ask("POST", "/webhooks", LOCAL, webhook).await.json();
+    let person = json!({"email": "beta-user@beta", "role": "operator", "tenant": beta});
+    let person = world.ask("POST", "/people", LOCAL, person).await.json();
+    let people = world.get("/people", LOCAL).await.text;
     let foreign = [
+        person["id"].as_str().unwrap().to_owned(),
         webhook["id"].as_str().unwrap().to_owned(),
         issuer["id"].as_str().unwrap().to_owned(),
         ban["id"].as_str().unwrap().to_owned(),
@@ -137,6 +143,8 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
         Value::Null,
         json!({"on": true}),
         json!({"ban_seconds": 5}),
+        json!({"email": "new@beta", "role": "viewer", "tenant": beta}),
+        json!({"disabled": true, "role": "viewer"}),
         json!({"name": "beta"}),
         json!({"name": "mine", "scopes": ["read"], "tenant": beta}),
         json!({"name": "mine", "scopes": SCOPES}),
@@ -192,6 +200,8 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     assert_eq!(after, issuers, "the other tenant's issuers are as they were");
     let after = world.get("/bans", LOCAL).await.text;
     assert_eq!(after, bans, "the other tenant's bans are as they were");
+    let after = world.get("/people", LOCAL).await.text;
+    assert_eq!(after, people, "the other tenant's people are as they were");
     let after = world.get("/webhooks", LOCAL).await.json();
     let betas: Vec<_> = after["items"].as_array().unwrap().iter().collect();
     let betas: Vec<_> = betas.iter().filter(|webhook| webhook["tenant"] == *beta).collect();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod bans;
+mod browser;
 mod document;
 mod errors;
 mod events;
@@ -16,7 +17,11 @@ mod isolation;
 mod issuers;
 mod keys;
 mod live;
+mod people;
 mod rooms;
+mod sign_in;
+mod sign_in_guesses;
+mod single_sign_on;
 mod stream;
 mod stream_connections;
 mod tenants;

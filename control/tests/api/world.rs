@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
-use nucleus_control::api::{ApiSettings, ApiState, router};
+use nucleus_control::api::{ApiSettings, ApiState, SignInSettings, router};
 use nucleus_control::database::{Database, DatabaseAddress};
+use nucleus_control::people::PasswordWorker;
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
@@ -35,6 +36,7 @@ pub(crate) type Acts = Arc<Mutex<Vec<(RoomInstanceId, RoomAct)>>>;
 
 pub(crate) struct World {
     router: axum::Router,
+    pub(crate) state: ApiState,
     pub(crate) acts: Acts,
     pub(crate) planes: Arc<PlayedPlanes>,
     /// The time of day that the API sees, in seconds since 1970.
@@ -123,11 +125,17 @@ impl World {
             private_addresses: false,
             webhooks,
             events: EventRing::new().unwrap(),
+            sign_in: Some(SignInSettings {
+                passwords: PasswordWorker::start().unwrap(),
+                url: None,
+            }),
         };
         change(&mut settings);
         let (webhooks, events) = (settings.webhooks.clone(), settings.events.clone());
+        let state = ApiState::new(settings);
         Self {
-            router: router(ApiState::new(settings)),
+            router: router(state.clone()),
+            state,
             acts,
             planes: played,
             now: set,

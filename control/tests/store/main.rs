@@ -13,6 +13,7 @@ mod keys;
 mod killed;
 mod migrations;
 mod old_rows;
+mod people;
 mod snapshot_age;
 mod tenants;
 mod time_limits;

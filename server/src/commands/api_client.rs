@@ -54,6 +54,12 @@ pub enum ApiError {
     /// The answer is no answer of the API.
     #[error("{0} gave an answer that is not one of a Nucleus server")]
     NotNucleus(String),
+    /// Nobody has this email address.
+    #[error("nobody signs in as {}", nucleus_core::text::printable(.0))]
+    NoSuchPerson(String),
+    /// The password cannot be read.
+    #[error("cannot read the password from stdin: {0}")]
+    UnreadablePassword(std::io::Error),
     /// There is no tenant of this name.
     #[error("there is no tenant {}", nucleus_core::text::printable(.0))]
     NoSuchTenant(String),
@@ -140,6 +146,11 @@ impl ApiClient {
             429 | 500.. => OpenStreamError::Passing(refused),
             _ => OpenStreamError::Final(refused),
         })
+    }
+
+    /// Returns the whole address of a link of the server, which may be a path alone.
+    pub(super) fn absolute(&self, link: &str) -> String {
+        if link.starts_with('/') { format!("{}{link}", self.url) } else { link.to_owned() }
     }
 
     /// Sends a request, and returns the body of the answer; null if it has none.

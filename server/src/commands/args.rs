@@ -7,6 +7,9 @@ use clap::{Args, Subcommand};
 use nucleus_core::text::parse_duration;
 use serde_json::{Value, json};
 
+use super::history_args::HistoryCommand;
+use super::people_args::AdminCommand;
+
 /// Where the server is, and how the answer is printed.
 #[derive(Debug, Args)]
 pub struct ApiArgs {
@@ -181,6 +184,15 @@ pub enum ApiCommand {
         /// What is shown
         #[command(subcommand)]
         command: HistoryCommand,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Manage who signs in to the dashboard
+    Admin {
+        /// The act.
+        #[command(subcommand)]
+        command: AdminCommand,
         /// Where the server is.
         #[command(flatten)]
         api: ApiArgs,
@@ -451,41 +463,8 @@ impl ApiCommand {
             | Self::Events { api, .. }
             | Self::Calls { api, .. }
             | Self::History { api, .. }
+            | Self::Admin { api, .. }
             | Self::Keys { api, .. } => api,
         }
     }
-}
-
-/// What of the history is shown.
-#[derive(Debug, Subcommand)]
-pub enum HistoryCommand {
-    /// Show rooms
-    Rooms(HistoryArgs),
-    /// Show participants of rooms, each over all its resumes
-    Sessions(HistoryArgs),
-    /// Show calls
-    Calls(HistoryArgs),
-}
-
-/// Which rows of the history are shown.
-#[derive(Debug, Args)]
-pub struct HistoryArgs {
-    /// The user, as in join tokens
-    #[arg(long)]
-    pub user: Option<String>,
-    /// The room's id or name
-    #[arg(long)]
-    pub room: Option<String>,
-    /// The tenant's name
-    #[arg(long)]
-    pub tenant: Option<String>,
-    /// Begun at this time or later, such as 2026-11-29T12:00:00Z
-    #[arg(long)]
-    pub from: Option<String>,
-    /// Begun before this time
-    #[arg(long)]
-    pub to: Option<String>,
-    /// Most rows, 1 to 200
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    pub limit: u32,
 }

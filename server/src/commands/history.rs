@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::api_client::{ApiClient, ApiError, encoded};
-use super::args::{HistoryArgs, HistoryCommand};
+use super::history_args::{HistoryArgs, HistoryCommand};
 use super::table::Column;
 
 const ROOMS: [Column; 7] = [

@@ -5,7 +5,10 @@ mod args;
 mod backup;
 mod events;
 mod history;
+mod history_args;
 mod issuers;
+mod people;
+mod people_args;
 mod table;
 mod webhooks;
 
@@ -15,10 +18,12 @@ use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
 pub use args::{
-    ApiArgs, ApiCommand, BansCommand, CallsCommand, HistoryArgs, HistoryCommand, IssuersCommand,
-    KeysCommand, RoomsCommand, TenantsCommand, WebhooksCommand,
+    ApiArgs, ApiCommand, BansCommand, CallsCommand, IssuersCommand, KeysCommand, RoomsCommand,
+    TenantsCommand, WebhooksCommand,
 };
 pub use backup::{BackupError, backup, restore};
+pub use history_args::{HistoryArgs, HistoryCommand};
+pub use people_args::AdminCommand;
 use table::{Column, table};
 
 /// Most pages that a list reads: 200,000 rows. A list that is longer says so.
@@ -187,6 +192,14 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
         ApiCommand::History { command, .. } => {
             let (rows, columns) = history::read(&client, command).await?;
             shown(&rows, columns)
+        }
+        ApiCommand::Admin { command, .. } => {
+            let answer = people::act(&client, command).await?;
+            match answer["url"].as_str() {
+                // Alone on its line, so that a script can take it.
+                Some(url) if !json => format!("{url}\n"),
+                _ => shown(&answer, &people::COLUMNS),
+            }
         }
         ApiCommand::Keys { command: None, .. } => shown(&list(&client, "/keys", &[]).await?, &KEYS),
         ApiCommand::Keys {

@@ -15,6 +15,7 @@ mod acme;
 mod control;
 mod products;
 mod servers;
+mod sign_in;
 pub mod value;
 mod web;
 
@@ -27,6 +28,7 @@ use nucleus_core::limits::{MAX_SHARDS, within};
 pub use nucleus_core::room::SecondDevice;
 use nucleus_protocol::session::Features;
 pub use servers::ServersSettings;
+pub use sign_in::{OidcProvider, SignIn};
 pub use value::{LogFormat, ValueError, parse_shards, parse_socket_addr, parse_tick};
 pub use web::WebSettings;
 
@@ -84,6 +86,8 @@ pub struct Config {
     pub servers: ServersSettings,
     /// Whether the demo page is served in development mode.
     pub demo: bool,
+    /// How people sign in to the dashboard.
+    pub sign_in: SignIn,
     /// Which web pages may hold sessions.
     pub web: WebSettings,
     /// Features of the protocol that the server does not offer, to try how older clients get on.
@@ -128,6 +132,7 @@ impl Default for Config {
             limits: Limits::default(),
             servers: ServersSettings::default(),
             demo: true,
+            sign_in: SignIn::default(),
             web: WebSettings::default(),
             hide_features: Features::NONE,
             tls: None,
@@ -254,6 +259,7 @@ impl Config {
         self.limits.check()?;
         self.servers.check()?;
         self.web.check()?;
+        self.sign_in.check()?;
         products::check(&self.products)?;
         self.check_acme()?;
         self.tokens.as_ref().map_or(Ok(()), check_tokens)

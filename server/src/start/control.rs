@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use nucleus_control::api::{self, ApiSettings, ApiState};
+use nucleus_control::api::{self, ApiSettings, ApiState, SignInSettings};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::{HistoryRecorder, RecorderHandle};
 use nucleus_control::http::{HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
+use nucleus_control::people::{PasswordWorker, SecretText, SingleSignOn};
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
@@ -20,11 +21,13 @@ use nucleus_core::ids::Product;
 use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
 
+use super::config::{OidcProvider, SignIn};
 use super::supervised::supervised;
 use crate::health::Health;
 use crate::http::{self, Demo};
 use crate::local_access::LocalAccess;
 use crate::metrics::Metrics;
+use crate::text_file;
 use crate::token::{IssuerKeys, Minter};
 
 /// The file of SQLite in the data directory.
@@ -56,6 +59,8 @@ pub(super) struct ControlParts {
     pub(super) listed_only: bool,
     /// Whether addresses that tenants name may be inside this network.
     pub(super) private_addresses: bool,
+    /// How people sign in.
+    pub(super) sign_in: SignIn,
     /// Signs what webhooks are told.
     pub(super) webhook_signer: WebhookSigner,
     /// How many days the entries of the audit are kept.
@@ -133,6 +138,7 @@ async fn setup(
         database: address,
         listed_only,
         private_addresses,
+        sign_in,
         webhook_signer,
         audit_days,
         products,
@@ -197,7 +203,10 @@ async fn setup(
         now,
     });
     let sweeping = WebhookSweeper::new(webhooks.clone());
-    let api = api::router(ApiState::new(ApiSettings {
+    let local = http.as_ref().filter(|_| is_local).map(TcpListener::local_addr).transpose()?;
+    let sign_in = sign_in_settings(sign_in, local)?;
+    let has_sign_in = sign_in.is_some();
+    let state = ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
         planes,
@@ -208,7 +217,9 @@ async fn setup(
         private_addresses,
         webhooks: webhooks.clone(),
         events,
-    }));
+        sign_in,
+    });
+    let api = api::router(state.clone());
     let mut serving = Serving::default();
     if let Some(socket) = http {
         let mut router = router.clone();
@@ -235,5 +246,40 @@ async fn setup(
         supervised("the deletion of deliveries", &health, sweeping.run()),
         supervised("the webhooks", &health, WebhookSender::new(webhooks).run()),
     ];
+    if has_sign_in {
+        let keeping = api::keep_sign_in(state);
+        serving.background.push(supervised("the sign-in", &health, keeping));
+    }
     Ok(serving)
+}
+
+/// Starts what sign-ins need; `None`: nobody signs in. `local`: the address of the API on loopback.
+fn sign_in_settings(
+    config: SignIn,
+    local: Option<SocketAddr>,
+) -> std::io::Result<Option<SignInSettings>> {
+    if !config.on {
+        return Ok(None);
+    }
+    let url = config.url.or_else(|| local.map(|addr| format!("http://{addr}")));
+    let single_sign_on = config.oidc.map(provider).transpose()?.map(Arc::new);
+    Ok(Some(SignInSettings { passwords: PasswordWorker::start()?, url, single_sign_on }))
+}
+
+/// Reads the secret of the provider of single sign-on.
+fn provider(oidc: OidcProvider) -> std::io::Result<SingleSignOn> {
+    let OidcProvider { issuer, client_id, client_secret_file, label, domains } = oidc;
+    let client_secret = client_secret_file.map(|path| {
+        let unreadable = |error| {
+            let path = path.display();
+            std::io::Error::other(format!("sign_in.oidc.client_secret_file: {path}: {error}"))
+        };
+        let bytes = text_file::read(&path).map_err(unreadable)?;
+        let text = String::from_utf8(bytes.trim_ascii_end().to_vec());
+        let text = text.map_err(|_| unreadable(std::io::Error::other("it is not UTF-8")))?;
+        Ok::<_, std::io::Error>(SecretText::from(text))
+    });
+    let client_secret = client_secret.transpose()?;
+    let label = label.unwrap_or_else(|| issuer.clone());
+    Ok(SingleSignOn { issuer, client_id, client_secret, label, domains })
 }

@@ -268,6 +268,7 @@ pub async fn run_in(
             database: config.control.database.clone().map(|database| database.0),
             listed_only: config.control.listed_tenants_only,
             private_addresses: config.control.private_addresses,
+            sign_in: config.sign_in.clone(),
             webhook_signer: WebhookSigner::new(dir.webhook_key()),
             audit_days: config.control.audit_days,
             products: config.products.clone(),

@@ -206,3 +206,47 @@ fn an_authority_needs_https_and_no_other_certificate() {
     assert_eq!(acme.directory, left_out.unwrap().acme.unwrap().directory, "the printed default");
     assert!(acme.root_file.is_some() && acme.external_account.is_some());
 }
+
+#[test]
+fn the_address_of_the_dashboard_has_no_path() {
+    let with = |url: &str| format!("[sign_in]\nurl = \"{url}\"\n");
+    for url in ["https://nucleus.example.com", "https://[::1]:8443", "http://localhost:8055"] {
+        let config = load(&with(url), Overrides::default()).unwrap();
+        assert_eq!(config.sign_in.url.as_deref(), Some(url));
+    }
+    for url in
+        ["nucleus.example.com", "https://", "https://a/", "https://a/b", "https://a b", "ftp://a"]
+    {
+        assert!(refusal(&with(url)).contains("sign_in.url"), "{url}");
+    }
+}
+
+#[test]
+fn single_sign_on_makes_nobody_more_than_its_domain_says() {
+    let url = "[sign_in]\nurl = \"https://n.example.com\"\n";
+    let with = |domain: &str| {
+        let oidc = "[sign_in.oidc]\nissuer = \"https://a.example\"\nclient_id = \"n\"\n";
+        format!("{oidc}domains = [{{ {domain} }}]\n")
+    };
+    let good = "domain = \"a.b\", role = \"partner_admin\", tenant = \"acme\"";
+    let config = load(&format!("{url}{}", with(good)), Overrides::default()).unwrap();
+    assert_eq!(config.sign_in.oidc.unwrap().domains[0].tenant.as_deref(), Some("acme"));
+    assert!(refusal(&with(good)).contains("needs sign_in.url"));
+    let plain = with(good).replace("https", "http");
+    assert!(refusal(&format!("{url}{plain}")).contains("must be an https address"));
+    for bad in [
+        "domain = \"a.b\", role = \"super_admin\"",
+        "domain = \"a.b\", role = \"super_admin\", tenant = \"acme\"",
+        "domain = \"a.b\", role = \"partner_admin\"",
+        "domain = \"a@b\", role = \"viewer\"",
+    ] {
+        assert!(refusal(&format!("{url}{}", with(bad))).contains("sign_in.oidc.domains"), "{bad}");
+    }
+    let example: String = DEFAULT_TOML
+        .lines()
+        .skip_while(|line| *line != "# [sign_in.oidc]")
+        .take_while(|line| !line.is_empty())
+        .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+        .collect();
+    assert!(load(&format!("{url}{example}"), Overrides::default()).is_ok());
+}

@@ -1,0 +1,242 @@
+//! Reads forms, and answers them: with a way to a page, or with problem details for programs.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use nucleus_core::{limits, text};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::api::cookie;
+use crate::api::problem::Problem;
+use crate::api::rates::network;
+use crate::api::request::RequestInfo;
+use crate::api::same_origin::is_secure;
+use crate::api::signed_in::wants_page;
+use crate::api::state::ApiState;
+use crate::people::{PasswordFault, WorkerBusy};
+use crate::store::{Actor, StoreError};
+
+/// Most bytes of a form. The longest has two passwords and an email address.
+pub(super) const MAX_FORM: usize = 8 << 10;
+/// Most characters of what a browser says it is.
+const MAX_AGENT: usize = 64;
+
+/// The fields of a form.
+pub(super) struct FormBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<ApiState> for FormBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            let text = "send the form as `Content-Type: application/x-www-form-urlencoded`";
+            return Err(Problem::bad_request(text));
+        }
+        let late = |_| Problem::bad_request("the form did not arrive in time");
+        let reading = timeout(limits::HTTP_BODY_TIME, Bytes::from_request(request, state));
+        let bytes = reading.await.map_err(late)?;
+        let bytes = bytes.map_err(|rejection| match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::bad_request("the form may have 8 KiB"),
+            _ => Problem::bad_request("the form did not arrive"),
+        })?;
+        let fields = serde_urlencoded::from_bytes(&bytes);
+        // The parser's own words may repeat a password.
+        fields
+            .map(Self)
+            .map_err(|_| Problem::bad_request("the form lacks a field, or has one twice"))
+    }
+}
+
+/// The browser or program that has sent a form.
+pub(super) struct FormSender {
+    ip: String,
+    request_id: String,
+    /// By what attempts of this address are counted.
+    pub(super) network: String,
+    /// What the browser says it is.
+    pub(super) agent: String,
+    /// Whether the browser came over TLS.
+    pub(super) is_secure: bool,
+    /// The secret of the cookie.
+    pub(super) cookie: Option<String>,
+    /// What a browser brings back from the provider of single sign-on.
+    pub(super) flow: Option<String>,
+    wants_page: bool,
+}
+
+impl FromRequestParts<ApiState> for FormSender {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &ApiState,
+    ) -> Result<Self, Self::Rejection> {
+        let info = parts.extensions.get::<RequestInfo>().cloned();
+        let (request_id, ip) = info.map(|info| (info.id, info.ip)).unwrap_or_default();
+        let network = ip.parse::<IpAddr>().map(|ip| network(ip).to_string()).unwrap_or_default();
+        let is_secure = is_secure(parts, state);
+        Ok(Self {
+            ip,
+            request_id,
+            network,
+            agent: agent(&parts.headers),
+            is_secure,
+            cookie: cookie::read(&parts.headers, is_secure),
+            flow: cookie::read_flow(&parts.headers, is_secure),
+            wants_page: wants_page(&parts.headers),
+        })
+    }
+}
+
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    text::printable(agent.unwrap_or_default()).chars().take(MAX_AGENT).collect()
+}
+
+impl FormSender {
+    /// Returns a person as the audit names them, with the address of the request.
+    pub(super) fn actor(&self, person: &str) -> Actor {
+        self.named(format!("person:{person}"))
+    }
+
+    /// Returns who acts, with the address of the request.
+    pub(super) fn named(&self, name: impl Into<String>) -> Actor {
+        Actor { name: name.into(), ip: self.ip.clone(), request_id: self.request_id.clone() }
+    }
+
+    /// Answers a form that was refused: `page`, a path perhaps with a query, shows it again and says why.
+    pub(super) fn refuse(&self, page: &str, why: FormFailure) -> Response {
+        if !self.wants_page {
+            return why.problem().into_response();
+        }
+        let sign = if page.contains('?') { '&' } else { '?' };
+        let wait = match why {
+            FormFailure::Slow(wait) => format!("&wait={}", seconds(wait)),
+            _ => String::new(),
+        };
+        Redirect::to(&format!("{page}{sign}failed={}{wait}", why.code())).into_response()
+    }
+}
+
+/// Why a form was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormFailure {
+    /// The email address, the password or the code is wrong, or the person may not sign in.
+    Wrong,
+    /// The password is right, and a code of the authenticator app is needed.
+    NeedsCode,
+    /// The code is wrong or was used.
+    WrongCode,
+    /// There were too many attempts: this long the next one has to wait.
+    Slow(Duration),
+    /// Too many others sign in.
+    Busy,
+    /// The database does not answer.
+    Unavailable,
+    /// The link was used, has ended, or never was one.
+    Link,
+    /// The text is no email address.
+    Email,
+    /// The name is empty or too long.
+    Name,
+    /// The password is not taken.
+    Password(PasswordFault),
+    /// The enrolment of an authenticator app has ended.
+    Enrolment,
+    /// The provider of single sign-on does not answer, or not as it should.
+    Provider,
+    /// The provider has refused, or the person may not sign in here.
+    ProviderRefused,
+    /// The browser has not come back from the provider in time, or is another one.
+    ProviderLate,
+}
+
+impl FormFailure {
+    /// Returns the name that pages are told as `failed`.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
+            Self::NeedsCode => "code",
+            Self::WrongCode => "wrong_code",
+            Self::Slow(_) => "slow",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Link => "link",
+            Self::Email => "email",
+            Self::Name => "name",
+            Self::Password(PasswordFault::Short) => "short",
+            Self::Password(PasswordFault::Long) => "long",
+            Self::Password(PasswordFault::Email) => "like_email",
+            Self::Enrolment => "enrolment",
+            Self::Provider => "sso",
+            Self::ProviderRefused => "sso_refused",
+            Self::ProviderLate => "sso_late",
+        }
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Wrong => {
+                Problem::forbidden("the email address, the password or the code is wrong")
+            }
+            Self::NeedsCode => Problem::forbidden("send `code`, of the authenticator app, too"),
+            Self::WrongCode => {
+                Problem::forbidden("the code is wrong, or was used: wait for the next")
+            }
+            Self::Slow(wait) => {
+                Problem::too_many(format!("too many attempts: wait {} s", seconds(wait)))
+            }
+            Self::Busy => Problem::too_many(WorkerBusy.to_string()),
+            Self::Unavailable => Problem::unavailable("the database does not answer"),
+            Self::Link => Problem::not_found(
+                "the link was used or has ended: an administrator makes a new one",
+            ),
+            Self::Email => Problem::invalid("`email` is no email address"),
+            Self::Name => Problem::invalid("`name` must have 1 to 128 bytes of plain text"),
+            Self::Password(fault) => Problem::invalid(fault.to_string()),
+            Self::Enrolment => Problem::invalid("`enrolment` has ended: begin again"),
+            Self::Provider => {
+                Problem::unavailable("the provider of single sign-on does not answer")
+            }
+            Self::ProviderRefused => Problem::forbidden("this person may not sign in here"),
+            Self::ProviderLate => Problem::forbidden("the sign-on took too long: begin again"),
+        }
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX)
+}
+
+impl From<StoreError> for FormFailure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound("link") | StoreError::Exists(_) => Self::Link,
+            error => {
+                tracing::warn!(%error, "a form cannot be carried out");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<WorkerBusy> for FormFailure {
+    fn from(_: WorkerBusy) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<PasswordFault> for FormFailure {
+    fn from(fault: PasswordFault) -> Self {
+        Self::Password(fault)
+    }
+}
