@@ -15,7 +15,7 @@ use super::state::ApiState;
 use crate::api_key;
 pub(super) use crate::scope::Scope;
 use crate::snapshot::Snapshot;
-use crate::store::{Actor, api_keys};
+use crate::store::{Actor, Tenant, api_keys};
 use crate::timestamp::Timestamp;
 
 /// The tenant to which a caller is limited.
@@ -107,10 +107,10 @@ impl Caller {
             CallerProof::Session(_) => {}
         }
         let Some(own) = &self.tenant else { return true };
-        snapshot.tenants.get(&own.id).is_some_and(|tenant| {
-            let has_ended = tenant.ends_at.is_some_and(|end| now >= end);
-            tenant.name == own.name && tenant.active && !has_ended
-        })
+        snapshot
+            .tenants
+            .get(&own.id)
+            .is_some_and(|tenant| tenant.name == own.name && is_in_force(tenant, now))
     }
 
     /// Whether the person is still signed in. A caller with a key is.
@@ -183,6 +183,11 @@ impl Caller {
     }
 }
 
+/// Whether a tenant is switched on and its licence has not ended.
+fn is_in_force(tenant: &Tenant, now: Timestamp) -> bool {
+    tenant.active && tenant.ends_at.is_none_or(|end| now < end)
+}
+
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
@@ -218,6 +223,11 @@ impl FromRequestParts<ApiState> for Caller {
             None => None,
             Some(tenant) => {
                 let tenant = snapshot.tenants.get(tenant).ok_or_else(Problem::unauthorized)?;
+                if !is_in_force(tenant, now) {
+                    return Err(Problem::forbidden(
+                        "the licence of the key's tenant has ended, or the tenant is switched off",
+                    ));
+                }
                 Some(CallerTenant { id: tenant.id.clone(), name: tenant.name.clone() })
             }
         };

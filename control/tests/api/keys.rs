@@ -43,6 +43,26 @@ async fn a_key_works_until_it_is_revoked_or_ends() {
 }
 
 #[tokio::test]
+async fn a_key_of_a_tenant_that_is_switched_off_or_ended_is_refused() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let key = world.key(Some(&acme), &["read"]).await;
+    let path = format!("/tenants/{acme}");
+    let change = async |body: Value| world.ask("PUT", &path, LOCAL, body).await.status;
+    let asked = async || world.get("/tenants", &key).await;
+    assert_eq!(asked().await.status, StatusCode::OK);
+    assert_eq!(change(json!({"name": "acme", "active": false})).await, StatusCode::OK);
+    let refused = asked().await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    assert!(refused.text.contains("switched off"), "{refused:?}");
+    let back = json!({"name": "acme", "active": true, "ends_at": "2027-01-15T08:01:00Z"});
+    assert_eq!(change(back).await, StatusCode::OK);
+    assert_eq!(asked().await.status, StatusCode::OK, "the key is the same");
+    *world.now.lock().unwrap() += 60;
+    assert_eq!(asked().await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn nobody_gives_more_than_they_have() {
     let world = World::new().await;
     let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
