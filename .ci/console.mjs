@@ -1,6 +1,6 @@
 // The dashboard's pages in Chromium, in both themes, on a phone and a desktop.
 //
-//     node .ci/console.mjs DIR [--shots DIR] [--only NAME]
+//     node .ci/console.mjs DIR [--shots DIR] [--data designed|hostile|empty] [--only NAME]
 //
 // DIR is what `cargo run -p nucleus-console --example preview -- DIR` has written. The script serves it with
 // the policy of the server, and checks each page: no finding of axe, no violation of the policy, no error
@@ -27,11 +27,11 @@ const TYPES = { html: "text/html; charset=utf-8", css: "text/css", js: "text/jav
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { shots: { type: "string" }, only: { type: "string" } },
+  options: { shots: { type: "string" }, only: { type: "string" }, data: { type: "string" } },
 });
 const [directory] = positionals;
 if (!directory) {
-  process.stderr.write("usage: console.mjs DIR [--shots DIR] [--only NAME]\n");
+  process.stderr.write("usage: console.mjs DIR [--shots DIR] [--data designed|hostile|empty] [--only NAME]\n");
   process.exit(2);
 }
 const policy = readFileSync(join(directory, "policy.txt"), "utf8");
@@ -41,7 +41,12 @@ let livePart;
 
 /** Sends a live part twice, as server-sent events. */
 function stream(response) {
-  const html = readFileSync(join(directory, "live", `${livePart}.html`), "utf8");
+  const file = join(directory, "live", `${livePart}.html`);
+  if (!existsSync(file)) {
+    response.writeHead(404).end();
+    return;
+  }
+  const html = readFileSync(file, "utf8");
   const event = `${html.split("\n").map((line) => `data: ${line}\n`).join("")}\n`;
   response.writeHead(200, { "content-type": "text/event-stream", "content-security-policy": policy });
   response.write(event);
@@ -201,7 +206,7 @@ async function checkPage(context, kind, name, width, theme) {
 }
 
 if (values.shots) mkdirSync(values.shots, { recursive: true });
-for (const kind of ["designed", "hostile", "empty"]) {
+for (const kind of values.data ? [values.data] : ["designed", "hostile", "empty"]) {
   const names = readdirSync(join(directory, kind)).map((file) => basename(file, ".html")).sort();
   for (const width of WIDTHS) {
     for (const theme of THEMES) {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use askama::filters::HtmlSafe;
 
-use crate::markup::{Mark, Tone};
+use crate::markup::{Mark, Markup, Tone};
 use crate::text::UNKNOWN;
 
 /// The loss from which on a link suffers, in parts per million.
@@ -153,6 +153,22 @@ impl Quantity {
             // A no-break space.
             Some(value) => format!("{value}\u{a0}{}", self.unit),
         }
+    }
+
+    /// Returns the figure with what it varies by, in the same unit. Narrow windows leave that out.
+    pub(crate) fn with_spread(&self, spread: Option<u64>) -> Markup {
+        let (Some(value), Some(spread)) = (&self.value, spread) else {
+            return Markup::new().then(self);
+        };
+        let spread = format!("<span class=\"p2\"> ± {}</span>", grouped(spread));
+        let unit = crate::text::escaped(&self.unit);
+        Markup::trusted(match self.tone {
+            Some(tone) => {
+                let class = tone.class();
+                format!("<span class=\"mark {class}\">{value}{spread}\u{a0}{unit}</span>")
+            }
+            None => format!("{value}{spread}<span class=\"u\">{unit}</span>"),
+        })
     }
 
     fn new(value: Option<String>, unit: &str) -> Self {
@@ -306,6 +322,17 @@ mod tests {
             assert_eq!(quantity.to_string(), "<span class=\"muted\">–</span>");
         }
         assert_eq!(Quantity::loss(0).to_string(), "0<span class=\"u\">%</span>");
+    }
+
+    #[test]
+    fn what_a_figure_varies_by_has_its_unit() {
+        let html = |quantity: Quantity, spread| quantity.with_spread(spread).to_string();
+        let plain = "29<span class=\"p2\"> ± 6</span><span class=\"u\">ms</span>";
+        assert_eq!(html(Quantity::round_trip(29_000), Some(6)), plain);
+        assert_eq!(html(Quantity::round_trip(29_000), None), "29<span class=\"u\">ms</span>");
+        assert_eq!(html(Quantity::unknown(), Some(6)), "<span class=\"muted\">–</span>");
+        let slow = "<span class=\"mark warn\">184<span class=\"p2\"> ± 41</span>\u{a0}ms</span>";
+        assert_eq!(html(Quantity::round_trip(184_000), Some(41)), slow);
     }
 
     #[test]

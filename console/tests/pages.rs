@@ -148,16 +148,20 @@ fn check_ids(tags: &[Tag]) -> Result<(), String> {
 fn every_page_is_well_formed() {
     for data in Data::ALL {
         for (name, html) in pages(data).unwrap() {
-            let tags = tags(&html).unwrap_or_else(|why| panic!("{name} {data:?}: {why}"));
+            let tags = tags(&html).unwrap_or_else(|why| panic!("{name} {}: {why}", data.name()));
             for check in [check_balance, check_policy, check_ids] {
-                check(&tags).unwrap_or_else(|why| panic!("{name} {data:?}: {why}"));
+                check(&tags).unwrap_or_else(|why| panic!("{name} {}: {why}", data.name()));
             }
-            assert!(html.starts_with("<!doctype html>\n<html lang=\"en\""), "{name} {data:?}");
-            assert_eq!(html.matches("<h1").count(), 1, "{name} {data:?}");
+            assert!(
+                html.starts_with("<!doctype html>\n<html lang=\"en\""),
+                "{name} {}",
+                data.name()
+            );
+            assert_eq!(html.matches("<h1").count(), 1, "{name} {}", data.name());
         }
         for (name, html) in live_parts(data).unwrap() {
             check_balance(&tags(&html).unwrap())
-                .unwrap_or_else(|why| panic!("{name} {data:?}: {why}"));
+                .unwrap_or_else(|why| panic!("{name} {}: {why}", data.name()));
         }
     }
 }

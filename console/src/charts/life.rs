@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use askama::filters::HtmlSafe;
 
 use super::{coordinate, curve, number};
+use crate::quantity::Quantity;
 use crate::shown_time::ShownTime;
 use crate::text::{cut, escaped};
 
@@ -238,22 +239,18 @@ impl LifeDrawing {
         let line =
             points.iter().map(|(at, ms)| ms.filter(|ms| ms.is_finite()).map(|ms| place(*at, ms)));
         write!(out, "<path class=\"curve\" d=\"{}\"/>", curve(line))?;
-        // The largest value is written beside its point: the lane has no axis of its own.
+        // The lane has no axis of its own: its first value is written above its line, the largest below.
+        let first = known().next();
         let worst = known().fold(None, |best: Option<(i64, f64)>, point| match best {
             Some(found) if found.1 >= point.1 => Some(found),
             _ => Some(point),
         });
-        if let Some((at, ms)) = worst {
-            let text = crate::quantity::Quantity::number(ms, "ms").plain();
-            let (x, place_y) = place(at, ms);
-            let (anchor, x) =
-                if x > layout.width / 2.0 { ("end", x - 8.0) } else { ("start", x + 8.0) };
-            let y = coordinate(place_y + 4.0);
-            write!(
-                out,
-                "<text class=\"dim\" x=\"{}\" y=\"{y}\" text-anchor=\"{anchor}\">{text}</text>",
-                coordinate(x)
-            )?;
+        for (point, shift) in [(first, -6.0), (worst.filter(|point| Some(*point) != first), 16.0)] {
+            let Some((at, ms)) = point else { continue };
+            let (x, y) = place(at, ms);
+            let x = coordinate((x + 8.0).min(layout.right - 8.0 * CHAR));
+            let (y, text) = (coordinate(y + shift), Quantity::number(ms, "ms").plain());
+            write!(out, "<text class=\"dim\" x=\"{x}\" y=\"{y}\">{text}</text>")?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::parts::{ChartSlot, Choice, Happening, Tile};
 use crate::charts::PlanDrawing;
-use crate::markup::Mark;
+use crate::markup::{Mark, Markup};
 use crate::name::ShownName;
 use crate::quantity::Quantity;
 use crate::shell::PageShell;
@@ -78,8 +78,8 @@ pub struct RosterRow {
     pub way: Mark,
     /// The round trip.
     pub round_trip: Quantity,
-    /// By how much the round trip varies, without its unit.
-    pub jitter: Quantity,
+    /// By how much datagrams come later than the fastest, in the mean, in microseconds; absent: unknown.
+    pub jitter_us: Option<u64>,
     /// Lost datagrams from the client.
     pub loss_up: Quantity,
     /// Lost datagrams to the client.
@@ -93,8 +93,10 @@ pub struct RosterRow {
 }
 
 impl RosterRow {
-    pub(crate) fn jitter_words(&self) -> String {
-        if self.jitter.is_known() { format!(" ± {}", self.jitter.plain()) } else { String::new() }
+    /// The round trip with the jitter behind it, which narrow windows leave out: `184 ± 41 ms`.
+    pub(crate) fn round_trip_with_jitter(&self) -> Markup {
+        let jitter = self.jitter_us.map(|micros| micros.saturating_add(500) / 1_000);
+        self.round_trip.with_spread(jitter)
     }
 }
 

@@ -299,7 +299,7 @@ fn roster_row(data: Data, index: usize) -> RosterRow {
         session: (index != 3).then(|| "s1".to_owned()),
         way,
         round_trip: Quantity::round_trip(rtt),
-        jitter: Quantity::micros(rtt.map(|rtt| rtt / 5)),
+        jitter_us: rtt.map(|rtt| rtt / 5),
         loss_up: Quantity::loss(loss.map(|loss| loss / 3)),
         loss_down: Quantity::loss(loss),
         withheld: Quantity::count(if index == 0 { 312 } else { 0 }),
