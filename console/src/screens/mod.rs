@@ -28,9 +28,10 @@ pub use keys::{IssuerRow, KeyRow, KeysPage};
 pub use network::{AddressRow, NetworkPage, PortRow};
 pub use overview::{OverviewLive, OverviewPage, ShardRow, WorstRoom};
 pub use parts::{
-    ChartSlot, Choice, DatedMark, FormProblem, Happening, LabelledMark, PageLinks, Tile, Verdict,
+    ChartSlot, Choice, DatedMark, FormProblem, Happening, LabelledMark, PageLinks, PageVerdict,
+    Tile,
 };
-pub use room::{RoomLive, RoomPage, RosterRow, StateRow};
+pub use room::{OneRoomPage, RoomLive, RosterRow, StateRow};
 pub use rooms::{RoomRow, RoomsLive, RoomsPage, SortColumn};
 pub use session::{FactRow, SessionPage};
 pub use sessions::{SessionRow, SessionsPage};

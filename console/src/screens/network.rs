@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::parts::Verdict;
+use super::parts::PageVerdict;
 use crate::markup::{Mark, Markup};
 use crate::name::ShownName;
 use crate::shell::PageShell;
@@ -14,7 +14,7 @@ pub struct NetworkPage {
     /// What stands around the screen.
     pub shell: PageShell,
     /// Whether the ports are reached.
-    pub verdict: Verdict,
+    pub verdict: PageVerdict,
     /// The name that clients are given.
     pub host: ShownName,
     /// The ports that must be open.

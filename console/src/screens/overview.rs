@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::parts::{ChartSlot, DatedMark, LabelledMark, Tile, Verdict};
+use super::parts::{ChartSlot, DatedMark, LabelledMark, PageVerdict, Tile};
 use crate::charts::{HeatMap, Sparkline};
 use crate::name::ShownName;
 use crate::quantity::Quantity;
@@ -33,7 +33,7 @@ pub struct OverviewLive {
     /// The base path of the dashboard.
     pub base: String,
     /// Whether all is well.
-    pub verdict: Verdict,
+    pub verdict: PageVerdict,
     /// Figures of the server, or of the reader's tenant.
     pub tiles: Vec<Tile>,
     /// Latency, loss and traffic over time.

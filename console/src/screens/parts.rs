@@ -7,7 +7,7 @@ use crate::shown_time::ShownTime;
 
 /// The answer, before the figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct PageVerdict {
     /// How good it is.
     pub tone: Tone,
     /// The answer in a few words.

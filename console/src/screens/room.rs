@@ -12,7 +12,7 @@ use crate::shell::PageShell;
 /// One room: who is in it and how they are.
 #[derive(Clone, Debug, Template)]
 #[template(path = "room.html")]
-pub struct RoomPage {
+pub struct OneRoomPage {
     /// What stands around the screen.
     pub shell: PageShell,
     /// The room's id.

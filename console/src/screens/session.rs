@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::parts::{ChartSlot, Happening, Verdict};
+use super::parts::{ChartSlot, Happening, PageVerdict};
 use crate::charts::LifeDrawing;
 use crate::markup::{Mark, Markup};
 use crate::name::ShownName;
@@ -28,7 +28,7 @@ pub struct SessionPage {
     /// When the participant joined.
     pub joined_at: ShownTime,
     /// Why the session ended or dropped.
-    pub verdict: Verdict,
+    pub verdict: PageVerdict,
     /// How long the session was, in words, as `49 min in the room`.
     pub length_words: String,
     /// The lanes; absent: nothing but beginning and end is known.

@@ -128,7 +128,7 @@ fn session(data: Data) -> SessionPage {
         title: title.to_owned(),
         value: Markup::new().then(&quantity),
     };
-    let verdict = Verdict {
+    let verdict = PageVerdict {
         tone: Tone::Warn,
         headline: Markup::from("Dropped at ")
             .then(&ShownTime::from_micros(dropped).clock())

@@ -107,7 +107,7 @@ fn overview(data: Data, role: MenuRole) -> OverviewPage {
     };
     let live = OverviewLive {
         base: String::new(),
-        verdict: Verdict {
+        verdict: PageVerdict {
             tone: Tone::Good,
             headline: Markup::from("Running well"),
             detail: Markup::from(
@@ -336,7 +336,7 @@ fn happening(data: Data, tone: Tone, time: i64, name: &str, what: &str) -> Happe
     }
 }
 
-fn room(data: Data, role: MenuRole) -> RoomPage {
+fn room(data: Data, role: MenuRole) -> OneRoomPage {
     let state = [
         ("Heart model", "owner", "田中 美咲"),
         ("Heart model", "opened", "true"),
@@ -395,7 +395,7 @@ fn room(data: Data, role: MenuRole) -> RoomPage {
         state: data.list(state.collect()),
         more_state: if data == Data::Empty { 0 } else { 14 },
     };
-    RoomPage {
+    OneRoomPage {
         shell: data.shell("Anatomy lab 3", MenuPlace::Rooms, role),
         id: "r1".to_owned(),
         name: data.name_of("Anatomy lab 3"),

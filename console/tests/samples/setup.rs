@@ -225,7 +225,7 @@ fn network(data: Data) -> NetworkPage {
     let address = |title: &str, value: Markup| AddressRow { title: title.to_owned(), value };
     NetworkPage {
         shell: data.shell("Network", MenuPlace::Network, MenuRole::Viewer),
-        verdict: Verdict {
+        verdict: PageVerdict {
             tone: Tone::Good,
             headline: Markup::from("All ports listen"),
             detail: Markup::from(
