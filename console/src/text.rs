@@ -73,6 +73,42 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     out
 }
 
+/// Estimates how wide a text is drawn, in widths of a usual letter: no font is known here, so a label has
+/// some room to spare. A mark on a character has no width.
+pub(crate) fn letters(text: &str) -> f64 {
+    cluster_starts(text).into_iter().filter_map(|at| text[at..].chars().next()).map(letter).sum()
+}
+
+fn letter(char: char) -> f64 {
+    match char {
+        'W' | 'M' | 'm' | 'w' | '@' | '%' => 1.7,
+        'A'..='Z' => 1.25,
+        // Scripts with full width, and emoji.
+        '\u{1100}'..='\u{115F}'
+        | '\u{2E80}'..='\u{A4CF}'
+        | '\u{AC00}'..='\u{D7A3}'
+        | '\u{F900}'..='\u{FAFF}'
+        | '\u{FF00}'..='\u{FF60}'
+        | '\u{1F000}'..='\u{3FFFF}' => 2.1,
+        '\u{0900}'..='\u{0DFF}' => 1.4,
+        _ => 1.0,
+    }
+}
+
+/// Cuts a text so that it is at most this number of letters wide, the `…` included; see [`letters`].
+pub(crate) fn cut_to_width(text: &str, most: f64) -> String {
+    let mut width = 0.0;
+    let mut count = 0;
+    for at in cluster_starts(text) {
+        width += text[at..].chars().next().map_or(0.0, letter);
+        if width > most {
+            break;
+        }
+        count += 1;
+    }
+    if width <= most { cut(text, count.max(1)) } else { cut(text, count) }
+}
+
 /// Returns where characters begin, in bytes.
 fn cluster_starts(text: &str) -> Vec<usize> {
     let mut starts = Vec::new();
@@ -153,6 +189,24 @@ mod tests {
         let flags = "🇺🇦🇩🇪🇯🇵";
         assert_eq!(cut(flags, 3), flags);
         assert_eq!(cut(flags, 2), "🇺🇦…");
+    }
+
+    #[test]
+    fn a_text_is_cut_to_a_width() {
+        assert_eq!(cut_to_width("Here", 4.3), "Here");
+        assert_eq!(cut_to_width("Here again", 6.0), "Here…");
+        assert_eq!(cut_to_width("WWWWWW", 6.0), "WW…");
+        for text in [
+            "Here again",
+            "WWWWWWWWWW",
+            "田中 美咲 田中",
+            "🧑🧑🧑🧑🧑🧑",
+            "e\u{0301}e\u{0301}e\u{0301}e\u{0301}e\u{0301}e\u{0301}",
+        ] {
+            assert!(letters(&cut_to_width(text, 5.0)) <= 5.3, "{text}");
+        }
+        let stacked = format!("a{}", "\u{0301}".repeat(50));
+        assert!((letters(&stacked) - 1.0).abs() < f64::EPSILON);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use askama::filters::HtmlSafe;
 use super::{coordinate, curve, number};
 use crate::quantity::Quantity;
 use crate::shown_time::ShownTime;
-use crate::text::{cut, escaped};
+use crate::text::{cut_to_width, escaped, letters};
 
 /// Most spans of a lane; more could not be told apart. The newest are drawn.
 pub const MAX_LIFE_SPANS: usize = 64;
@@ -119,8 +119,12 @@ const NARROW: LifeLayout = LifeLayout {
     marks: 4,
 };
 const BAR: f64 = 22.0;
-/// The width of a character of these labels, rounded up.
+/// The width of a letter of these labels in pixels, rounded up.
 const CHAR: f64 = 7.0;
+/// The least room for words in a span, in letters: less says nothing.
+const MIN_LETTERS: f64 = 4.0;
+/// Most letters beside the time of the cursor.
+const CURSOR_LETTERS: f64 = 24.0;
 
 impl LifeDrawing {
     fn span_micros(&self) -> f64 {
@@ -216,10 +220,10 @@ impl LifeDrawing {
             coordinate(from),
             coordinate(width)
         )?;
-        let room = ((width - 14.0) / CHAR).floor();
+        let room = (width - 14.0) / CHAR;
         let text = crate::text::visible(&span.words);
-        if room >= 4.0 && !span.words.is_empty() {
-            let words = fit(&text, room);
+        if room >= MIN_LETTERS && !span.words.is_empty() {
+            let words = cut_to_width(&text, room);
             let (x, y) = (coordinate(from + 7.0), y + 15.0);
             write!(out, "<text x=\"{x}\" y=\"{y}\">{}</text>", escaped(&words))?;
         }
@@ -260,9 +264,10 @@ impl LifeDrawing {
         let x = self.x(*at, layout);
         let time = ShownTime::from_micros(*at).machine();
         let clock = time.get(11..19).unwrap_or_default();
-        let words = escaped(&cut(&crate::text::visible(words), 24));
-        // The time has eight characters; some more for the margin.
-        let width = number(words.chars().count() + 12) * CHAR;
+        let words = cut_to_width(&crate::text::visible(words), CURSOR_LETTERS);
+        // The time and the comma have ten characters; the rest is margin.
+        let width = (letters(&words) + 13.0) * CHAR;
+        let words = escaped(&words);
         let left = (x - width / 2.0).clamp(0.0, (layout.width - width).max(0.0));
         write!(
             out,
@@ -283,15 +288,6 @@ fn write_title(out: &mut String, layout: &LifeLayout, y: f64, title: &str) -> fm
     } else {
         write!(out, "<text x=\"0\" y=\"{}\">{title}</text>", y + 15.0)
     }
-}
-
-/// Shortens a text to a number of characters that is at least 4.
-fn fit(text: &str, room: f64) -> String {
-    let mut most = 0;
-    while number(most + 1) <= room && most < 200 {
-        most += 1;
-    }
-    cut(text, most)
 }
 
 /// Microseconds of a session are below 2^53: 285 years.

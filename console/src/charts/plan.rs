@@ -4,9 +4,9 @@ use std::fmt::{self, Write as _};
 
 use askama::filters::HtmlSafe;
 
-use super::{coordinate, number};
+use super::coordinate;
 use crate::name::ShownName;
-use crate::text::escaped;
+use crate::text::{escaped, letters};
 
 /// Most heads that are drawn; more would cover each other. The label counts the others.
 pub const MAX_PLAN_HEADS: usize = 200;
@@ -21,6 +21,8 @@ const MARGIN_M: f64 = 1.0;
 const MIN_WIDTH_M: f64 = 6.0;
 /// The farthest head that is drawn, in metres from the origin.
 const MAX_DISTANCE_M: f64 = 10_000.0;
+/// The width of a letter of a name in pixels, rounded up.
+const LETTER: f64 = 8.6;
 /// Most lines of the grid in one direction.
 const MAX_LINES: f64 = 24.0;
 
@@ -217,8 +219,8 @@ fn write_name(f: &mut fmt::Formatter<'_>, frame: &PlanFrame, head: &PlanHead) ->
     let (x, y) = frame.place(head);
     let name = head.name.label();
     let note = head.note.as_deref().unwrap_or_default();
-    // Seven pixels a character: a name at the edge is moved inwards, so that it is not cut.
-    let half = number(name.chars().count() + note.chars().count() + 3) * 3.8;
+    // A name at the edge is moved inwards, so that it is not cut.
+    let half = (letters(&name) + letters(note) + 3.0) * LETTER / 2.0;
     let x = if half * 2.0 < WIDTH { x.clamp(half, WIDTH - half) } else { WIDTH / 2.0 };
     let class = head.state.class();
     let (x, y) = (coordinate(x), coordinate(y + 36.0));
