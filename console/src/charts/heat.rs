@@ -1,0 +1,137 @@
+//! A heat map of rooms by loss.
+
+use std::fmt;
+
+use askama::filters::HtmlSafe;
+
+/// Most cells that are drawn: those of the largest server with a few participants a room. The label
+/// counts the others.
+pub const MAX_HEAT_CELLS: usize = 2_000;
+const COLUMNS: usize = 25;
+const WIDTH: usize = 14;
+const HEIGHT: usize = 10;
+/// The lower bounds of the bands, in parts per million, and their names.
+const BANDS: [(u32, &str); 5] = [
+    (0, "below 0.1 %"),
+    (1_000, "0.1 to 0.5 %"),
+    (5_000, "0.5 to 1 %"),
+    (10_000, "1 to 3 %"),
+    (30_000, "3 % and more"),
+];
+
+/// A room of the heat map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeatCell {
+    /// The loss of the room's worst link, in parts per million; absent: not measured.
+    pub worst_loss_ppm: Option<u32>,
+}
+
+/// Rooms by the loss of their worst link, the worst first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeatMap {
+    /// The rooms, in any order.
+    pub cells: Vec<HeatCell>,
+}
+
+fn band(ppm: u32) -> usize {
+    BANDS.iter().rposition(|(from, _)| ppm >= *from).unwrap_or(0)
+}
+
+impl HeatMap {
+    /// Says how many rooms are in each band.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut parts = Vec::new();
+        for (at, (_, words)) in BANDS.iter().enumerate().rev() {
+            let losses = self.cells.iter().filter_map(|cell| cell.worst_loss_ppm);
+            let count = losses.filter(|&ppm| band(ppm) == at).count();
+            if count > 0 {
+                parts.push(format!("{count} with {words}"));
+            }
+        }
+        let unknown = self.cells.iter().filter(|cell| cell.worst_loss_ppm.is_none()).count();
+        if unknown > 0 {
+            parts.push(format!("{unknown} not measured"));
+        }
+        let hidden = self.cells.len().saturating_sub(MAX_HEAT_CELLS);
+        if hidden > 0 {
+            parts.push(format!("the {hidden} with the least are not drawn"));
+        }
+        let parts = if parts.is_empty() { "none".to_owned() } else { parts.join(", ") };
+        format!("{} rooms by the loss of their worst link: {parts}", self.cells.len())
+    }
+
+    /// Returns the cells that are drawn, the worst first.
+    fn drawn(&self) -> Vec<Option<u32>> {
+        let mut losses: Vec<_> = self.cells.iter().map(|cell| cell.worst_loss_ppm).collect();
+        losses.sort_unstable_by(|a, b| b.cmp(a));
+        losses.truncate(MAX_HEAT_CELLS);
+        losses
+    }
+}
+
+impl fmt::Display for HeatMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cells = self.drawn();
+        let rows = cells.len().div_ceil(COLUMNS).max(1);
+        write!(
+            f,
+            "<svg class=\"heat\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
+            COLUMNS * WIDTH - 2,
+            rows * HEIGHT - 2,
+            self.label()
+        )?;
+        for (at, loss) in cells.iter().enumerate() {
+            let (x, y) = (at % COLUMNS * WIDTH, at / COLUMNS * HEIGHT);
+            let class = loss.map_or("unknown", |ppm| ["h0", "h1", "h2", "h3", "h4"][band(ppm)]);
+            write!(
+                f,
+                "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"12\" height=\"8\" rx=\"1.5\"/>"
+            )?;
+            // The worst band must not be known by its colour alone.
+            if class == "h4" {
+                write!(f, "<circle class=\"dot\" cx=\"{}\" cy=\"{}\" r=\"2\"/>", x + 6, y + 4)?;
+            }
+        }
+        f.write_str("</svg>")
+    }
+}
+
+impl HtmlSafe for HeatMap {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(losses: &[Option<u32>]) -> HeatMap {
+        let cell = |&worst_loss_ppm: &Option<u32>| HeatCell { worst_loss_ppm };
+        HeatMap { cells: losses.iter().map(cell).collect() }
+    }
+
+    #[test]
+    fn the_worst_rooms_come_first() {
+        let html = map(&[Some(0), None, Some(62_000), Some(999), Some(1_000)]).to_string();
+        let classes: Vec<_> = html
+            .split("<rect class=\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert_eq!(classes, ["h4", "h1", "h0", "h0", "unknown"]);
+        assert_eq!(html.matches("class=\"dot\"").count(), 1);
+    }
+
+    #[test]
+    fn the_label_says_what_is_drawn() {
+        let label = map(&[Some(62_000), Some(500), None]).label();
+        let bands = "1 with 3 % and more, 1 with below 0.1 %, 1 not measured";
+        assert_eq!(label, format!("3 rooms by the loss of their worst link: {bands}"));
+        assert!(map(&[]).label().ends_with(": none"));
+    }
+
+    #[test]
+    fn the_number_of_cells_is_limited() {
+        let many = map(&vec![Some(1); MAX_HEAT_CELLS + 7]);
+        assert_eq!(many.to_string().matches("<rect").count(), MAX_HEAT_CELLS);
+        assert!(many.label().contains("the 7 with the least are not drawn"));
+    }
+}

@@ -1,0 +1,70 @@
+//! The audit: who did what.
+
+use askama::Template;
+
+use super::parts::{Choice, PageLinks};
+use crate::name::ShownName;
+use crate::shell::PageShell;
+use crate::shown_time::ShownTime;
+
+/// The audit, with filters, the newest first. A page has at most 100 rows.
+#[derive(Clone, Debug, Template)]
+#[template(path = "audit.html")]
+pub struct AuditPage {
+    /// What stands around the screen.
+    pub shell: PageShell,
+    /// The actor that was searched for.
+    pub actor: String,
+    /// The actions to choose from.
+    pub actions: Vec<Choice>,
+    /// The first day in UTC, as `2026-11-26`; empty: any.
+    pub from: String,
+    /// The last day in UTC; empty: any.
+    pub to: String,
+    /// Whether a filter is set.
+    pub is_filtered: bool,
+    /// The address of the same list as CSV.
+    pub csv_href: String,
+    /// The entries.
+    pub rows: Vec<AuditRow>,
+    /// The pages.
+    pub pages: PageLinks,
+}
+
+/// An entry of the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// When it was done.
+    pub at: ShownTime,
+    /// Who did it.
+    pub actor: ShownName,
+    /// What was done, as `tenant.create`.
+    pub action: String,
+    /// What it was done to.
+    pub target: ShownName,
+    /// What else there is to know; empty: nothing.
+    pub detail: String,
+    /// The tenant; absent: the whole server.
+    pub tenant: Option<ShownName>,
+    /// The address that the request came from; empty: this process.
+    pub ip: String,
+}
+
+impl AuditRow {
+    /// The headings of the CSV file.
+    pub const CSV_HEADINGS: [&'static str; 7] =
+        ["at", "actor", "action", "target", "detail", "tenant", "ip"];
+
+    /// Returns the entry as a line of the CSV file.
+    #[must_use]
+    pub fn csv_line(&self) -> String {
+        let tenant = self.tenant.as_ref().map_or("", ShownName::raw);
+        let at = self.at.machine();
+        let (actor, target) = (self.actor.raw(), self.target.raw());
+        crate::csv::line(&[&at, actor, &self.action, target, &self.detail, tenant, &self.ip])
+    }
+
+    pub(crate) fn shown_detail(&self) -> Option<ShownName> {
+        (!self.detail.is_empty()).then(|| ShownName::new(self.detail.as_str()))
+    }
+}

@@ -1,0 +1,114 @@
+//! One live room.
+
+use askama::Template;
+
+use super::parts::{ChartSlot, Choice, Happening, Tile};
+use crate::charts::PlanDrawing;
+use crate::markup::{Mark, Markup};
+use crate::name::ShownName;
+use crate::quantity::Quantity;
+use crate::shell::PageShell;
+
+/// One room: who is in it and how they are.
+#[derive(Clone, Debug, Template)]
+#[template(path = "room.html")]
+pub struct OneRoomPage {
+    /// What stands around the screen.
+    pub shell: PageShell,
+    /// The room's id.
+    pub id: String,
+    /// The name.
+    pub name: ShownName,
+    /// The tenant.
+    pub tenant: ShownName,
+    /// Whether nobody else may join.
+    pub is_locked: bool,
+    /// Participants, for the question before the room is closed.
+    pub peers: Quantity,
+    /// Other rooms of the tenant, to which a participant can be moved: id and name.
+    pub move_targets: Vec<Choice>,
+    /// What changes each second.
+    pub live: RoomLive,
+}
+
+/// The part of a room's page that changes each second.
+#[derive(Clone, Debug, Template)]
+#[template(path = "room_live.html")]
+pub struct RoomLive {
+    /// The base path of the dashboard.
+    pub base: String,
+    /// The room's id.
+    pub id: String,
+    /// Whether the reader may act on participants.
+    pub may_operate: bool,
+    /// Whether there are rooms to which a participant can be moved.
+    pub may_move: bool,
+    /// The state of the room, as "2 links suffer".
+    pub mark: Mark,
+    /// Figures of the room.
+    pub tiles: Vec<Tile>,
+    /// The plan; absent: the server does not know where the heads are.
+    pub plan: Option<PlanDrawing>,
+    /// Who speaks, suffers and is away, in words.
+    pub plan_words: String,
+    /// Loss over time.
+    pub charts: Vec<ChartSlot>,
+    /// The newest events of the room, at most ten, the newest first.
+    pub happenings: Vec<Happening>,
+    /// The participants, numbered as in the plan.
+    pub roster: Vec<RosterRow>,
+    /// The shared state; of more entries the first 200.
+    pub state: Vec<StateRow>,
+    /// Entries of the shared state that are not shown.
+    pub more_state: u64,
+}
+
+/// A participant of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterRow {
+    /// The number, from 1.
+    pub number: usize,
+    /// The peer's id.
+    pub id: String,
+    /// The display name.
+    pub name: ShownName,
+    /// The id of the session in the history.
+    pub session: Option<String>,
+    /// The way of realtime messages, or why there is none.
+    pub way: Mark,
+    /// The round trip.
+    pub round_trip: Quantity,
+    /// By how much datagrams come later than the fastest, in the mean, in microseconds; absent: unknown.
+    pub jitter_us: Option<u64>,
+    /// Lost datagrams from the client.
+    pub loss_up: Quantity,
+    /// Lost datagrams to the client.
+    pub loss_down: Quantity,
+    /// Messages that were not sent because the receiver's budget was used up.
+    pub withheld: Quantity,
+    /// The software and device of the client.
+    pub client: Option<ShownName>,
+    /// Whether the participant is muted.
+    pub is_muted: bool,
+}
+
+impl RosterRow {
+    /// The round trip with the jitter behind it, which narrow windows leave out: `184 ± 41 ms`.
+    pub(crate) fn round_trip_with_jitter(&self) -> Markup {
+        let jitter = self.jitter_us.map(|micros| micros.saturating_add(500) / 1_000);
+        self.round_trip.with_spread(jitter)
+    }
+}
+
+/// An entry of the shared state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRow {
+    /// The entity.
+    pub entity: ShownName,
+    /// The field.
+    pub field: ShownName,
+    /// The value.
+    pub value: ShownName,
+    /// Who owns the entity.
+    pub owner: Option<ShownName>,
+}

@@ -1,0 +1,111 @@
+//! Answers of the dashboard: pages, ways to pages, and errors.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use nucleus_console::screens::{ErrorKind, ErrorPage};
+use nucleus_console::{RenderError, Template, Theme, assets, render};
+
+use super::client::Refusal;
+use crate::api::RequestInfo;
+
+/// What a page's route answers.
+pub(super) type PageResult = Result<Response, PageError>;
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(super) enum PageError {
+    /// An error page.
+    Kind(ErrorKind),
+    /// Another answer, as the way to the sign-in.
+    Other(Box<Response>),
+}
+
+impl From<Refusal> for PageError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Kind(match refusal.status {
+            StatusCode::UNAUTHORIZED => return Self::Other(Box::new(to("/signin?failed=ended"))),
+            StatusCode::FORBIDDEN => ErrorKind::Forbidden,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => ErrorKind::NotFound,
+            StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooMany,
+            StatusCode::SERVICE_UNAVAILABLE => ErrorKind::DatabaseAway,
+            status if status.is_client_error() => ErrorKind::Malformed,
+            _ => ErrorKind::Fault,
+        })
+    }
+}
+
+impl From<RenderError> for PageError {
+    fn from(error: RenderError) -> Self {
+        tracing::error!(%error, "a page of the dashboard");
+        Self::Kind(ErrorKind::Fault)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Other(response) => *response,
+            // `finish` writes the page, because it knows the reader's colours.
+            Self::Kind(kind) => {
+                let mut response = Response::new(Body::empty());
+                response.extensions_mut().insert(kind);
+                response
+            }
+        }
+    }
+}
+
+/// Returns a page.
+pub(super) fn page(page: &impl Template) -> PageResult {
+    Ok(html(StatusCode::OK, render(page)?))
+}
+
+/// Returns the way to a page, as after a form.
+pub(super) fn to(path: &str) -> Response {
+    Redirect::to(path).into_response()
+}
+
+/// Returns a text file to keep.
+pub(super) fn csv(file: &'static str, text: String) -> Response {
+    let kind = nucleus_console::csv::CONTENT_TYPE;
+    let disposition = format!("attachment; filename=\"{file}\"");
+    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)], text)
+        .into_response()
+}
+
+fn html(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response()
+}
+
+/// Writes the pages of errors, and what every answer says to a browser: what its page may load, and that
+/// nothing of it is kept.
+pub(super) async fn finish(request: Request, next: Next) -> Response {
+    let request_id = request.extensions().get::<RequestInfo>().map(|info| info.id.clone());
+    let theme = Theme::from_cookie(super::reader::cookie(request.headers(), Theme::COOKIE));
+    let mut response = next.run(request).await;
+    if let Some(kind) = response.extensions().get::<ErrorKind>().copied() {
+        let page = ErrorPage {
+            base: String::new(),
+            theme,
+            kind,
+            request_id: request_id.unwrap_or_default(),
+        };
+        let status = StatusCode::from_u16(kind.status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response = html(status, render(&page).unwrap_or_default());
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, assets::POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,41 @@
+//! The fields of a form of a page.
+
+use axum::extract::{FromRequest, Request};
+
+use super::answer::PageError;
+use super::client::Refusal;
+use super::state::ConsoleState;
+use crate::api::{FormBody, SameOrigin};
+
+/// The fields, in their order. Only a page of this server can have sent them.
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Returns the value of a field; empty: it is absent.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
+    }
+
+    /// Returns the value, or `None` if it is empty.
+    pub(super) fn some(&self, name: &str) -> Option<&str> {
+        Some(self.get(name)).filter(|value| !value.is_empty())
+    }
+
+    /// Returns the values of a field that can be there several times.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+impl FromRequest<ConsoleState> for Fields {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request, state: &ConsoleState) -> Result<Self, PageError> {
+        let (parts, body) = request.into_parts();
+        let wrong = |problem: crate::api::Problem| PageError::from(Refusal::from(problem));
+        SameOrigin::check(&parts, &state.api).map_err(wrong)?;
+        let request = Request::from_parts(parts, body);
+        let FormBody(fields) = FormBody::from_request(request, &state.api).await.map_err(wrong)?;
+        Ok(Self(fields))
+    }
+}

@@ -1,0 +1,107 @@
+//! The dashboard: pages for people who sign in, made of what the API answers to the same person.
+//!
+//! A route reads the address or the form (`reader`, `form`), asks the API inside this process (`client`,
+//! `row`), fills the view model of a page and answers with it (`answer`). Live parts are streams (`live`).
+
+mod account;
+mod answer;
+mod audit;
+mod calls;
+mod client;
+mod form;
+mod keys;
+mod live;
+mod network;
+mod notice;
+mod overview;
+mod people;
+mod reader;
+mod room;
+mod room_acts;
+mod rooms;
+mod row;
+mod session;
+mod session_life;
+mod sessions;
+mod sign_in;
+mod state;
+mod tenants;
+mod trends;
+mod webhooks;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use nucleus_console::assets;
+use nucleus_console::screens::ErrorKind;
+
+use answer::PageError;
+
+pub use state::{ConsoleSettings, ConsoleState};
+
+/// Returns the pages.
+pub fn router(state: ConsoleState) -> Router {
+    Router::new()
+        .route("/", get(overview::page))
+        .route("/live/overview", get(overview::stream))
+        .route("/charts/{name}", get(overview::chart))
+        .route("/drain", post(overview::drain))
+        .route("/rooms", get(rooms::page))
+        .route("/rooms.csv", get(rooms::csv))
+        .route("/live/rooms", get(rooms::stream))
+        .route("/rooms/{id}", get(room::page))
+        .route("/live/rooms/{id}", get(room::stream))
+        .route("/rooms/{id}/close", post(room_acts::close))
+        .route("/rooms/{id}/lock", post(room_acts::lock))
+        .route("/rooms/{id}/peers/{peer}/mute", post(room_acts::mute))
+        .route("/rooms/{id}/peers/{peer}/kick", post(room_acts::kick))
+        .route("/calls", get(calls::page))
+        .route("/live/calls", get(calls::stream))
+        .route("/sessions", get(sessions::page))
+        .route("/sessions/{id}", get(session::page))
+        .route("/audit", get(audit::page))
+        .route("/audit.csv", get(audit::csv))
+        .route("/tenants", get(tenants::list).post(tenants::create))
+        .route("/tenants/new", get(tenants::new))
+        .route("/tenants/{id}", get(tenants::page).post(tenants::save))
+        .route("/keys", get(keys::page).post(keys::create))
+        .route("/keys/{id}/revoke", post(keys::revoke))
+        .route("/issuers", post(keys::add_issuer))
+        .route("/issuers/{id}/delete", post(keys::delete_issuer))
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/new", get(webhooks::new))
+        .route("/webhooks/{id}", get(webhooks::page))
+        .route("/webhooks/{id}/{act}", post(webhooks::act))
+        .route("/people", get(people::list).post(people::create))
+        .route("/people/{id}", get(people::page))
+        .route("/people/{id}/{act}", post(people::act))
+        .route("/people/{id}/sessions/{session}/end", post(people::end_session))
+        .route("/network", get(network::page))
+        .route("/account", get(account::page))
+        .route("/account/sessions/{session}/end", post(account::end_session))
+        .route("/signin", get(sign_in::page))
+        .route("/link", get(sign_in::link))
+        .fallback(async || PageError::Kind(ErrorKind::NotFound))
+        .method_not_allowed_fallback(async || PageError::Kind(ErrorKind::NotFound))
+        .layer(middleware::from_fn(answer::finish))
+        .layer(middleware::from_fn_with_state(state.api.clone(), crate::api::prepare))
+        .route("/assets/{file}", get(asset))
+        .with_state(state)
+}
+
+/// Serves a file of the pages. Its name has its hash, so a browser keeps it for ever.
+async fn asset(Path(file): Path<String>) -> Response {
+    let Some(asset) = assets::find(&file) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, asset.content_type),
+        (header::CACHE_CONTROL, assets::CACHE_CONTROL),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ]
+    .map(|(name, value)| (name, HeaderValue::from_static(value)));
+    (headers, asset.bytes).into_response()
+}

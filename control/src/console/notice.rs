@@ -1,0 +1,56 @@
+//! What came of a form, in words, for the page after it. Addresses carry a code and never the words.
+
+use nucleus_console::{Mark, Tone};
+
+/// Each code with its words.
+const DONE: [(&str, &str); 21] = [
+    ("drain", "The server takes no more sessions and ends"),
+    ("room-closed", "Room closed"),
+    ("room-locked", "Room locked"),
+    ("room-unlocked", "Room unlocked"),
+    ("muted", "Muted"),
+    ("unmuted", "Unmuted"),
+    ("kicked", "Kicked"),
+    ("saved", "Saved"),
+    ("key-revoked", "Key revoked"),
+    ("issuer-added", "Issuer added"),
+    ("issuer-deleted", "Issuer deleted"),
+    ("webhook-tested", "Test sent"),
+    ("webhook-replayed", "Sent again"),
+    ("webhook-on", "Webhook switched on"),
+    ("webhook-off", "Webhook switched off"),
+    ("webhook-deleted", "Webhook deleted"),
+    ("person-disabled", "The person cannot sign in any more"),
+    ("person-enabled", "The person can sign in again"),
+    ("person-deleted", "Person deleted"),
+    ("session-ended", "Session ended"),
+    ("totp", "A code is asked for from the next sign-in on"),
+];
+
+/// Returns the words of what was done; `None`: the code is none of this program.
+pub(super) fn of(code: &str) -> Option<Mark> {
+    let (_, words) = DONE.iter().find(|(known, _)| *known == code)?;
+    Some(Mark::new(Tone::Good, words))
+}
+
+/// Returns the words of what was refused.
+pub(super) fn of_failed(code: &str) -> Option<Mark> {
+    let words = match code {
+        "" => return None,
+        "busy" => "The server has too much to do: try again",
+        _ => "This was not accepted",
+    };
+    Some(Mark::new(Tone::Bad, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_codes_have_words() {
+        assert!(of("muted").is_some());
+        assert!(of("<script>").is_none() && of("").is_none());
+        assert!(of_failed("").is_none());
+    }
+}

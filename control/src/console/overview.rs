@@ -1,0 +1,332 @@
+//! The server at a glance.
+
+use axum::extract::{Path, State};
+use axum::http::Method;
+use axum::response::Response;
+use nucleus_console::charts::{HeatCell, HeatMap};
+use nucleus_console::screens::{
+    ChartSlot, ErrorKind, FirstRunPage, LabelledMark, OneChart, OverviewLive, OverviewPage,
+    PageVerdict, ShardRow, Tile, WorstRoom,
+};
+use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
+use serde_json::Value;
+
+use super::answer::{self, PageError, PageResult};
+use super::client::ApiClient;
+use super::form::Fields;
+use super::live;
+use super::reader::Reader;
+use super::row::Row;
+use super::state::ConsoleState;
+use super::trends::{ChartUnit, Trends};
+use crate::api::Caller;
+
+/// Most rooms whose loss is drawn: those that the series keep.
+const HEAT_ROOMS: u32 = 200;
+/// Rooms of the list of the worst ones.
+const WORST_ROOMS: usize = 5;
+/// From how many days on an end is worth a warning.
+const WARN_DAYS: i64 = 14;
+const DAY: i64 = 86_400_000_000;
+
+pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> PageResult {
+    let shell = reader.shell("Overview", MenuPlace::Overview).await;
+    let settings = &state.settings;
+    let host = ShownName::new(settings.host.as_str());
+    let server = if reader.sees_server() {
+        reader.client.get("/server").await?
+    } else {
+        Value::Null
+    };
+    let is_first_run = reader.sees_server()
+        && shell.rooms == Some(0)
+        && has_nothing(&reader.client, "/history/sessions?limit=1").await;
+    if is_first_run {
+        return answer::page(&FirstRunPage {
+            shell,
+            host,
+            uptime: Quantity::seconds(Row(&server).count("uptime_seconds")),
+            data_dir: ShownName::new(settings.data_dir.as_str()),
+            demo_href: settings.has_demo.then(|| "/demo".to_owned()),
+            token_command: reader
+                .role()
+                .may_manage()
+                .then(|| "nucleus token --user ada --room demo".to_owned()),
+            checks: Vec::new(),
+        });
+    }
+    let rooms = Quantity::count(shell.rooms);
+    let live = part(&reader.client, reader.sees_server(), true).await?;
+    answer::page(&OverviewPage {
+        accepts: !reader.sees_server() || Row(&server).flag("accepts"),
+        shell,
+        host,
+        rooms,
+        drain_limit: Quantity::seconds(settings.drain_seconds).plain(),
+        live,
+    })
+}
+
+async fn has_nothing(client: &ApiClient, path: &str) -> bool {
+    client.get(path).await.is_ok_and(|list| Row(&list).rows("items").next().is_none())
+}
+
+pub(super) async fn stream(
+    State(state): State<ConsoleState>,
+    caller: Caller,
+    reader: Reader,
+) -> PageResult {
+    let (client, sees_server) = (reader.client.clone(), reader.sees_server());
+    live::open(&state, caller, move || {
+        let client = client.clone();
+        async move { part(&client, sees_server, false).await }
+    })
+}
+
+/// One chart alone, which the page fetches again.
+pub(super) async fn chart(reader: Reader, Path(name): Path<String>) -> PageResult {
+    let trends = trends(&reader.client).await?;
+    let chart = charts(&trends, true).into_iter().find(|slot| slot.source.ends_with(&name));
+    let chart = chart.and_then(|slot| slot.chart).ok_or(PageError::Kind(ErrorKind::NotFound))?;
+    answer::page(&OneChart { chart })
+}
+
+pub(super) async fn drain(reader: Reader, _fields: Fields) -> Result<Response, PageError> {
+    reader.client.ask(Method::POST, "/drain", &Value::Null).await?;
+    Ok(answer::to("/?done=drain"))
+}
+
+async fn trends(client: &ApiClient) -> Result<Trends, PageError> {
+    Ok(Trends::new(client.get("/series?span=1h").await?))
+}
+
+/// `with_charts`: whether the charts have their lines; live parts leave those that the page shows.
+async fn part(
+    client: &ApiClient,
+    sees_server: bool,
+    with_charts: bool,
+) -> Result<OverviewLive, PageError> {
+    let server = if sees_server { client.get("/server").await? } else { Value::Null };
+    let trends = if sees_server { trends(client).await? } else { Trends::default() };
+    let rooms = client.get("/rooms?limit=1").await?;
+    let lines = client.get(&format!("/series/rooms?limit={HEAT_ROOMS}")).await?;
+    let losses: Vec<_> = Row(&lines).rows("rooms").map(RoomLoss::of).collect();
+    Ok(OverviewLive {
+        base: String::new(),
+        verdict: verdict(Row(&server), sees_server, &losses),
+        tiles: if sees_server {
+            server_tiles(Row(&server), &trends)
+        } else {
+            tenant_tiles(Row(&rooms), Row(&lines))
+        },
+        charts: if sees_server { charts(&trends, with_charts) } else { Vec::new() },
+        shards: shards(Row(&server), &trends),
+        heat: HeatMap {
+            cells: losses.iter().map(|room| HeatCell { worst_loss_ppm: room.ppm }).collect(),
+        },
+        worst_rooms: worst(&losses),
+        alarms: Vec::new(),
+        days_left: if sees_server { days_left(client).await } else { Vec::new() },
+    })
+}
+
+/// The loss of a room: the worse direction.
+struct RoomLoss {
+    id: String,
+    name: ShownName,
+    ppm: Option<u32>,
+}
+
+impl RoomLoss {
+    fn of(room: Row<'_>) -> Self {
+        let ppm = room.newest("loss_in_ppm").max(room.newest("loss_out_ppm"));
+        let ppm = ppm.and_then(|ppm| u32::try_from(ppm).ok());
+        Self { id: room.text("id").to_owned(), name: room.name("name"), ppm }
+    }
+
+    fn suffers(&self) -> bool {
+        self.ppm.is_some_and(|ppm| ppm >= LOSS_WARN_PPM)
+    }
+}
+
+fn worst(losses: &[RoomLoss]) -> Vec<WorstRoom> {
+    let mut worst: Vec<_> = losses.iter().filter(|room| room.suffers()).collect();
+    worst.sort_by_key(|room| std::cmp::Reverse(room.ppm));
+    let row = |room: &&RoomLoss| WorstRoom {
+        id: room.id.clone(),
+        name: room.name.clone(),
+        loss: Quantity::loss(room.ppm),
+    };
+    worst.iter().take(WORST_ROOMS).map(row).collect()
+}
+
+fn verdict(server: Row<'_>, sees_server: bool, losses: &[RoomLoss]) -> PageVerdict {
+    let suffering = losses.iter().filter(|room| room.suffers()).count();
+    if sees_server && !server.flag("accepts") {
+        return PageVerdict {
+            tone: Tone::Warn,
+            headline: Markup::from("Draining"),
+            detail: Markup::from("The server takes no new sessions and ends."),
+            remedy: None,
+        };
+    }
+    let (tone, headline) = match suffering {
+        0 => (Tone::Good, "Running well"),
+        _ => (Tone::Warn, "Some links suffer"),
+    };
+    let detail = match suffering {
+        0 => "No room loses more than 1 % of its datagrams.".to_owned(),
+        1 => "One room loses more than 1 % of its datagrams.".to_owned(),
+        more => format!("{more} rooms lose more than 1 % of their datagrams."),
+    };
+    PageVerdict {
+        tone,
+        headline: Markup::from(headline),
+        detail: Markup::from(detail.as_str()),
+        remedy: (suffering > 0).then(|| {
+            Markup::from("look at the rooms below: networks that let nothing through on UDP 5056, or weak Wi-Fi, are the usual causes. ")
+                .link("/network", "Port table to send")
+        }),
+    }
+}
+
+fn tile(title: &str, value: Quantity, context: String) -> Tile {
+    let context = Markup::from(context.as_str());
+    Tile { title: title.to_owned(), value, context, trend: None }
+}
+
+fn server_tiles(server: Row<'_>, trends: &Trends) -> Vec<Tile> {
+    let links: u64 = server.rows("shards").filter_map(|shard| shard.count("links")).sum();
+    let fallback: u64 = server.rows("shards").filter_map(|shard| shard.count("on_fallback")).sum();
+    let drops: u64 = server.rows("shards").filter_map(|shard| shard.count("kernel_drops")).sum();
+    let share = (links > 0).then(|| fallback as f64 / links as f64);
+    let (joins, failed) = (trends.sum("joins"), trends.sum("failed_joins"));
+    let all = joins.zip(failed).map(|(joins, failed)| (joins, joins + failed));
+    let success = all.filter(|(_, all)| *all > 0.0).map(|(joins, all)| joins / all);
+    let with = |tile: Tile, name: &str| Tile { trend: trends.spark(name, None, 90), ..tile };
+    let micros = |name: &str| trends.newest(name, None).map(|us| us as u64);
+    let peak = Quantity::count(trends.largest("headsets").map(|most| most as u64));
+    vec![
+        with(
+            tile(
+                "Headsets",
+                Quantity::count(server.count("sessions")),
+                format!(
+                    "at most {} in the last hour, limit {}",
+                    peak.plain(),
+                    Quantity::count(server.count("max_sessions")).plain()
+                ),
+            ),
+            "headsets",
+        ),
+        with(
+            tile("Rooms", Quantity::count(server.count("rooms")), "at this moment".to_owned()),
+            "rooms",
+        ),
+        with(
+            tile(
+                "On the fallback",
+                Quantity::share(share),
+                format!("{fallback} without UDP 5056"),
+            ),
+            "fallback",
+        ),
+        with(
+            tile(
+                "Join success",
+                Quantity::share(success),
+                match joins {
+                    Some(joins) => format!("{joins:.0} joins in the last hour"),
+                    None => "in the last hour".to_owned(),
+                },
+            ),
+            "joins",
+        ),
+        with(
+            tile(
+                "Relay latency p99",
+                Quantity::micros(micros("relay_p99")),
+                format!("p50 {}", Quantity::micros(micros("relay_p50")).plain()),
+            ),
+            "relay_p99",
+        ),
+        with(
+            tile(
+                "Kernel drops",
+                Quantity::per_second(trends.newest("kernel_drops", None)),
+                match drops {
+                    0 => "none since the start".to_owned(),
+                    drops => format!("{drops} since the start"),
+                },
+            ),
+            "kernel_drops",
+        ),
+    ]
+}
+
+fn tenant_tiles(rooms: Row<'_>, lines: Row<'_>) -> Vec<Tile> {
+    let peers: u64 = lines.rows("rooms").filter_map(|room| room.newest("peers")).sum();
+    vec![
+        tile("Rooms", Quantity::count(rooms.count("total")), "at this moment".to_owned()),
+        tile("Headsets", Quantity::count(peers), "in the fullest rooms".to_owned()),
+    ]
+}
+
+fn charts(trends: &Trends, with_lines: bool) -> Vec<ChartSlot> {
+    let slot = |name: &str, title: &str, unit, lines: &[(&str, &str)]| ChartSlot {
+        id: format!("chart-{name}"),
+        source: format!("/charts/{name}"),
+        chart: with_lines.then(|| trends.chart(title, unit, lines)),
+    };
+    vec![
+        slot(
+            "latency",
+            "Relay latency",
+            ChartUnit::Millis,
+            &[("relay_p99", "p99"), ("relay_p50", "p50")],
+        ),
+        slot(
+            "loss",
+            "Lost datagrams",
+            ChartUnit::Percent,
+            &[("loss_in", "to the server"), ("loss_out", "to the headsets")],
+        ),
+    ]
+}
+
+fn shards(server: Row<'_>, trends: &Trends) -> Vec<ShardRow> {
+    let row = |(number, shard): (usize, Row<'_>)| {
+        let id = u64::try_from(number).ok();
+        let rate = |name| trends.newest(name, id);
+        let datagrams = rate("datagrams_in").zip(rate("datagrams_out"));
+        ShardRow {
+            number: u16::try_from(number).unwrap_or(u16::MAX),
+            cpu: rate("cpu").map(|ppm| ppm / 1e6),
+            headsets: Quantity::count(shard.count("links")),
+            latency_p99: Quantity::unknown(),
+            trend: trends.spark("cpu", id, 90).unwrap_or_default(),
+            datagrams: Quantity::per_second(datagrams.map(|(in_, out)| in_ + out)),
+        }
+    };
+    server.rows("shards").enumerate().map(row).collect()
+}
+
+/// The licences that end soon.
+async fn days_left(client: &ApiClient) -> Vec<LabelledMark> {
+    let Ok(tenants) = client.get("/tenants?limit=200").await else { return Vec::new() };
+    let now = crate::timestamp::Timestamp::now().micros();
+    let mut ends: Vec<_> = Row(&tenants)
+        .rows("items")
+        .filter_map(|tenant| Some(((tenant.micros("ends_at")? - now) / DAY, tenant.name("name"))))
+        .filter(|(days, _)| (0..4 * WARN_DAYS).contains(days))
+        .collect();
+    ends.sort_by_key(|(days, _)| *days);
+    let mark = |(days, name): (i64, ShownName)| LabelledMark {
+        title: Markup::from("Licence of ").then(&name),
+        mark: Mark::new(
+            if days < WARN_DAYS { Tone::Warn } else { Tone::Good },
+            &if days == 1 { "1 day".to_owned() } else { format!("{days} days") },
+        ),
+    };
+    ends.into_iter().take(WORST_ROOMS).map(mark).collect()
+}

@@ -1,0 +1,184 @@
+//! Those who may sign in to the dashboard.
+
+use axum::extract::Path;
+use axum::http::Method;
+use axum::response::Response;
+use nucleus_console::link::query;
+use nucleus_console::screens::{
+    Choice, ErrorKind, FormProblem, OwnSession, PageLinks, PersonPage, PersonRow, PersonsPage,
+};
+use nucleus_console::{Mark, MenuPlace, MenuRole, ShownName, Tone};
+use serde_json::{Map, Value, json};
+
+use super::answer::{self, PageError, PageResult};
+use super::form::Fields;
+use super::reader::{PAGE_ROWS, Reader, menu_role};
+use super::row::{Row, encoded};
+use super::tenants::TenantNames;
+use crate::people::PersonRole;
+
+pub(super) async fn list(reader: Reader) -> PageResult {
+    shown(&reader, None, None, None).await
+}
+
+/// Shows the list. `fields`: what was sent, if that was not accepted.
+async fn shown(
+    reader: &Reader,
+    fields: Option<&Fields>,
+    problem: Option<FormProblem>,
+    new_link: Option<String>,
+) -> PageResult {
+    let text = |name: &str| fields.map(|fields| fields.get(name).to_owned()).unwrap_or_default();
+    let after = reader.query("after");
+    let path = query("/people", &[("cursor", after), ("limit", &PAGE_ROWS.to_string())]);
+    let list = reader.client.get(&path).await?;
+    let names = TenantNames::read(reader).await;
+    let rows: Vec<_> = Row(&list).rows("items").map(|person| person_row(person, &names)).collect();
+    answer::page(&PersonsPage {
+        shell: reader.shell("People", MenuPlace::Accounts).await,
+        roles: roles(reader, "viewer"),
+        tenants: names.choices(reader, "The whole server", &text("tenant")),
+        email: text("email"),
+        problem,
+        new_link,
+        pages: PageLinks {
+            shown: format!("{} people", rows.len()),
+            previous: (!after.is_empty()).then(|| "/people".to_owned()),
+            next: Row(&list).some_text("next").map(|next| query("/people", &[("after", next)])),
+        },
+        rows,
+    })
+}
+
+/// The roles that the reader may give: nobody gives more than they have.
+fn roles(reader: &Reader, chosen: &str) -> Vec<Choice> {
+    let may_give = |role: &PersonRole| {
+        if reader.sees_server() { true } else { role.may_be_of_tenant() }
+    };
+    let choice = |role: PersonRole| Choice {
+        value: role.name().to_owned(),
+        title: menu_role(role).title().to_owned(),
+        is_chosen: role.name() == chosen,
+    };
+    PersonRole::ALL.into_iter().filter(may_give).map(choice).collect()
+}
+
+fn person_row(person: Row<'_>, names: &TenantNames) -> PersonRow {
+    let role = MenuRole::from_name(person.text("role"));
+    PersonRow {
+        id: person.text("id").to_owned(),
+        email: person.name("email"),
+        role: role.map_or("–", MenuRole::title),
+        tenant: person.some_text("tenant").map(|id| names.of(id)),
+        mark: match (person.some_text("disabled_at"), person.flag("has_password")) {
+            (Some(_), _) => Mark::new(Tone::Idle, "Disabled"),
+            (None, false) if person.some_text("signed_in_at").is_none() => {
+                Mark::new(Tone::Info, "No password yet")
+            }
+            _ => Mark::new(Tone::Good, "Active"),
+        },
+        has_totp: person.flag("has_totp"),
+        seen_at: person.time("signed_in_at"),
+    }
+}
+
+pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, PageError> {
+    let mut body = Map::new();
+    body.insert("email".to_owned(), fields.get("email").into());
+    body.insert("role".to_owned(), fields.get("role").into());
+    if let Some(tenant) = fields.some("tenant") {
+        body.insert("tenant".to_owned(), tenant.into());
+    }
+    let person = match reader.client.ask(Method::POST, "/people", &Value::Object(body)).await {
+        Ok(person) => person,
+        Err(refusal) if refusal.is_about_form() => {
+            return shown(&reader, Some(&fields), Some(refusal.problem(&["email"])), None).await;
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let path = format!("/people/{}/link", encoded(Row(&person).text("id")));
+    let link = reader.client.ask(Method::POST, &path, &Value::Null).await?;
+    shown(&reader, None, None, Some(Row(&link).text("url").to_owned())).await
+}
+
+pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+    shown_one(&reader, &id, None).await
+}
+
+async fn shown_one(reader: &Reader, id: &str, new_link: Option<String>) -> PageResult {
+    let path = format!("/people/{}", encoded(id));
+    let person = reader.client.get(&path).await?;
+    let person = Row(&person);
+    let sessions = sessions(reader, id).await?;
+    let names = TenantNames::read(reader).await;
+    let email = person.name("email");
+    answer::page(&PersonPage {
+        shell: reader.shell(&email.label(), MenuPlace::Accounts).await,
+        person: person_row(person, &names),
+        is_disabled: person.some_text("disabled_at").is_some(),
+        is_reader: reader.viewer.person == id,
+        roles: roles(reader, person.text("role")),
+        new_link,
+        sessions,
+    })
+}
+
+/// Returns the browsers in which a person is signed in.
+pub(super) async fn sessions(reader: &Reader, id: &str) -> Result<Vec<OwnSession>, PageError> {
+    let list = reader.client.get(&format!("/people/{}/sessions", encoded(id))).await?;
+    let session = |session: Row<'_>| OwnSession {
+        id: session.text("id").to_owned(),
+        agent: ShownName::new(match session.text("agent") {
+            "" => "unknown browser",
+            agent => agent,
+        }),
+        ip: session.text("ip").to_owned(),
+        seen_at: session.time("seen_at"),
+        is_this: session.text("id") == reader.viewer.session,
+    };
+    Ok(Row(&list).rows("items").map(session).collect())
+}
+
+/// Changes the role, disables, deletes a person or makes a link.
+pub(super) async fn act(
+    reader: Reader,
+    Path((id, act)): Path<(String, String)>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let path = format!("/people/{}", encoded(&id));
+    let disabled = fields.get("disabled") == "true";
+    let (method, body, done) = match act.as_str() {
+        "link" => {
+            let made = reader.client.ask(Method::POST, &format!("{path}/link"), &Value::Null).await?;
+            return shown_one(&reader, &id, Some(Row(&made).text("url").to_owned())).await;
+        }
+        "role" => (Method::PATCH, json!({"role": fields.get("role")}), "saved"),
+        "disable" => {
+            let done = if disabled { "person-disabled" } else { "person-enabled" };
+            (Method::PATCH, json!({"disabled": disabled}), done)
+        }
+        "delete" => (Method::DELETE, Value::Null, "person-deleted"),
+        _ => return Err(PageError::Kind(ErrorKind::NotFound)),
+    };
+    reader.client.ask(method, &path, &body).await?;
+    Ok(answer::to(&match done {
+        "person-deleted" => format!("/people?done={done}"),
+        _ => format!("{path}?done={done}"),
+    }))
+}
+
+pub(super) async fn end_session(
+    reader: Reader,
+    Path((id, session)): Path<(String, String)>,
+    _fields: Fields,
+) -> Result<Response, PageError> {
+    end(&reader, &id, &session).await?;
+    Ok(answer::to(&format!("/people/{}?done=session-ended", encoded(&id))))
+}
+
+/// Ends a session of a person.
+pub(super) async fn end(reader: &Reader, id: &str, session: &str) -> Result<(), PageError> {
+    let path = query(&format!("/people/{}/sessions", encoded(id)), &[("session", session)]);
+    reader.client.ask(Method::DELETE, &path, &Value::Null).await?;
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Who reads a page, and what the address of the page asks for.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse;
+use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, ShownName, Theme};
+
+use super::answer::PageError;
+use super::client::ApiClient;
+use super::notice;
+use super::row::Row;
+use super::state::ConsoleState;
+use crate::api::{Scope, SignedIn, Viewer};
+use crate::people::PersonRole;
+
+/// Rows of one page of a list.
+pub(super) const PAGE_ROWS: u32 = 100;
+
+/// Somebody who is signed in and reads a page. Others are led to the sign-in.
+pub(super) struct Reader {
+    pub(super) viewer: Viewer,
+    pub(super) client: ApiClient,
+    pub(super) theme: Theme,
+    query: Query,
+}
+
+impl FromRequestParts<ConsoleState> for Reader {
+    type Rejection = PageError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &ConsoleState,
+    ) -> Result<Self, PageError> {
+        let signed_in = SignedIn::from_request_parts(parts, &state.api).await;
+        let SignedIn(viewer) =
+            signed_in.map_err(|answer| PageError::Other(Box::new(answer.into_response())))?;
+        Ok(Self {
+            viewer,
+            client: ApiClient::new(state.router.clone(), parts),
+            theme: Theme::from_cookie(cookie(&parts.headers, Theme::COOKIE)),
+            query: Query::of(parts),
+        })
+    }
+}
+
+impl Reader {
+    /// Returns a value of the query; empty: there is none.
+    pub(super) fn query(&self, name: &str) -> &str {
+        self.query.get(name)
+    }
+
+    pub(super) fn role(&self) -> MenuRole {
+        menu_role(self.viewer.role)
+    }
+
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.viewer.may(scope)
+    }
+
+    /// Whether the reader sees the whole server.
+    pub(super) fn sees_server(&self) -> bool {
+        self.viewer.tenant.is_none()
+    }
+
+    /// Returns what stands around a page. The counts of the menu are asked for here, and unknown if the
+    /// planes are too busy to answer.
+    pub(super) async fn shell(&self, title: &str, place: MenuPlace) -> PageShell {
+        let rooms = self.client.get("/rooms?limit=1").await;
+        let calls = self.client.get("/calls?limit=1").await;
+        let total = |answer: Result<serde_json::Value, PageError>| {
+            answer.ok().and_then(|list| Row(&list).count("total"))
+        };
+        PageShell {
+            title: title.to_owned(),
+            base: String::new(),
+            place: Some(place),
+            role: self.role(),
+            sees_server: self.sees_server(),
+            reader: ShownName::new(self.viewer.email.as_str()),
+            theme: self.theme,
+            rooms: total(rooms),
+            calls: total(calls),
+            notice: self.notice(),
+        }
+    }
+
+    fn notice(&self) -> Option<Mark> {
+        notice::of(self.query("done")).or_else(|| notice::of_failed(self.query("failed")))
+    }
+}
+
+/// The pairs of a query, decoded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn of(parts: &Parts) -> Self {
+        let query = parts.uri.query().unwrap_or_default();
+        Self(serde_urlencoded::from_str(query).unwrap_or_default())
+    }
+
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// Returns the role as the pages name it.
+pub(super) fn menu_role(role: PersonRole) -> MenuRole {
+    match role {
+        PersonRole::SuperAdmin => MenuRole::SuperAdmin,
+        PersonRole::PartnerAdmin => MenuRole::PartnerAdmin,
+        PersonRole::Operator => MenuRole::Operator,
+        PersonRole::Viewer => MenuRole::Viewer,
+    }
+}
+
+/// Returns the value of a cookie.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+}

@@ -1,0 +1,243 @@
+//! One live room.
+
+use std::collections::HashMap;
+
+use axum::extract::{Path, State};
+use nucleus_console::charts::{HeadState, PlanDrawing, PlanHead};
+use nucleus_console::screens::{OneRoomPage, RoomLive, RosterRow, StateRow, Tile};
+use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
+use serde_json::Value;
+
+use super::answer::{self, PageError, PageResult};
+use super::client::ApiClient;
+use super::live;
+use super::reader::Reader;
+use super::row::Row;
+use super::state::ConsoleState;
+use crate::api::{Caller, Scope};
+
+/// Most entries of the shared state that are shown.
+const MOST_STATE: usize = 200;
+
+pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+    let path = format!("/rooms/{}", super::row::encoded(&id));
+    let room = reader.client.get(&path).await?;
+    let room = Row(&room);
+    let name = room.name("name");
+    let shell = reader.shell(&name.label(), MenuPlace::Rooms).await;
+    let live = part(&reader.client, &path, reader.may(Scope::Operate)).await?;
+    answer::page(&OneRoomPage {
+        shell,
+        id: room.text("id").to_owned(),
+        name,
+        tenant: room.name("tenant"),
+        is_locked: room.flag("locked"),
+        peers: Quantity::count(room.count("peers")),
+        move_targets: Vec::new(),
+        live,
+    })
+}
+
+pub(super) async fn stream(
+    State(state): State<ConsoleState>,
+    caller: Caller,
+    reader: Reader,
+    Path(id): Path<String>,
+) -> PageResult {
+    let path = format!("/rooms/{}", super::row::encoded(&id));
+    let (client, may_operate) = (reader.client.clone(), reader.may(Scope::Operate));
+    live::open(&state, caller, move || {
+        let (client, path) = (client.clone(), path.clone());
+        async move { part(&client, &path, may_operate).await }
+    })
+}
+
+async fn part(
+    client: &ApiClient,
+    path: &str,
+    may_operate: bool,
+) -> Result<RoomLive, PageError> {
+    let room = client.get(path).await?;
+    let stats = client.get(&format!("{path}/stats")).await?;
+    // The plan and the shared state are additions: a room that is busy is shown without them.
+    let plan = client.get(&format!("{path}/plan")).await.unwrap_or_default();
+    let fields = client.get(&format!("{path}/properties")).await.unwrap_or_default();
+    let (room, stats, plan) = (Row(&room), Row(&stats), Row(&plan));
+    let figures: HashMap<_, _> = stats.rows("peers").map(|peer| (peer.text("id"), peer)).collect();
+    let roster: Vec<_> = room
+        .rows("members")
+        .enumerate()
+        .map(|(index, member)| {
+            roster_row(index + 1, member, figures.get(member.text("id")).copied())
+        })
+        .collect();
+    let suffering = stats.rows("peers").filter(|peer| suffers(*peer)).count();
+    let (state, more_state) = state_rows(&fields);
+    Ok(RoomLive {
+        base: String::new(),
+        id: room.text("id").to_owned(),
+        may_operate,
+        may_move: false,
+        mark: mark(suffering, roster.len()),
+        tiles: tiles(room, stats),
+        plan: drawing(plan, &roster),
+        plan_words: words(stats, suffering),
+        charts: Vec::new(),
+        happenings: Vec::new(),
+        roster,
+        state,
+        more_state,
+    })
+}
+
+fn suffers(peer: Row<'_>) -> bool {
+    let lost = |name: &str| peer.ppm(name).is_some_and(|ppm| ppm >= LOSS_WARN_PPM);
+    lost("loss_in_ppm") || lost("loss_out_ppm")
+}
+
+fn mark(suffering: usize, peers: usize) -> Mark {
+    match (suffering, peers) {
+        (_, 0) => Mark::new(Tone::Idle, "Empty"),
+        (0, _) => Mark::new(Tone::Good, "All links are well"),
+        (1, _) => Mark::new(Tone::Warn, "One link suffers"),
+        (more, _) => Mark::new(Tone::Warn, &format!("{more} links suffer")),
+    }
+}
+
+fn tiles(room: Row<'_>, stats: Row<'_>) -> Vec<Tile> {
+    let nothing = Value::Null;
+    let total = Row(stats.0.get("total").unwrap_or(&nothing));
+    let tile = |title: &str, value: Quantity, context: String| Tile {
+        title: title.to_owned(),
+        value,
+        context: Markup::from(context.as_str()),
+        trend: None,
+    };
+    let count = |name: &str| total.count(name);
+    // The totals are sums since each link began, so the mean is over the room's time.
+    let seconds = stats.count("age_seconds").filter(|age| *age > 0).map(|age| age as f64);
+    let rate = |name: &str| count(name).zip(seconds).map(|(bytes, age)| bytes as f64 / age);
+    vec![
+        tile(
+            "In the room",
+            Quantity::count(room.count("peers"))
+                .with_unit(&format!("/ {}", Quantity::count(room.count("capacity")).plain())),
+            format!("{} away", Quantity::count(count("away")).plain()),
+        ),
+        tile("Speaking", Quantity::count(count("speaking")), "at this moment".to_owned()),
+        tile(
+            "On the fallback",
+            Quantity::count(count("on_fallback")),
+            format!("{} on UDP 5056", Quantity::count(count("on_realtime")).plain()),
+        ),
+        tile(
+            "Rate out",
+            Quantity::bytes_per_second(rate("bytes_out")),
+            format!("in: {}, means", Quantity::bytes_per_second(rate("bytes_in")).plain()),
+        ),
+        tile("Withheld", Quantity::count(count("withheld")), "messages, since they came".to_owned()),
+        tile(
+            "Open for",
+            Quantity::seconds(room.count("age_seconds")),
+            format!("shard {}", Quantity::count(room.count("shard")).plain()),
+        ),
+    ]
+}
+
+fn roster_row(number: usize, member: Row<'_>, figures: Option<Row<'_>>) -> RosterRow {
+    let age = figures.and_then(|peer| peer.count("age_seconds")).unwrap_or_default();
+    let way = if member.flag("lost") {
+        Mark::new(Tone::Bad, "Lost, may come back")
+    } else if member.flag("away") {
+        Mark::new(Tone::Idle, "Away")
+    } else {
+        match figures.map(|peer| peer.text("plane")) {
+            Some("realtime") => Mark::new(Tone::Good, "UDP 5056"),
+            Some("fallback") => Mark::new(Tone::Warn, "Fallback"),
+            _ if age < 5 => Mark::new(Tone::Info, "Begins"),
+            _ => Mark::new(Tone::Idle, "No realtime"),
+        }
+    };
+    let micros = |name: &str| figures.and_then(|peer| peer.count(name));
+    let loss = |name: &str| Quantity::loss(figures.and_then(|peer| peer.ppm(name)));
+    RosterRow {
+        number,
+        id: member.text("id").to_owned(),
+        name: member.name("name"),
+        session: None,
+        way,
+        round_trip: Quantity::round_trip(micros("rtt_us")),
+        jitter_us: micros("jitter_us"),
+        loss_up: loss("loss_in_ppm"),
+        loss_down: loss("loss_out_ppm"),
+        withheld: Quantity::count(micros("withheld")),
+        client: figures.and_then(|peer| peer.some_name("client")),
+        is_muted: member.flag("muted"),
+    }
+}
+
+fn words(stats: Row<'_>, suffering: usize) -> String {
+    let names = |peers: Vec<ShownName>| {
+        peers.iter().map(ShownName::label).collect::<Vec<_>>().join(", ")
+    };
+    let of = |flag: &str| -> Vec<_> {
+        stats.rows("peers").filter(|peer| peer.flag(flag)).map(|peer| peer.name("name")).collect()
+    };
+    let speaking = match of("speaking") {
+        none if none.is_empty() => "Nobody speaks.".to_owned(),
+        some => format!("Speaking: {}.", names(some)),
+    };
+    let away = match of("away") {
+        none if none.is_empty() => String::new(),
+        some => format!(" Away: {}.", names(some)),
+    };
+    let links = match suffering {
+        0 => " All links are well.".to_owned(),
+        1 => " One link suffers.".to_owned(),
+        more => format!(" {more} links suffer."),
+    };
+    format!("{speaking}{away}{links}")
+}
+
+/// Returns the plan; `None`: no head has a place.
+fn drawing(plan: Row<'_>, roster: &[RosterRow]) -> Option<PlanDrawing> {
+    let heads: Vec<_> = plan.rows("heads").filter_map(|head| plan_head(head, roster)).collect();
+    (!heads.is_empty()).then_some(PlanDrawing { heads })
+}
+
+fn plan_head(head: Row<'_>, roster: &[RosterRow]) -> Option<PlanHead> {
+    let row = roster.iter().find(|row| row.id == head.text("id"))?;
+    let state = match () {
+        () if head.flag("away") => HeadState::Away,
+        () if head.flag("suffers") => HeadState::Suffering,
+        () if head.flag("speaking") => HeadState::Speaking,
+        () => HeadState::Listening,
+    };
+    Some(PlanHead {
+        number: row.number,
+        name: row.name.clone(),
+        position_m: (head.number("x")?, head.number("z")?),
+        // The API counts from -z, which is up in the drawing, to the left; the drawing clockwise from the
+        // right.
+        view_degrees: head.number("yaw").map(|yaw| (270.0 - yaw).rem_euclid(360.0)),
+        state,
+        note: match state {
+            HeadState::Away => Some("away".to_owned()),
+            HeadState::Suffering => Some("link suffers".to_owned()),
+            _ => None,
+        },
+    })
+}
+
+/// Returns the room's properties, and how many more there are.
+fn state_rows(fields: &Value) -> (Vec<StateRow>, u64) {
+    let Some(fields) = fields.as_object() else { return (Vec::new(), 0) };
+    let row = |(field, value): (&String, &Value)| StateRow {
+        entity: ShownName::new("room"),
+        field: ShownName::new(field.as_str()),
+        value: ShownName::new(value.to_string()),
+        owner: None,
+    };
+    let more = fields.len().saturating_sub(MOST_STATE);
+    (fields.iter().take(MOST_STATE).map(row).collect(), more as u64)
+}

@@ -1,0 +1,61 @@
+//! What an operator does to a room and to its participants.
+
+use axum::extract::Path;
+use axum::http::Method;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::answer::{self, PageError};
+use super::form::Fields;
+use super::reader::Reader;
+use super::row::encoded;
+
+/// Longest ban by a page, in seconds: a day. Longer ones are made by the API.
+const LONGEST_BAN: u32 = 86_400;
+
+pub(super) async fn close(
+    reader: Reader,
+    Path(id): Path<String>,
+    _fields: Fields,
+) -> Result<Response, PageError> {
+    let path = format!("/rooms/{}/close", encoded(&id));
+    reader.client.ask(Method::POST, &path, &Value::Null).await?;
+    Ok(answer::to("/rooms?done=room-closed"))
+}
+
+pub(super) async fn lock(
+    reader: Reader,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let on = fields.get("locked") == "true";
+    let path = format!("/rooms/{}/lock", encoded(&id));
+    reader.client.ask(Method::POST, &path, &json!({"on": on})).await?;
+    Ok(back(&id, if on { "room-locked" } else { "room-unlocked" }))
+}
+
+pub(super) async fn mute(
+    reader: Reader,
+    Path((id, peer)): Path<(String, String)>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let on = fields.get("muted") == "true";
+    let path = format!("/peers/{}/mute", encoded(&peer));
+    reader.client.ask(Method::POST, &path, &json!({"on": on})).await?;
+    Ok(back(&id, if on { "muted" } else { "unmuted" }))
+}
+
+pub(super) async fn kick(
+    reader: Reader,
+    Path((id, peer)): Path<(String, String)>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let seconds = fields.get("ban_seconds").parse().unwrap_or(0).min(LONGEST_BAN);
+    let path = format!("/peers/{}/kick", encoded(&peer));
+    reader.client.ask(Method::POST, &path, &json!({"ban_seconds": seconds})).await?;
+    Ok(back(&id, "kicked"))
+}
+
+fn back(id: &str, done: &str) -> Response {
+    answer::to(&format!("/rooms/{}?done={done}", encoded(id)))
+}

@@ -1,0 +1,216 @@
+//! The list of live rooms.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use axum::response::Response;
+use nucleus_console::charts::Sparkline;
+use nucleus_console::link::query;
+use nucleus_console::screens::{Choice, PageLinks, RoomRow, RoomsLive, RoomsPage, SortColumn};
+use nucleus_console::{LOSS_WARN_PPM, MenuPlace, Quantity, csv};
+use serde_json::Value;
+
+use super::answer::{self, PageError, PageResult};
+use super::client::ApiClient;
+use super::live;
+use super::reader::{PAGE_ROWS, Reader};
+use super::row::Row;
+use super::state::ConsoleState;
+use crate::api::Caller;
+
+/// Most rooms of the CSV file: more are not looked at as a list.
+const CSV_ROOMS: usize = 5_000;
+/// The scale of the short lines, in per cent: what is above is as bad.
+const TREND_TOP: f64 = 7.0;
+/// The orders of the API, and the column that shows each.
+const ORDERS: [(&str, usize); 3] = [("name", 0), ("peers", 2), ("age", 6)];
+
+/// Which rooms are shown.
+#[derive(Clone)]
+struct RoomsView {
+    search: String,
+    tenant: String,
+    sort: String,
+    after: String,
+}
+
+impl RoomsView {
+    fn of(reader: &Reader) -> Self {
+        let sort = reader.query("sort");
+        let sort = if ORDERS.iter().any(|(order, _)| *order == sort) { sort } else { "peers" };
+        let text = |name: &str| reader.query(name).to_owned();
+        Self {
+            search: text("q"),
+            tenant: text("tenant"),
+            sort: sort.to_owned(),
+            after: text("after"),
+        }
+    }
+
+    /// Returns the address of this list below a path, in another order or at another place.
+    fn href(&self, path: &str, sort: &str, after: &str) -> String {
+        let pairs =
+            [("q", self.search.as_str()), ("tenant", &self.tenant), ("sort", sort), ("after", after)];
+        query(path, &pairs)
+    }
+
+    fn api_path(&self, limit: u32, cursor: &str) -> String {
+        let limit = limit.to_string();
+        let pairs = [
+            ("search", self.search.as_str()),
+            ("tenant", &self.tenant),
+            ("order", &self.sort),
+            ("cursor", cursor),
+            ("limit", &limit),
+        ];
+        query("/rooms", &pairs)
+    }
+}
+
+pub(super) async fn page(reader: Reader) -> PageResult {
+    let view = RoomsView::of(&reader);
+    let shell = reader.shell("Rooms", MenuPlace::Rooms).await;
+    let live = part(&reader.client, &view).await?;
+    answer::page(&RoomsPage {
+        shell,
+        search: view.search.clone(),
+        filters: Vec::new(),
+        show: String::new(),
+        sort: view.sort.clone(),
+        tenants: tenants(&reader, &view.tenant).await,
+        csv_href: view.href("/rooms.csv", &view.sort, ""),
+        live_source: view.href("/live/rooms", &view.sort, &view.after),
+        live,
+    })
+}
+
+pub(super) async fn stream(
+    State(state): State<ConsoleState>,
+    caller: Caller,
+    reader: Reader,
+) -> PageResult {
+    let (client, view) = (reader.client.clone(), RoomsView::of(&reader));
+    live::open(&state, caller, move || {
+        let (client, view) = (client.clone(), view.clone());
+        async move { part(&client, &view).await }
+    })
+}
+
+pub(super) async fn csv(reader: Reader) -> Result<Response, PageError> {
+    let view = RoomsView::of(&reader);
+    let mut text = csv::line(&["room", "tenant", "name", "peers", "capacity", "locked", "open_for_s"]);
+    let (mut cursor, mut count) = (String::new(), 0);
+    loop {
+        let list = reader.client.get(&view.api_path(200, &cursor)).await?;
+        for room in Row(&list).rows("items") {
+            let number = |name| room.count(name).map(|count| count.to_string()).unwrap_or_default();
+            text.push_str(&csv::line(&[
+                room.text("id"),
+                room.text("tenant"),
+                room.text("name"),
+                &number("peers"),
+                &number("capacity"),
+                if room.flag("locked") { "yes" } else { "no" },
+                &number("age_seconds"),
+            ]));
+            count += 1;
+        }
+        match Row(&list).some_text("next") {
+            Some(next) if count < CSV_ROOMS => cursor = next.to_owned(),
+            _ => return Ok(answer::csv("rooms.csv", text)),
+        }
+    }
+}
+
+/// The tenants to choose from; empty: the reader sees one alone, or may not list them.
+pub(super) async fn tenants(reader: &Reader, chosen: &str) -> Vec<Choice> {
+    if !reader.sees_server() {
+        return Vec::new();
+    }
+    let Ok(list) = reader.client.get("/tenants?limit=200").await else { return Vec::new() };
+    let choice = |value: &str, title: String| Choice {
+        value: value.to_owned(),
+        title,
+        is_chosen: value == chosen,
+    };
+    let mut choices: Vec<_> = Row(&list)
+        .rows("items")
+        .map(|tenant| choice(tenant.text("name"), tenant.name("name").label()))
+        .collect();
+    if !choices.is_empty() {
+        choices.insert(0, choice("", "All tenants".to_owned()));
+    }
+    choices
+}
+
+async fn part(client: &ApiClient, view: &RoomsView) -> Result<RoomsLive, PageError> {
+    let list = client.get(&view.api_path(PAGE_ROWS, &view.after)).await?;
+    let ids: Vec<_> = Row(&list).rows("items").map(|room| room.text("id")).collect();
+    // The lines are an addition: without them the list is shown all the same.
+    let lines = match ids.is_empty() {
+        true => Value::Null,
+        false => {
+            let path = query("/series/rooms", &[("ids", &ids.join(","))]);
+            client.get(&path).await.unwrap_or_default()
+        }
+    };
+    let lines: HashMap<_, _> =
+        Row(&lines).rows("rooms").map(|line| (line.text("id"), line)).collect();
+    let total = Row(&list).count("total");
+    let rows: Vec<_> = Row(&list)
+        .rows("items")
+        .map(|room| room_row(room, lines.get(room.text("id")).copied()))
+        .collect();
+    let next = Row(&list).some_text("next").map(|next| view.href("/rooms", &view.sort, next));
+    let is_filtered = !view.search.is_empty() || !view.tenant.is_empty();
+    Ok(RoomsLive {
+        base: String::new(),
+        columns: columns(view),
+        is_empty_server: rows.is_empty() && !is_filtered && view.after.is_empty(),
+        pages: PageLinks {
+            shown: format!("{} of {} rooms", rows.len(), Quantity::count(total).plain()),
+            previous: (!view.after.is_empty()).then(|| view.href("/rooms", &view.sort, "")),
+            next,
+        },
+        rows,
+    })
+}
+
+fn columns(view: &RoomsView) -> [SortColumn; 7] {
+    std::array::from_fn(|column| {
+        let order = ORDERS.iter().find(|(_, shown)| *shown == column).map(|(order, _)| *order);
+        SortColumn {
+            href: order.map(|order| view.href("/rooms", order, "")).unwrap_or_default(),
+            order: order
+                .filter(|order| *order == view.sort)
+                .map(|order| if order == "name" { "ascending" } else { "descending" }),
+        }
+    })
+}
+
+fn room_row(room: Row<'_>, line: Option<Row<'_>>) -> RoomRow {
+    let capacity = Quantity::count(room.count("capacity")).plain();
+    let loss = line.and_then(|line| line.newest("loss_in_ppm").max(line.newest("loss_out_ppm")));
+    let loss = loss.and_then(|ppm| u32::try_from(ppm).ok());
+    let values = line.map(|line| line.numbers("loss_in_ppm", 1e-4)).unwrap_or_default();
+    let is_known = values.iter().any(Option::is_some);
+    RoomRow {
+        id: room.text("id").to_owned(),
+        name: room.name("name"),
+        tenant: room.name("tenant"),
+        is_locked: room.flag("locked"),
+        peers: Quantity::count(room.count("peers")).with_unit(&format!("/ {capacity}")),
+        rate_out: Quantity::bytes_per_second(
+            line.and_then(|line| line.newest("bytes_out")).map(|bytes| bytes as f64),
+        ),
+        worst_loss: Quantity::loss(loss),
+        trend: is_known.then(|| Sparkline {
+            values,
+            top: Some(TREND_TOP),
+            suffers: loss.is_some_and(|ppm| ppm >= LOSS_WARN_PPM),
+            fills_tile: false,
+        }),
+        pose_age_p99: Quantity::unknown(),
+        open_for: Quantity::seconds(room.count("age_seconds")),
+    }
+}

@@ -1,0 +1,53 @@
+//! What the pages share.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+
+use crate::api::{self, ApiState};
+
+/// What the pages say of the server and its surroundings.
+#[derive(Clone, Debug)]
+pub struct ConsoleSettings {
+    /// The name or address under which clients reach the server.
+    pub host: String,
+    /// The data directory.
+    pub data_dir: String,
+    /// The UDP port of the session plane.
+    pub session_port: u16,
+    /// The further UDP ports of the session plane.
+    pub session_also: Vec<u16>,
+    /// The UDP port of the realtime plane.
+    pub realtime_port: u16,
+    /// The TCP port of HTTPS; `None`: it is off.
+    pub https_port: Option<u16>,
+    /// Whether the demo page is served beside the dashboard.
+    pub has_demo: bool,
+    /// How many days the history is kept.
+    pub history_days: u32,
+    /// The longest drain, in seconds.
+    pub drain_seconds: u64,
+}
+
+/// What the pages share.
+#[derive(Clone)]
+pub struct ConsoleState {
+    pub(super) api: ApiState,
+    /// The API, which the pages ask inside this process.
+    pub(super) router: Router,
+    pub(super) settings: Arc<ConsoleSettings>,
+}
+
+impl ConsoleState {
+    /// Makes the state of a dashboard.
+    pub fn new(api: ApiState, settings: ConsoleSettings) -> Self {
+        Self { router: api::router(api.clone()), api, settings: Arc::new(settings) }
+    }
+}
+
+impl FromRef<ConsoleState> for ApiState {
+    fn from_ref(state: &ConsoleState) -> Self {
+        state.api.clone()
+    }
+}

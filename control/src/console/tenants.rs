@@ -1,0 +1,275 @@
+//! Tenants: customers with their licence, their limits, their keys and their issuers.
+
+use std::collections::HashMap;
+
+use axum::extract::Path;
+use axum::http::Method;
+use axum::response::Response;
+use nucleus_console::screens::{
+    Choice, FormProblem, PageLinks, TenantForm, TenantPage, TenantRow, TenantsPage,
+};
+use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, ShownTime, Tone};
+use serde_json::{Map, Value, json};
+
+use super::answer::{self, PageError, PageResult};
+use super::client::Refusal;
+use super::form::Fields;
+use super::keys::{issuer_rows, key_rows};
+use super::reader::Reader;
+use super::row::{Row, encoded};
+use crate::timestamp::Timestamp;
+
+/// From how many days on the end of a licence is worth a warning.
+const WARN_DAYS: i64 = 14;
+const DAY: i64 = 86_400_000_000;
+/// The limits of a tenant, as fields of the form and of the API.
+const LIMITS: [&str; 3] = ["max_sessions", "max_rooms", "max_kept_rooms"];
+
+/// The names of tenants by their ids, for lists that have ids.
+pub(super) struct TenantNames(HashMap<String, String>);
+
+impl TenantNames {
+    /// Asks for the tenants that the reader may see; unknown ones keep their ids.
+    pub(super) async fn read(reader: &Reader) -> Self {
+        let list = reader.client.get("/tenants?limit=200").await.unwrap_or_default();
+        let pair = |tenant: Row<'_>| (tenant.text("id").to_owned(), tenant.text("name").to_owned());
+        Self(Row(&list).rows("items").map(pair).collect())
+    }
+
+    pub(super) fn of(&self, id: &str) -> ShownName {
+        ShownName::new(self.0.get(id).map_or(id, String::as_str))
+    }
+
+    /// The tenants to choose from, with the whole server first; empty: the reader has one alone.
+    pub(super) fn choices(&self, reader: &Reader, whole: &str, chosen: &str) -> Vec<Choice> {
+        if !reader.sees_server() {
+            return Vec::new();
+        }
+        let choice = |value: &str, title: String| Choice {
+            value: value.to_owned(),
+            title,
+            is_chosen: value == chosen,
+        };
+        let mut choices: Vec<_> =
+            self.0.iter().map(|(id, name)| choice(id, ShownName::new(name.as_str()).label())).collect();
+        choices.sort_by(|a, b| a.title.cmp(&b.title));
+        choices.insert(0, choice("", whole.to_owned()));
+        choices
+    }
+}
+
+pub(super) async fn list(reader: Reader) -> PageResult {
+    let shell = reader.shell("Tenants and keys", MenuPlace::Tenants).await;
+    let after = reader.query("after");
+    let path =
+        nucleus_console::link::query("/tenants", &[("cursor", after), ("limit", "100")]);
+    let list = reader.client.get(&path).await?;
+    let rows: Vec<_> = Row(&list).rows("items").map(tenant_row).collect();
+    let next = Row(&list).some_text("next");
+    let pages = PageLinks {
+        shown: format!("{} tenants", rows.len()),
+        previous: (!after.is_empty()).then(|| "/tenants".to_owned()),
+        next: next.map(|next| nucleus_console::link::query("/tenants", &[("after", next)])),
+    };
+    answer::page(&TenantsPage { shell, rows, pages })
+}
+
+fn tenant_row(tenant: Row<'_>) -> TenantRow {
+    let products: Vec<_> = tenant.texts("products").collect();
+    let limit = |name: &str| match tenant.count(name) {
+        Some(most) => format!("at most {}", Quantity::count(most).plain()),
+        None => "no limit of its own".to_owned(),
+    };
+    TenantRow {
+        id: tenant.text("id").to_owned(),
+        name: tenant.name("name"),
+        products: ShownName::new(match products.is_empty() {
+            true => "all".to_owned(),
+            false => products.join(", "),
+        }),
+        mark: mark(tenant),
+        sessions: Quantity::unknown().with_unit(&limit("max_sessions")),
+        rooms: Quantity::unknown().with_unit(&limit("max_rooms")),
+        ends_at: tenant.time("ends_at"),
+    }
+}
+
+fn mark(tenant: Row<'_>) -> Mark {
+    let now = Timestamp::now().micros();
+    let days = tenant.micros("ends_at").map(|end| (end - now).div_euclid(DAY));
+    match (tenant.flag("active"), days) {
+        (false, _) => Mark::new(Tone::Idle, "Switched off"),
+        (_, Some(..=-1)) => Mark::new(Tone::Bad, "Licence ended"),
+        (_, Some(days @ ..WARN_DAYS)) => Mark::new(Tone::Warn, &format!("Ends in {days} days")),
+        _ if tenant.micros("starts_at").is_some_and(|start| start > now) => {
+            Mark::new(Tone::Info, "Not begun")
+        }
+        _ => Mark::new(Tone::Good, "Active"),
+    }
+}
+
+pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+    let tenant = reader.client.get(&format!("/tenants/{}", encoded(&id))).await?;
+    shown(&reader, Some(&id), Row(&tenant), None, None).await
+}
+
+pub(super) async fn new(reader: Reader) -> PageResult {
+    let fresh = json!({"active": true});
+    shown(&reader, None, Row(&fresh), None, None).await
+}
+
+pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, PageError> {
+    save_as(reader, Method::POST, None, fields).await
+}
+
+pub(super) async fn save(
+    reader: Reader,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    save_as(reader, Method::PUT, Some(id), fields).await
+}
+
+async fn save_as(
+    reader: Reader,
+    method: Method,
+    id: Option<String>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let path = match &id {
+        Some(id) => format!("/tenants/{}", encoded(id)),
+        None => "/tenants".to_owned(),
+    };
+    let saved = match body(&fields) {
+        Ok(body) => reader.client.ask(method, &path, &body).await,
+        Err(problem) => {
+            return shown(&reader, id.as_deref(), Row(&Value::Null), Some(&fields), Some(problem)).await;
+        }
+    };
+    match saved {
+        Ok(tenant) => {
+            let id = Row(&tenant).text("id");
+            Ok(answer::to(&format!("/tenants/{}?done=saved", encoded(id))))
+        }
+        Err(refusal) if refusal.is_about_form() => {
+            let problem = refusal.problem(&["name", "starts_at", "ends_at"]);
+            shown(&reader, id.as_deref(), Row(&Value::Null), Some(&fields), Some(problem)).await
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Translates the form for the API.
+fn body(fields: &Fields) -> Result<Value, FormProblem> {
+    let mut body = Map::new();
+    body.insert("name".to_owned(), fields.get("name").into());
+    body.insert("products".to_owned(), fields.all("products").into());
+    body.insert("active".to_owned(), (fields.get("active") == "true").into());
+    for name in ["starts_at", "ends_at"] {
+        if let Some(day) = fields.some(name) {
+            body.insert(name.to_owned(), format!("{day}T00:00:00Z").into());
+        }
+    }
+    for name in LIMITS {
+        if let Some(text) = fields.some(name) {
+            let wrong = |_| FormProblem {
+                field: name.to_owned(),
+                what: "This is no whole number.".to_owned(),
+                remedy: "Use digits alone, or leave it empty.".to_owned(),
+            };
+            body.insert(name.to_owned(), text.parse::<u32>().map_err(wrong)?.into());
+        }
+    }
+    Ok(Value::Object(body))
+}
+
+/// Shows the page of a tenant. `fields`: what was sent, if that was not accepted.
+async fn shown(
+    reader: &Reader,
+    id: Option<&str>,
+    tenant: Row<'_>,
+    fields: Option<&Fields>,
+    problem: Option<FormProblem>,
+) -> PageResult {
+    let form = match fields {
+        Some(fields) => sent_form(fields),
+        None => stored_form(tenant),
+    };
+    let title = if id.is_some() { ShownName::new(form.name.as_str()).label() } else { "New tenant".to_owned() };
+    let (keys, issuers) = match id {
+        Some(id) => (key_rows(reader, Some(id)).await?, issuer_rows(reader, id).await?),
+        None => (Vec::new(), Vec::new()),
+    };
+    answer::page(&TenantPage {
+        shell: reader.shell(&title, MenuPlace::Tenants).await,
+        base: String::new(),
+        id: id.map(str::to_owned),
+        mark: mark(tenant),
+        form: TenantForm { products: products(reader, &form).await, ..form },
+        problem,
+        may_edit: reader.sees_server() && reader.role().may_manage(),
+        keys,
+        issuers,
+    })
+}
+
+/// The products of the server to choose from, which only readers of the whole server know.
+async fn products(reader: &Reader, form: &TenantForm) -> Vec<Choice> {
+    let server = reader.client.get("/server").await.unwrap_or_default();
+    let choice = |product: &str| Choice {
+        value: product.to_owned(),
+        title: product.to_owned(),
+        is_chosen: form.products.iter().any(|chosen| chosen.value == product),
+    };
+    Row(&server).texts("products").map(choice).collect()
+}
+
+fn chosen(product: &str) -> Choice {
+    Choice { value: product.to_owned(), title: product.to_owned(), is_chosen: true }
+}
+
+fn stored_form(tenant: Row<'_>) -> TenantForm {
+    let day = |name: &str| ShownTime::of(tenant.micros(name)).input_day();
+    let number = |name: &str| tenant.count(name).map(|most| most.to_string()).unwrap_or_default();
+    TenantForm {
+        name: tenant.text("name").to_owned(),
+        products: tenant.texts("products").map(chosen).collect(),
+        starts_at: day("starts_at"),
+        ends_at: day("ends_at"),
+        max_sessions: number("max_sessions"),
+        max_rooms: number("max_rooms"),
+        max_kept_rooms: number("max_kept_rooms"),
+        active: tenant.flag("active"),
+    }
+}
+
+fn sent_form(fields: &Fields) -> TenantForm {
+    let text = |name: &str| fields.get(name).to_owned();
+    TenantForm {
+        name: text("name"),
+        products: fields.all("products").into_iter().map(chosen).collect(),
+        starts_at: text("starts_at"),
+        ends_at: text("ends_at"),
+        max_sessions: text("max_sessions"),
+        max_rooms: text("max_rooms"),
+        max_kept_rooms: text("max_kept_rooms"),
+        active: fields.get("active") == "true",
+    }
+}
+
+impl Refusal {
+    /// Whether the reader can mend the form: the API does not take a value, or there is such a thing already.
+    pub(super) fn is_about_form(&self) -> bool {
+        matches!(self.status.as_u16(), 400 | 409 | 422)
+    }
+
+    /// Returns the problem for the form. The API's text names a field in backquotes.
+    pub(super) fn problem(self, fields: &[&str]) -> FormProblem {
+        let field = fields.iter().find(|field| self.detail.contains(&format!("`{field}`")));
+        FormProblem {
+            field: field.map(|field| (*field).to_owned()).unwrap_or_default(),
+            what: self.detail,
+            remedy: String::new(),
+        }
+    }
+}
