@@ -21,6 +21,8 @@ const WIDTHS = [360, 1280];
 const THEMES = ["light", "dark"];
 /** Most presses of Tab on a page: the list of rooms has some 130 controls. */
 const MAX_TABS = 400;
+/** Longest time in ms for two events of a stream, on a busy machine. */
+const LIVE_MS = 10_000;
 /** What axe must hold: WCAG 2.2 AA, and its best practices. */
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const TYPES = { html: "text/html; charset=utf-8", css: "text/css", js: "text/javascript", txt: "text/plain" };
@@ -44,10 +46,12 @@ function stream(page, response) {
     return;
   }
   const html = readFileSync(file, "utf8");
-  const event = `${html.split("\n").map((line) => `data: ${line}\n`).join("")}\n`;
+  // A mark shows that the event has arrived.
+  const event = (number) =>
+    `${`${html}<i hidden data-event="${number}"></i>`.split("\n").map((line) => `data: ${line}\n`).join("")}\n`;
   response.writeHead(200, { "content-type": "text/event-stream", "content-security-policy": policy });
-  response.write(event);
-  const timer = setTimeout(() => response.write(event), 200);
+  response.write(event(1));
+  const timer = setTimeout(() => response.write(event(2)), 200);
   response.on("close", () => clearTimeout(timer));
 }
 
@@ -177,10 +181,27 @@ async function checkPage(context, kind, name, width, theme) {
   const isLive = await page.evaluate(() => document.querySelector("[hx-sse\\:connect]") !== null);
   const hasPart = existsSync(join(directory, "live", kind, `${name}.html`));
   if (isLive && hasPart) {
-    // The stream's second event has come, and times are local again.
-    await page.waitForTimeout(400);
-    const after = await page.evaluate(() => [...document.querySelectorAll("time")].filter((t) => !t.title).length);
-    if (after > 0) say(`${after} times are UTC after a live part`);
+    const focused = await page.evaluate(() => {
+      const control = document.querySelector("#live a[href], #live button");
+      control?.focus();
+      return control !== null;
+    });
+    const second = page.locator('[data-event="2"]');
+    await second.waitFor({ state: "attached", timeout: LIVE_MS }).catch(() => say("no live part arrives"));
+    const after = await page.evaluate(() => ({
+      utc: [...document.querySelectorAll("time")].filter((t) => !t.title).length,
+      gone: [...document.querySelectorAll(".plot")].filter((plot) => !plot.querySelector("canvas")).length,
+    }));
+    const kept = await page.evaluate(() => document.activeElement?.closest("#live") !== null);
+    if (focused && !kept) say("the focus is lost after a live part");
+    if (after.utc > 0) say(`${after.utc} times are UTC after a live part`);
+    if (after.gone > 0) say(`${after.gone} charts are gone after a live part`);
+  }
+  if (kind === "designed" && theme === "light" && (await page.locator("#theme").isVisible())) {
+    await page.selectOption("#theme", "dark");
+    const { theme: now, cookie } = await page.evaluate(() => ({ theme: document.documentElement.dataset.theme, cookie: document.cookie }));
+    if (now !== "dark" || !cookie.includes("nucleus-theme=dark")) say(`the theme is ${now}, the cookie ${cookie}`);
+    await page.selectOption("#theme", "system");
   }
   await checkAxe(page, say);
   for (const words of await page.evaluate(sideways)) say(`scrolls sideways: ${words}`);

@@ -96,6 +96,7 @@
     plots = [];
     for (const f of $$('.chart')) {
       const box = $('.plot', f), read = $('.read', f), unit = f.dataset.unit || '';
+      if (!box) continue;
       const spec = JSON.parse($('script', f).textContent);
       if (!spec.x.length) continue;
       const text = color('text'), muted = color('muted'), line = color('line'), bad = color('bad');

@@ -261,3 +261,23 @@ fn the_audit_as_csv_has_no_formula() {
         "\"2026-11-26T10:04:12Z\",\"'=1+1\",\"peer.kick\",\"a\"\"b\",\"[U+202E]x\",\"\",\"\"\r\n";
     assert_eq!(row.csv_line(), line);
 }
+
+#[test]
+fn templates_keep_the_rules() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // A path of the dashboard stands behind its base path.
+        for attribute in ["href=\"/", "action=\"/", "src=\"/", "hx-get=\"/", "connect=\"/"] {
+            assert!(!text.contains(attribute), "{name}: {attribute}");
+        }
+        // Only a live part, which this crate has rendered, is written unescaped.
+        let unescaped = text.matches("|safe").count();
+        assert_eq!(unescaped, text.matches("{{ live|safe }}").count(), "{name}");
+        count += 1;
+    }
+    assert!(count > 20, "{count} templates");
+}

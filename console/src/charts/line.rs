@@ -60,6 +60,12 @@ struct PlottedSeries<'a> {
 }
 
 impl LineChart {
+    fn has_points(&self) -> bool {
+        let values =
+            self.series.iter().flat_map(|series| series.values.iter().take(self.times.len()));
+        values.flatten().any(|value| value.is_finite())
+    }
+
     /// Returns the data as JSON for a script block: no text in it can end the block.
     fn json(&self) -> Result<String, serde_json::Error> {
         let from = self.times.len().saturating_sub(MAX_CHART_POINTS);
@@ -102,6 +108,14 @@ impl fmt::Display for LineChart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = self.json().map_err(|_| fmt::Error)?;
         let (title, reading) = (escaped(&self.title), escaped(&self.reading));
+        if !self.has_points() {
+            let context = escaped(&self.context);
+            return write!(
+                f,
+                "<figure class=\"chart\"><figcaption><h2>{title}</h2><span class=\"small muted\">{context}</span>\
+                 </figcaption><p class=\"read\">Nothing was measured yet. The first figures come within a minute.</p></figure>"
+            );
+        }
         write!(
             f,
             "<figure class=\"chart\" data-unit=\"{}\"><figcaption><h2>{title}</h2>\
@@ -161,6 +175,17 @@ mod tests {
         let mut odd = chart("loss");
         odd.series[0].values = vec![Some(f64::NAN), Some(f64::INFINITY), Some(1.0)];
         assert!(odd.json().unwrap().contains("[null,null,1.0]"));
+    }
+
+    #[test]
+    fn a_chart_without_values_says_so() {
+        let mut empty = chart("loss");
+        empty.series[0].values = vec![None, Some(f64::NAN)];
+        let html = empty.to_string();
+        assert!(html.contains("Nothing was measured yet.") && !html.contains("plot"), "{html}");
+        empty.times.clear();
+        empty.series[0].values = vec![Some(1.0)];
+        assert!(!empty.to_string().contains("<script"));
     }
 
     #[test]
