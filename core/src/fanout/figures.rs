@@ -8,10 +8,22 @@ use nucleus_protocol::time::Time;
 use super::Fanout;
 use super::entry::LinkEntry;
 use super::room::RoomFanout;
-use crate::ids::RoomId;
+use crate::ids::{PeerId, RoomId};
+use crate::plane_event::PeerLinks;
 use crate::room_stats::{LiveLinkStats, share_ppm};
 
 impl Fanout {
+    /// Returns what there is to say of all links of a peer together, the open one included; `None`: the
+    /// peer has no open link.
+    pub fn peer_links(&self, now: Time, room: RoomId, peer: PeerId) -> Option<PeerLinks> {
+        let index = *self.link_of.get(&(room, peer))?;
+        let entry = self.links[index as usize].as_ref()?;
+        Some(PeerLinks {
+            totals: entry.sums(now).totals(),
+            moments: entry.routes.moments().clone(),
+        })
+    }
+
     /// Returns the figures of the links of a room's peers: none if the room has no links here.
     pub fn room_links(&self, now: Time, room: RoomId) -> Vec<LiveLinkStats> {
         let Some(room) = self.room_of.get(&room).map(|at| &self.rooms[*at]) else {

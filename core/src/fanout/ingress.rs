@@ -51,7 +51,14 @@ impl Fanout {
         if fallback != entry.on_fallback {
             entry.on_fallback = fallback;
             entry.note_fallback(now);
-            if fallback { self.on_fallback += 1 } else { self.on_fallback -= 1 }
+            if fallback {
+                self.on_fallback += 1
+            } else {
+                self.on_fallback -= 1
+            }
+            entry.note_route(now);
+        } else if entry.has_other_path() {
+            entry.note_route(now);
         }
         self.mark_active(now, index);
     }

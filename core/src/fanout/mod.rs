@@ -16,6 +16,7 @@ mod ingress;
 mod input;
 mod outbox;
 mod room;
+mod routes;
 mod speakers;
 mod tick;
 mod timers;
@@ -37,7 +38,6 @@ pub use tick::Tick;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
-use crate::plane_event::LinkTotals;
 use crate::rate::Bucket;
 use connection_ids::ConnectionIds;
 use entry::{ClosedLink, IngressBudgets, LinkEntry, Recipient};
@@ -271,13 +271,6 @@ impl Fanout {
         self.on_fallback
     }
 
-    /// Returns the figures of all links of a peer together, the open one included; `None`: the peer
-    /// has no open link.
-    pub fn link_totals(&self, now: Time, room: RoomId, peer: PeerId) -> Option<LinkTotals> {
-        let index = *self.link_of.get(&(room, peer))?;
-        Some(self.links[index as usize].as_ref()?.sums(now).totals())
-    }
-
     /// Returns the link of this session; `None` if the peer has no link or another session.
     fn link_of(&mut self, room: RoomId, session: SessionId) -> Option<(u32, &mut LinkEntry)> {
         let index = *self.link_of.get(&(room, session.peer))?;
@@ -321,9 +314,10 @@ impl Fanout {
             },
         );
         let egress = limits::egress_rate(&self.config.limits);
-        let ClosedLink { ingress, sums } = replaced.unwrap_or_else(|| ClosedLink {
+        let ClosedLink { ingress, sums, routes } = replaced.unwrap_or_else(|| ClosedLink {
             ingress: IngressBudgets::new(now, &self.config.limits),
             sums: LinkSums::default(),
+            routes: Box::default(),
         });
         let entry = LinkEntry {
             link,
@@ -343,6 +337,8 @@ impl Fanout {
             on_fallback: false,
             fallback_since: None,
             sums,
+            routes,
+            noted_paths: None,
             timer: Time::MAX,
             queued: false,
         };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use nucleus_core::fanout::{FanoutCounters, FanoutHistograms, FanoutInput, LinkEvent, OpenLink};
 use nucleus_core::histogram::Histogram;
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
-use nucleus_core::plane_event::LinkTotals;
+use nucleus_core::plane_event::PeerLinks;
 use nucleus_core::room_stats::LiveLinkStats;
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
@@ -20,8 +20,8 @@ use crate::queue::QueueSender;
 /// Posts an event of a room's link to the room, without waiting.
 pub type PostLinkEvent = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>;
 
-/// Takes the figures of a peer's links; `None`: the shard does not know them.
-pub type TakeLinkTotals = Box<dyn FnOnce(Option<LinkTotals>) + Send>;
+/// Takes what there is to say of a peer's links; `None`: the shard does not know it.
+pub type TakePeerLinks = Box<dyn FnOnce(Option<PeerLinks>) + Send>;
 
 /// Takes the figures of the links of a room.
 pub type TakeRoomLinks = Box<dyn FnOnce(Vec<LiveLinkStats>) + Send>;
@@ -44,8 +44,8 @@ pub enum ShardMail {
     RoomClosed(RoomId),
     /// Open a link. The queue takes the link's datagrams while its client is on the fallback.
     OpenLink(Box<OpenLink>, Option<QueueSender<QueuedDatagram>>),
-    /// Tell the figures of a peer's links, all together. The function must not wait.
-    LinkTotals(RoomId, PeerId, TakeLinkTotals),
+    /// Tell what there is to say of a peer's links, all together. The function must not wait.
+    PeerLinks(RoomId, PeerId, TakePeerLinks),
     /// Tell the figures of the links of a room. The function must not wait.
     RoomLinks(RoomId, TakeRoomLinks),
     /// Call a function that does not wait, after everything that was posted before.
@@ -175,7 +175,7 @@ impl ShardHandle {
         match self.mail.send(mail).await {
             Ok(()) => self.waker.wake(),
             // The thread has ended, which happens only when the server stops.
-            Err(mpsc::error::SendError(ShardMail::LinkTotals(_, _, take))) => take(None),
+            Err(mpsc::error::SendError(ShardMail::PeerLinks(_, _, take))) => take(None),
             Err(mpsc::error::SendError(ShardMail::Afterwards(call))) => call(),
             Err(_) => {}
         }

@@ -222,8 +222,8 @@ impl ShardThread {
                     let now = self.now();
                     self.fanout.handle(now, command);
                 }
-                Ok(ShardMail::LinkTotals(room, peer, take)) => {
-                    take(self.fanout.link_totals(self.now(), room, peer));
+                Ok(ShardMail::PeerLinks(room, peer, take)) => {
+                    take(self.fanout.peer_links(self.now(), room, peer));
                 }
                 Ok(ShardMail::RoomLinks(room, take)) => {
                     take(self.fanout.room_links(self.now(), room));

@@ -82,7 +82,7 @@ fn the_figures_of_links_go_on_over_a_resume() {
     let (one, _) = (join(&mut world), join(&mut world));
     world.run(Duration::from_secs(1));
     let peer = world.clients[one].peer.unwrap();
-    let totals = |world: &World| world.shard().link_totals(world.now(), ROOM, peer).unwrap();
+    let totals = |world: &World| world.shard().peer_links(world.now(), ROOM, peer).unwrap().totals;
     let send = |world: &mut World| {
         for _ in 0..50 {
             world.send_pose(one);
@@ -102,7 +102,7 @@ fn the_figures_of_links_go_on_over_a_resume() {
     assert!(after.bytes_in > before.bytes_in + 50 * 15, "{before:?} {after:?}");
     world.leave(one);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.shard().link_totals(world.now(), ROOM, peer), None);
+    assert_eq!(world.shard().peer_links(world.now(), ROOM, peer), None);
 }
 
 /// The figures of a live room: both directions, who speaks, and nothing that was not measured.
@@ -131,7 +131,7 @@ fn the_figures_of_a_live_room_say_who_speaks_and_what_was_lost() {
         assert!(link.datagrams_out >= 100 && link.bytes_out > link.datagrams_out, "{link:?}");
         assert!(link.jitter.is_some_and(|jitter| jitter < Duration::from_millis(20)), "{link:?}");
     }
-    let totals = world.shard().link_totals(world.now(), ROOM, first).unwrap();
+    let totals = world.shard().peer_links(world.now(), ROOM, first).unwrap().totals;
     let same = (totals.bytes_in, totals.bytes_out, totals.withheld);
     assert_eq!((speaker.bytes_in, speaker.bytes_out, speaker.withheld), same);
     world.run(Duration::from_millis(600));
