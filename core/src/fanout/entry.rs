@@ -111,7 +111,8 @@ impl LinkEntry {
     }
 
     /// Takes the entry of a link that is closed.
-    pub(super) fn close(self, now: Time) -> ClosedLink {
+    pub(super) fn close(mut self, now: Time) -> ClosedLink {
+        self.routes.end_link();
         let sums = self.sums(now);
         ClosedLink { sums, ingress: self.ingress, routes: self.routes }
     }
@@ -124,7 +125,7 @@ impl LinkEntry {
 
     /// Notes by which way the peer's messages come at `now`.
     pub(super) fn note_route(&mut self, now: Time) {
-        if self.routes.note(now, &self.link) {
+        if self.routes.note(now, &self.link, self.noted_paths.is_none()) {
             self.noted_paths = Some(self.link.path_changes());
         }
     }
