@@ -17,6 +17,7 @@ pub mod issuers;
 mod planes;
 mod retention;
 mod room_id;
+pub mod series;
 mod snapshot;
 pub mod store;
 pub mod streams;

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
 use crate::room_stats::{LiveLinkStats, LivePathStats};
+use crate::server_figures::ServerFigures;
 
 /// A request of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub enum ControlRequest {
     },
     /// How the server is. The answer is [`ControlReply::Server`].
     Server,
+    /// The figures for the series. The answer is [`ControlReply::Figures`].
+    Figures,
     /// What a tenant has. The answer is [`ControlReply::Tenant`].
     Tenant {
         /// The tenant's name.
@@ -76,6 +79,8 @@ pub enum ControlReply {
     Done,
     /// The figures of the server.
     Server(Box<ServerStatus>),
+    /// The figures of the server and of its fullest rooms, for the series.
+    Figures(Box<ServerFigures>),
     /// The figures of a tenant.
     Tenant(TenantStatus),
 }

@@ -8,6 +8,8 @@ use nucleus_control::PlanesMail;
 use nucleus_core::control::{
     ControlError, ControlReply, ControlRequest, ServerStatus, ShardStatus,
 };
+use nucleus_core::fanout::FanoutHistograms;
+use nucleus_core::server_figures::ServerFigures;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -86,6 +88,7 @@ impl PlanesShell {
                 ControlReply::Done
             }
             ControlRequest::Server => ControlReply::Server(Box::new(self.status())),
+            ControlRequest::Figures => ControlReply::Figures(Box::new(self.figures().await)),
             ControlRequest::Tenant { tenant } => {
                 ControlReply::Tenant(self.context.directory.tenants().status(&tenant))
             }
@@ -94,6 +97,32 @@ impl PlanesShell {
                 ControlReply::Done
             }
         })
+    }
+
+    /// Returns the figures for the series.
+    async fn figures(&self) -> ServerFigures {
+        let joins = &self.context.counters.joins;
+        let count = |failed: bool| {
+            let counted = joins.by_outcome().filter(|(outcome, _)| outcome.is_failure() == failed);
+            counted.map(|(_, count)| count).sum()
+        };
+        let cpu = |shard: &Arc<ShardHandle>| {
+            Duration::from_micros(shard.published.cpu_micros.load(Ordering::Relaxed))
+        };
+        let mut relay_latency = FanoutHistograms::default().relay_latency;
+        for shard in &self.shards {
+            relay_latency.add(&shard.published.relay_latency());
+        }
+        let (losses, rooms) = self.context.directory.registry().traffic().await;
+        ServerFigures {
+            cpu: self.shards.iter().map(cpu).collect(),
+            joins: count(false),
+            failed_joins: count(true),
+            relay_latency,
+            losses,
+            rooms,
+            status: self.status(),
+        }
     }
 
     fn status(&self) -> ServerStatus {

@@ -25,6 +25,7 @@ mod request;
 mod responses;
 mod room_figures;
 mod rooms;
+mod series;
 mod server;
 mod state;
 mod streams;
@@ -64,6 +65,7 @@ fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(server::routes())
         .merge(rooms::routes())
+        .merge(series::routes())
         .merge(tenants::routes())
         .merge(api_keys::routes())
         .merge(issuers::routes())

@@ -9,6 +9,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, router};
 use nucleus_control::database::{Database, DatabaseAddress};
+use nucleus_control::series::SeriesStore;
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
@@ -123,6 +124,7 @@ impl World {
             private_addresses: false,
             webhooks,
             events: EventRing::new().unwrap(),
+            series: SeriesStore::new(),
         };
         change(&mut settings);
         let (webhooks, events) = (settings.webhooks.clone(), settings.events.clone());
@@ -392,6 +394,7 @@ fn answer(
             ControlReply::Done
         }
         ControlRequest::RemoveUser { .. } => ControlReply::Done,
+        ControlRequest::Figures => return Err(ControlError::Busy),
         ControlRequest::Drain => ControlReply::Done,
     })
 }

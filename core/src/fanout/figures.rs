@@ -11,6 +11,7 @@ use super::room::RoomFanout;
 use crate::ids::{PeerId, RoomId};
 use crate::plane_event::PeerLinks;
 use crate::room_stats::{LiveLinkStats, share_ppm};
+use crate::server_figures::{LinkLosses, LinkTraffic, TRAFFIC_LINKS, TrafficSlice};
 
 impl Fanout {
     /// Returns what there is to say of all links of a peer together, the open one included; `None`: the
@@ -22,6 +23,26 @@ impl Fanout {
             totals: entry.sums(now).totals(),
             moments: entry.routes.moments().clone(),
         })
+    }
+
+    /// Returns the figures of the next links from the index `from` on, 0 for the first ones.
+    pub fn traffic(&self, now: Time, from: usize) -> TrafficSlice {
+        let end = from.saturating_add(TRAFFIC_LINKS).min(self.links.len());
+        let links = self.links.get(from..end).unwrap_or_default().iter().flatten();
+        let links = links.map(|entry| {
+            let sums = entry.sums(now);
+            LinkTraffic {
+                room: self.rooms[entry.room].id,
+                bytes_in: sums.bytes_in,
+                bytes_out: sums.bytes_out,
+                losses: sums.losses(),
+            }
+        });
+        TrafficSlice {
+            links: links.collect(),
+            left: if from == 0 { self.left } else { LinkLosses::default() },
+            next: (end < self.links.len()).then_some(end),
+        }
     }
 
     /// Returns the figures of the links of a room's peers: none if the room has no links here.

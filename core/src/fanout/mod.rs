@@ -39,6 +39,7 @@ pub use tick::Tick;
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
 use crate::rate::Bucket;
+use crate::server_figures::LinkLosses;
 use connection_ids::ConnectionIds;
 use entry::{ClosedLink, IngressBudgets, LinkEntry, Recipient};
 use outbox::Destination;
@@ -88,6 +89,8 @@ pub struct Fanout {
     /// still and the kernel stamps no datagrams.
     port_backlog_until: Time,
     outputs: VecDeque<FanoutOutput>,
+    /// What was lost by the peers that have left.
+    left: LinkLosses,
     /// The counters since the start.
     pub counters: FanoutCounters,
 }
@@ -114,6 +117,7 @@ impl Fanout {
             session_backlog_until: Time::ZERO,
             port_backlog_until: Time::ZERO,
             outputs: VecDeque::new(),
+            left: LinkLosses::default(),
             counters: FanoutCounters::default(),
         }
     }
@@ -175,7 +179,11 @@ impl Fanout {
     pub fn handle(&mut self, now: Time, input: FanoutInput) {
         match input {
             FanoutInput::OpenLink(open) => self.open_link(now, *open),
-            FanoutInput::CloseLink { room, peer } => drop(self.close_link(now, room, peer)),
+            FanoutInput::CloseLink { room, peer } => {
+                if let Some(closed) = self.close_link(now, room, peer) {
+                    self.left.add(closed.sums.losses());
+                }
+            }
             FanoutInput::Subscribe { room, session, groups } => {
                 if let Some((_, entry)) = self.link_of(room, session) {
                     entry.groups = groups;

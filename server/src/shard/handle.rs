@@ -9,6 +9,7 @@ use nucleus_core::histogram::Histogram;
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_core::plane_event::PeerLinks;
 use nucleus_core::room_stats::LiveLinkStats;
+use nucleus_core::server_figures::TrafficSlice;
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
@@ -25,6 +26,9 @@ pub type TakePeerLinks = Box<dyn FnOnce(Option<PeerLinks>) + Send>;
 
 /// Takes the figures of the links of a room.
 pub type TakeRoomLinks = Box<dyn FnOnce(Vec<LiveLinkStats>) + Send>;
+
+/// Takes the figures of some links of a shard.
+pub type TakeTraffic = Box<dyn FnOnce(TrafficSlice) + Send>;
 
 /// What happened to a posted event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub enum ShardMail {
     PeerLinks(RoomId, PeerId, TakePeerLinks),
     /// Tell the figures of the links of a room. The function must not wait.
     RoomLinks(RoomId, TakeRoomLinks),
+    /// Tell the figures of the links from this index on. The function must not wait.
+    Traffic(usize, TakeTraffic),
     /// Call a function that does not wait, after everything that was posted before.
     Afterwards(Box<dyn FnOnce() + Send>),
     /// An input for the fan-out.
@@ -137,6 +143,13 @@ impl Published {
     pub fn fanout(&self) -> FanoutCounters {
         let values = self.counters.each_ref().map(|counter| counter.load(Ordering::Relaxed));
         FanoutCounters::of_values(values)
+    }
+
+    /// Returns how long the shard had each relayed message, µs.
+    pub fn relay_latency(&self) -> Histogram {
+        // The first of `FanoutHistograms::all`.
+        let [relay_latency, ..] = &self.histograms;
+        relay_latency.read()
     }
 
     /// Returns the fan-out's histograms, in the order of [`FanoutHistograms::METRICS`].

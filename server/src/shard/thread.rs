@@ -231,6 +231,10 @@ impl ShardThread {
                     // the next message.
                     return Some(limits::SHARD_MAIL_PER_TURN);
                 }
+                Ok(ShardMail::Traffic(from, take)) => {
+                    take(self.fanout.traffic(self.now(), from));
+                    return Some(limits::SHARD_MAIL_PER_TURN);
+                }
                 Ok(ShardMail::Afterwards(call)) => call(),
                 Ok(ShardMail::RoomOpened(room, events)) => {
                     self.rooms.insert(room, events);

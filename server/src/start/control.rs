@@ -10,6 +10,7 @@ use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::{HistoryRecorder, RecorderHandle};
 use nucleus_control::http::{HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
+use nucleus_control::series::{SeriesKeeper, SeriesStore};
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
@@ -197,6 +198,8 @@ async fn setup(
         now,
     });
     let sweeping = WebhookSweeper::new(webhooks.clone());
+    let series = SeriesStore::new();
+    let sampling = SeriesKeeper::new(series.clone(), planes.clone());
     let api = api::router(ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -208,6 +211,7 @@ async fn setup(
         private_addresses,
         webhooks: webhooks.clone(),
         events,
+        series,
     }));
     let mut serving = Serving::default();
     if let Some(socket) = http {
@@ -231,6 +235,7 @@ async fn setup(
         supervised("the bans", &health, bans.run()),
         supervised("the history", &health, recording),
         supervised("the recent events", &health, async move { recent.follow(batches).await }),
+        supervised("the series", &health, sampling.run()),
         supervised("the deletion of old rows", &health, retention.run()),
         supervised("the deletion of deliveries", &health, sweeping.run()),
         supervised("the webhooks", &health, WebhookSender::new(webhooks).run()),
