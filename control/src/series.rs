@@ -13,7 +13,7 @@ use std::time::Duration;
 use columns::{COUNT_NAMES, Columns, latest};
 pub use columns::{SeriesName, SeriesUnit};
 pub use keeper::{SeriesKeeper, SeriesStore};
-use nucleus_core::server_figures::ServerFigures;
+use nucleus_core::control::SeriesFigures;
 use ring::Ring;
 pub use ring::Values;
 use rooms::RoomSeries;
@@ -64,7 +64,7 @@ struct NewestReading {
     step: u64,
     /// When it was read.
     at: Duration,
-    figures: ServerFigures,
+    figures: SeriesFigures,
 }
 
 /// The figures of the server in the steps of one span.
@@ -95,7 +95,7 @@ impl Default for Series {
 impl Series {
     /// Takes the figures that were read `now`, which is the time since any origin that stays the same. A
     /// second reading of the same step changes nothing.
-    pub fn record(&mut self, now: Duration, figures: &ServerFigures) {
+    pub fn record(&mut self, now: Duration, figures: &SeriesFigures) {
         for span in &mut self.spans {
             span.record(now, figures);
         }
@@ -127,7 +127,7 @@ impl SpanSeries {
         Self { span, newest: None, whole, shards: Vec::new() }
     }
 
-    fn record(&mut self, now: Duration, figures: &ServerFigures) {
+    fn record(&mut self, now: Duration, figures: &SeriesFigures) {
         let step = step_at(now, self.span.step());
         if self.newest.as_ref().is_some_and(|newest| newest.step >= step) {
             return;
@@ -164,11 +164,11 @@ impl SpanSeries {
     fn lines(&self, now: Duration, name: SeriesName) -> Vec<SeriesLine> {
         let step = self.last_step(now);
         match name.place() {
-            columns::Place::Whole(at) => {
+            columns::SeriesPlace::Whole(at) => {
                 let values = self.whole.get(at).map(|ring| ring.values(step));
                 vec![SeriesLine { name, shard: None, values: values.unwrap_or_default() }]
             }
-            columns::Place::Shard(at) => {
+            columns::SeriesPlace::Shard(at) => {
                 let line = |(shard, rings): (u16, &[Ring; columns::SHARD_NAMES])| {
                     let values = rings.get(at).map(|ring| ring.values(step)).unwrap_or_default();
                     SeriesLine { name, shard: Some(shard), values }

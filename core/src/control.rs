@@ -11,9 +11,10 @@ use nucleus_protocol::session::Value;
 use nucleus_protocol::time::Time;
 use thiserror::Error;
 
+use crate::histogram::Histogram;
 use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
 use crate::room_stats::{LiveLinkStats, LivePathStats};
-use crate::server_figures::ServerFigures;
+use crate::traffic::{LinkLosses, RoomTraffic};
 
 /// A request of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub enum ControlReply {
     /// The figures of the server.
     Server(Box<ServerStatus>),
     /// The figures of the server and of its fullest rooms, for the series.
-    Figures(Box<ServerFigures>),
+    Figures(Box<SeriesFigures>),
     /// The figures of a tenant.
     Tenant(TenantStatus),
 }
@@ -310,6 +311,25 @@ pub struct ServerStatus {
     pub rooms: u64,
     /// Each shard, by its number.
     pub shards: Vec<ShardStatus>,
+}
+
+/// The figures of the server for the series. Sums are since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesFigures {
+    /// What is shown of the server and its shards.
+    pub status: ServerStatus,
+    /// CPU time that the thread of each shard has used, by the number of the shard.
+    pub cpu: Vec<Duration>,
+    /// Clients that were admitted: to a room, again to a room, or outside rooms.
+    pub joins: u64,
+    /// Clients that were refused, or did not say what they want.
+    pub failed_joins: u64,
+    /// How long the server had each relayed message, µs.
+    pub relay_latency: Histogram,
+    /// Lost datagrams; `None`: a shard did not answer.
+    pub losses: Option<LinkLosses>,
+    /// The fullest rooms, at most [`TRAFFIC_ROOMS`](crate::traffic::TRAFFIC_ROOMS).
+    pub rooms: Vec<RoomTraffic>,
 }
 
 /// What a tenant has.

@@ -31,7 +31,7 @@
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
 //! of the first and an input of the second. [`certificates`] and [`acme`] are schedules without a machine;
 //! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`histogram`] counts for the page of metrics; [`round_trips`] and [`moments`] are for the history.
-//! [`control`] and [`server_figures`] are the language of the control plane.
+//! [`control`] and [`traffic`] are the language of the control plane.
 
 pub mod acme;
 pub mod ban_records;
@@ -55,12 +55,12 @@ mod room_limits;
 pub mod room_rate;
 pub mod room_stats;
 pub mod round_trips;
-pub mod server_figures;
 pub mod session_budgets;
 pub mod social;
 pub mod stream_rates;
 pub mod tenancy;
 pub mod text;
+pub mod traffic;
 pub mod unjoined;
 pub mod validity;
 

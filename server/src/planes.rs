@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use nucleus_control::PlanesMail;
 use nucleus_core::control::{
-    ControlError, ControlReply, ControlRequest, ServerStatus, ShardStatus,
+    ControlError, ControlReply, ControlRequest, SeriesFigures, ServerStatus, ShardStatus,
 };
 use nucleus_core::fanout::FanoutHistograms;
-use nucleus_core::server_figures::ServerFigures;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -100,7 +99,7 @@ impl PlanesShell {
     }
 
     /// Returns the figures for the series.
-    async fn figures(&self) -> ServerFigures {
+    async fn figures(&self) -> SeriesFigures {
         let joins = &self.context.counters.joins;
         let count = |failed: bool| {
             let counted = joins.by_outcome().filter(|(outcome, _)| outcome.is_failure() == failed);
@@ -114,7 +113,7 @@ impl PlanesShell {
             relay_latency.add(&shard.published.relay_latency());
         }
         let (losses, rooms) = self.context.directory.registry().traffic().await;
-        ServerFigures {
+        SeriesFigures {
             cpu: self.shards.iter().map(cpu).collect(),
             joins: count(false),
             failed_joins: count(true),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use nucleus_core::control::ShardStatus;
+use nucleus_core::control::{SeriesFigures, ShardStatus};
 use nucleus_core::histogram::Histogram;
 use nucleus_core::room_stats::share_ppm;
-use nucleus_core::server_figures::{LinkLosses, ServerFigures};
+use nucleus_core::traffic::LinkLosses;
 
 /// Figures of the whole server.
 pub(super) const COUNT_NAMES: usize = 10;
@@ -77,7 +77,7 @@ impl SeriesUnit {
 
 /// Where the values of a figure are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SeriesPlace {
     /// Among those of the whole server.
     Whole(usize),
     /// Among those of each shard.
@@ -143,11 +143,11 @@ impl SeriesName {
         }
     }
 
-    pub(super) fn place(self) -> Place {
+    pub(super) fn place(self) -> SeriesPlace {
         let at = Self::ALL.iter().position(|name| *name == self).unwrap_or_default();
         match at.checked_sub(COUNT_NAMES) {
-            None => Place::Whole(at),
-            Some(at) => Place::Shard(at),
+            None => SeriesPlace::Whole(at),
+            Some(at) => SeriesPlace::Shard(at),
         }
     }
 }
@@ -155,8 +155,8 @@ impl SeriesName {
 /// Two readings, from which the values of a step are made.
 pub(super) struct Columns<'a> {
     /// The reading one step before; `None`: there is none, so nothing is known of what came in the step.
-    pub(super) before: Option<&'a ServerFigures>,
-    pub(super) now: &'a ServerFigures,
+    pub(super) before: Option<&'a SeriesFigures>,
+    pub(super) now: &'a SeriesFigures,
     /// The time between the two.
     pub(super) elapsed: Duration,
 }
@@ -167,7 +167,7 @@ impl Columns<'_> {
         let status = &self.now.status;
         let sum = |of: fn(&ShardStatus) -> u64| status.shards.iter().map(of).sum::<u64>();
         let fallback = share_ppm(sum(|shard| shard.on_fallback), sum(|shard| shard.links));
-        let drops = |figures: &ServerFigures| {
+        let drops = |figures: &SeriesFigures| {
             figures.status.shards.iter().map(|shard| shard.kernel_drops).sum()
         };
         [
@@ -186,13 +186,13 @@ impl Columns<'_> {
 
     /// Returns the values of the figures of a shard.
     pub(super) fn of_shard(&self, shard: usize) -> [Option<u64>; SHARD_NAMES] {
-        let cpu = |figures: &ServerFigures| {
+        let cpu = |figures: &SeriesFigures| {
             figures.cpu.get(shard).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
         };
         let micros = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
         let share = self.growth(cpu).map(|used| used.saturating_mul(1_000_000) / micros);
         let rate = |of: fn(&ShardStatus) -> u64| {
-            let read = |figures: &ServerFigures| figures.status.shards.get(shard).map_or(0, of);
+            let read = |figures: &SeriesFigures| figures.status.shards.get(shard).map_or(0, of);
             self.growth(read).map(|count| per_second(count, micros))
         };
         [
@@ -205,7 +205,7 @@ impl Columns<'_> {
     }
 
     /// Returns by how much a sum has grown in the step.
-    fn growth(&self, of: impl Fn(&ServerFigures) -> u64) -> Option<u64> {
+    fn growth(&self, of: impl Fn(&SeriesFigures) -> u64) -> Option<u64> {
         Some(of(self.now).saturating_sub(of(self.before?)))
     }
 
@@ -256,8 +256,8 @@ fn percentile(before: &Histogram, now: &Histogram, percent: u64) -> Option<u64> 
 }
 
 /// Returns what the next step needs of a reading.
-pub(super) fn latest(figures: &ServerFigures) -> ServerFigures {
-    ServerFigures { rooms: Vec::new(), ..figures.clone() }
+pub(super) fn latest(figures: &SeriesFigures) -> SeriesFigures {
+    SeriesFigures { rooms: Vec::new(), ..figures.clone() }
 }
 
 #[cfg(test)]
@@ -272,8 +272,8 @@ mod tests {
             assert_eq!(SeriesName::parse(name.name()), Some(name));
         }
         assert_eq!(SeriesName::parse("cpu0"), None);
-        assert_eq!(SeriesName::KernelDrops.place(), Place::Whole(COUNT_NAMES - 1));
-        assert_eq!(SeriesName::DatagramsOut.place(), Place::Shard(SHARD_NAMES - 1));
+        assert_eq!(SeriesName::KernelDrops.place(), SeriesPlace::Whole(COUNT_NAMES - 1));
+        assert_eq!(SeriesName::DatagramsOut.place(), SeriesPlace::Shard(SHARD_NAMES - 1));
     }
 
     #[test]

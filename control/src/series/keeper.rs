@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nucleus_core::control::{ControlReply, ControlRequest};
-use nucleus_core::server_figures::ServerFigures;
+use nucleus_core::control::{ControlReply, ControlRequest, SeriesFigures};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{RoomLine, Series, SeriesLine, SeriesName, SeriesSpan};
@@ -25,7 +24,7 @@ impl SeriesStore {
     }
 
     /// Takes figures that were read at this time since the store was made.
-    pub fn record(&self, at: Duration, figures: &ServerFigures) {
+    pub fn record(&self, at: Duration, figures: &SeriesFigures) {
         self.lock().record(at, figures);
     }
 

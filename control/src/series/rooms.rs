@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_core::control::SeriesFigures;
 use nucleus_core::ids::{RoomInstanceId, RoomKey};
-use nucleus_core::server_figures::{RoomTraffic, ServerFigures, TRAFFIC_ROOMS};
+use nucleus_core::traffic::{RoomTraffic, TRAFFIC_ROOMS};
 
 use super::columns::loss_between;
 use super::ring::{Ring, Values};
@@ -53,7 +54,7 @@ pub(super) struct RoomSeries {
 
 impl RoomSeries {
     /// Takes the figures of the rooms. Forgets rooms that are not among the fullest any more.
-    pub(super) fn record(&mut self, now: Duration, figures: &ServerFigures) {
+    pub(super) fn record(&mut self, now: Duration, figures: &SeriesFigures) {
         let step = step_at(now, STEP);
         if self.newest.is_some_and(|newest| newest >= step) {
             return;

@@ -1,12 +1,12 @@
 use nucleus_core::control::{ServerStatus, ShardStatus};
 use nucleus_core::histogram::{Histogram, HistogramScale};
 use nucleus_core::ids::{Product, ProductKey, RoomInstanceId};
-use nucleus_core::server_figures::{LinkLosses, RoomTraffic};
+use nucleus_core::traffic::{LinkLosses, RoomTraffic};
 
 use super::*;
 
 /// The figures after so many readings: each adds the same to every sum.
-fn figures(reading: u64) -> ServerFigures {
+fn figures(reading: u64) -> SeriesFigures {
     let shard = ShardStatus {
         links: 10,
         on_fallback: 1,
@@ -20,7 +20,7 @@ fn figures(reading: u64) -> ServerFigures {
     let mut relay_latency = Histogram::new(HistogramScale::micros(&[1_000, 2_000]));
     (0..10 * reading).for_each(|_| relay_latency.observe(1_500));
     let losses = LinkLosses { sent_in: 100 * reading, lost_in: reading, sent_out: 0, lost_out: 0 };
-    ServerFigures {
+    SeriesFigures {
         status,
         cpu: vec![Duration::from_secs(reading); 2],
         joins: 4 * reading,
@@ -123,7 +123,7 @@ fn rooms_have_short_lines_and_those_that_are_gone_have_none() {
     }
     // Somebody has left the first room, and the others have ended.
     let left = RoomTraffic { bytes_out: 7, ..room(0, 4, 71) };
-    series.record(seconds(710), &ServerFigures { rooms: vec![left], ..figures(71) });
+    series.record(seconds(710), &SeriesFigures { rooms: vec![left], ..figures(71) });
     let lines = series.rooms(seconds(710));
     assert_eq!(lines.len(), 1);
     assert_eq!((lines[0].peers[59], lines[0].bytes_out[59]), (Some(4), None), "a gap, not zero");

@@ -11,7 +11,7 @@ use super::room::RoomFanout;
 use crate::ids::{PeerId, RoomId};
 use crate::plane_event::PeerLinks;
 use crate::room_stats::{LiveLinkStats, share_ppm};
-use crate::server_figures::{LinkLosses, LinkTraffic, TRAFFIC_LINKS, TrafficSlice};
+use crate::traffic::{LinkLosses, LinkTraffic, TRAFFIC_LINKS, TrafficSlice};
 
 impl Fanout {
     /// Returns what there is to say of all links of a peer together, the open one included; `None`: the

@@ -39,7 +39,7 @@ pub use tick::Tick;
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
 use crate::rate::Bucket;
-use crate::server_figures::LinkLosses;
+use crate::traffic::LinkLosses;
 use connection_ids::ConnectionIds;
 use entry::{ClosedLink, IngressBudgets, LinkEntry, Recipient};
 use outbox::Destination;

@@ -7,7 +7,7 @@ use nucleus_protocol::link::Link;
 
 use crate::plane_event::LinkTotals;
 use crate::room_stats::share_ppm;
-use crate::server_figures::LinkLosses;
+use crate::traffic::LinkLosses;
 
 /// Sums over links of one peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

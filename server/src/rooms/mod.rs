@@ -19,7 +19,6 @@ mod room_handle;
 mod room_lookup;
 mod room_reports;
 mod room_stats;
-mod room_traffic;
 mod session_probe;
 mod shared_rate;
 mod social;

@@ -9,7 +9,7 @@ use nucleus_core::histogram::Histogram;
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_core::plane_event::PeerLinks;
 use nucleus_core::room_stats::LiveLinkStats;
-use nucleus_core::server_figures::TrafficSlice;
+use nucleus_core::traffic::TrafficSlice;
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;

@@ -1,11 +1,8 @@
-//! The figures of the server at one moment, from which the control plane makes its series. They are read
-//! from counters that are there anyway, a few times a minute, and cost nothing for a message.
+//! The traffic of links and rooms at one moment, from which the control plane makes its series. It is read
+//! from counters that are there anyway, a few times a minute, and costs nothing for a message.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::control::ServerStatus;
-use crate::histogram::Histogram;
 use crate::ids::{RoomId, RoomInstanceId, RoomKey};
 
 /// Links of a shard whose figures are read at once: some 50 µs, in which the shard sends nothing.
@@ -75,23 +72,4 @@ pub struct RoomTraffic {
     pub bytes_out: u64,
     /// Lost datagrams.
     pub losses: LinkLosses,
-}
-
-/// The figures of the server. Sums are since the start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerFigures {
-    /// What is shown of the server and its shards.
-    pub status: ServerStatus,
-    /// CPU time that the thread of each shard has used, by the number of the shard.
-    pub cpu: Vec<Duration>,
-    /// Clients that were admitted: to a room, again to a room, or outside rooms.
-    pub joins: u64,
-    /// Clients that were refused, or did not say what they want.
-    pub failed_joins: u64,
-    /// How long the server had each relayed message, µs.
-    pub relay_latency: Histogram,
-    /// Lost datagrams; `None`: a shard did not answer.
-    pub losses: Option<LinkLosses>,
-    /// The fullest rooms, at most [`TRAFFIC_ROOMS`].
-    pub rooms: Vec<RoomTraffic>,
 }
