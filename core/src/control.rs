@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::histogram::Histogram;
 use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
-use crate::room_stats::{LiveLinkStats, LivePathStats};
+use crate::room_stats::{HeadPose, LiveLinkStats, LivePathStats};
 use crate::traffic::{LinkLosses, RoomTraffic};
 
 /// A request of the control plane.
@@ -25,6 +25,9 @@ pub enum ControlRequest {
     Room(RoomInstanceId),
     /// The figures of a room's peers. The answer is [`ControlReply::RoomStats`].
     RoomStats(RoomInstanceId),
+    /// The figures of a room's peers, with the places of their heads. The answer is
+    /// [`ControlReply::RoomPlan`].
+    RoomPlan(RoomInstanceId),
     /// The fields of a room in its shared state, which clients call its properties. The answer is
     /// [`ControlReply::Fields`].
     Fields(RoomInstanceId),
@@ -64,7 +67,7 @@ pub enum ControlRequest {
 }
 
 /// The answer to a [`ControlRequest`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ControlReply {
     /// The rooms that match, at most [`RoomSearch::limit`], and the number of all that match.
     Rooms(Vec<RoomSummary>, usize),
@@ -72,6 +75,8 @@ pub enum ControlReply {
     Room(Box<RoomDetail>),
     /// The figures of a room's peers.
     RoomStats(Box<LiveRoomStats>),
+    /// The figures of a room's peers, and the newest poses of their heads; `None`: they are not kept.
+    RoomPlan(Box<LiveRoomStats>, Option<Vec<HeadPose>>),
     /// A room, and its fields in the order of their keys.
     Fields(Box<RoomSummary>, Vec<RoomProperty>),
     /// The calls of each product of each tenant.

@@ -66,6 +66,10 @@ impl PlanesShell {
             ControlRequest::RoomStats(instance) => {
                 ControlReply::RoomStats(Box::new(registry.stats(instance).await?))
             }
+            ControlRequest::RoomPlan(instance) => {
+                let (stats, poses) = registry.plan(instance).await?;
+                ControlReply::RoomPlan(Box::new(stats), poses)
+            }
             ControlRequest::Fields(instance) => {
                 let (room, fields) = registry.fields(instance).await?;
                 ControlReply::Fields(Box::new(room), fields)

@@ -17,6 +17,7 @@ mod issuers;
 mod keys;
 mod live;
 mod rooms;
+mod series;
 mod stream;
 mod stream_connections;
 mod tenants;

@@ -19,7 +19,8 @@ use nucleus_core::control::{
     ServerStatus, ShardStatus, TenantStatus,
 };
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
-use nucleus_core::room_stats::{LiveLinkStats, LivePathStats};
+use nucleus_core::room_stats::{HeadPose, LiveLinkStats, LivePathStats};
+use nucleus_protocol::realtime::pose::Transform;
 use nucleus_protocol::session::{Value as StateValue, value};
 use nucleus_protocol::time::Time;
 use serde_json::{Value, json};
@@ -377,6 +378,14 @@ fn answer(
             ControlReply::RoomStats(Box::new(stats(
                 find(instance).ok_or(ControlError::NoSuchRoom)?,
             )))
+        }
+        ControlRequest::RoomPlan(instance) => {
+            let room = find(instance).ok_or(ControlError::NoSuchRoom)?;
+            let head = Transform { position: [1.5, 1.7, -2.0], rotation: [0.0, 0.0, 0.0, 1.0] };
+            let pose = HeadPose { peer: PeerId(7), head, age: Duration::from_millis(20) };
+            // The first answer has no poses yet, as in the server.
+            let poses = if played.count(2) == 0 { Vec::new() } else { vec![pose] };
+            ControlReply::RoomPlan(Box::new(stats(room)), Some(poses))
         }
         ControlRequest::Server => {
             let datagrams_in = 1_000 * played.count(0);

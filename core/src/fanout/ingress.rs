@@ -22,7 +22,7 @@ impl Fanout {
     pub(super) fn take(&mut self, now: Time, index: u32, messages: Messages<'_>, age_known: bool) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         let room = &mut self.rooms[entry.room];
-        let mut throttled = None;
+        let (mut throttled, is_watched) = (None, room.watch.is_some());
         for message in messages {
             entry.last_message = now;
             self.counters.messages_in += 1;
@@ -38,6 +38,9 @@ impl Fanout {
             if !room.push(now, entry.recipient.slot, &message) {
                 self.counters.refused_messages += 1;
                 continue;
+            }
+            if is_watched && message.kind == MessageKind::Pose {
+                room.note_pose(now, entry.recipient.peer, message.payload);
             }
             if let Some(at) = room.flush_by(now + self.tick.max_wait(message.kind)) {
                 self.due.push(at, entry.room as u32);

@@ -15,6 +15,7 @@ mod histograms;
 mod ingress;
 mod input;
 mod outbox;
+mod pose_watch;
 mod room;
 mod routes;
 mod speakers;
@@ -73,6 +74,8 @@ pub struct Fanout {
     rooms: Vec<RoomFanout>,
     room_of: HashMap<RoomId, usize>,
     free_rooms: Vec<usize>,
+    /// Indexes of the rooms whose newest poses are kept.
+    watched: Vec<usize>,
     tick: TickControl,
     /// When each room with messages is due for a flush.
     due: Timers,
@@ -109,6 +112,7 @@ impl Fanout {
             rooms: Vec::new(),
             room_of: HashMap::new(),
             free_rooms: Vec::new(),
+            watched: Vec::new(),
             due: Timers::default(),
             flushing: VecDeque::new(),
             link_outputs: Vec::new(),

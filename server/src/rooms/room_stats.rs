@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nucleus_core::control::{ControlError, LivePeerStats, LiveRoomStats};
 use nucleus_core::ids::{PeerId, RoomId, RoomInstanceId};
-use nucleus_core::room_stats::LiveLinkStats;
+use nucleus_core::room_stats::{HeadPose, LiveLinkStats};
 use nucleus_core::traffic::{LinkLosses, LinkTraffic, RoomTraffic, TRAFFIC_ROOMS, TrafficSlice};
 use tokio::sync::oneshot;
 
@@ -39,6 +39,26 @@ impl RoomRegistry {
         });
         let peers = peers.collect();
         Ok(LiveRoomStats { room: self.summary(&room), peers })
+    }
+}
+
+impl RoomRegistry {
+    /// Returns the figures of a room's peers, and where their heads are; `None`: the shard does not keep it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NoSuchRoom`].
+    pub async fn plan(
+        &self,
+        instance: RoomInstanceId,
+    ) -> Result<(LiveRoomStats, Option<Vec<HeadPose>>), ControlError> {
+        let room = self.instance(instance).ok_or(ControlError::NoSuchRoom)?;
+        let (tell, told) = oneshot::channel();
+        // Fails if the control plane has given up.
+        let take = Box::new(move |poses| drop(tell.send(poses)));
+        room.shard.post(ShardMail::HeadPoses(room.id, take)).await;
+        let poses = told.await.unwrap_or_default();
+        Ok((self.stats(instance).await?, poses))
     }
 }
 

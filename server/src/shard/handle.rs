@@ -8,7 +8,7 @@ use nucleus_core::fanout::{FanoutCounters, FanoutHistograms, FanoutInput, LinkEv
 use nucleus_core::histogram::Histogram;
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_core::plane_event::PeerLinks;
-use nucleus_core::room_stats::LiveLinkStats;
+use nucleus_core::room_stats::{HeadPose, LiveLinkStats};
 use nucleus_core::traffic::TrafficSlice;
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
@@ -26,6 +26,9 @@ pub type TakePeerLinks = Box<dyn FnOnce(Option<PeerLinks>) + Send>;
 
 /// Takes the figures of the links of a room.
 pub type TakeRoomLinks = Box<dyn FnOnce(Vec<LiveLinkStats>) + Send>;
+
+/// Takes the poses of the heads in a room; `None`: they are not kept.
+pub type TakeHeadPoses = Box<dyn FnOnce(Option<Vec<HeadPose>>) + Send>;
 
 /// Takes the figures of some links of a shard.
 pub type TakeTraffic = Box<dyn FnOnce(TrafficSlice) + Send>;
@@ -52,6 +55,9 @@ pub enum ShardMail {
     PeerLinks(RoomId, PeerId, TakePeerLinks),
     /// Tell the figures of the links of a room. The function must not wait.
     RoomLinks(RoomId, TakeRoomLinks),
+    /// Tell the newest poses of the heads in a room, and keep them for the next question. The function must
+    /// not wait.
+    HeadPoses(RoomId, TakeHeadPoses),
     /// Tell the figures of the links from this index on. The function must not wait.
     Traffic(usize, TakeTraffic),
     /// Call a function that does not wait, after everything that was posted before.

@@ -7,7 +7,7 @@ mod thread;
 
 pub use handle::{
     PostLinkEvent, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
-    TakePeerLinks, TakeRoomLinks, TakeTraffic,
+    TakeHeadPoses, TakePeerLinks, TakeRoomLinks, TakeTraffic,
 };
 pub use misdirected::{MisdirectedMailbox, MisdirectedRouter};
 pub use thread::spawn;

@@ -231,6 +231,11 @@ impl ShardThread {
                     // the next message.
                     return Some(limits::SHARD_MAIL_PER_TURN);
                 }
+                Ok(ShardMail::HeadPoses(room, take)) => {
+                    let now = self.now();
+                    take(self.fanout.head_poses(now, room));
+                    return Some(limits::SHARD_MAIL_PER_TURN);
+                }
                 Ok(ShardMail::Traffic(from, take)) => {
                     take(self.fanout.traffic(self.now(), from));
                     return Some(limits::SHARD_MAIL_PER_TURN);
