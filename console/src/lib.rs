@@ -26,7 +26,7 @@
 //! | GET `/calls` | calls |
 //! | GET `/audit?actor=&action=&from=&to=&after=`, `/audit.csv` | audit |
 //! | GET `/tenants`, `/tenants/{id}`, `/tenants/new`, `/keys`, `/webhooks`, `/webhooks/{id}`, `/webhooks/new`, `/people`, `/people/{id}`, `/network`, `/account` | setup |
-//! | GET `/signin`, `/signin/sso`, `/link?token=` | without a session |
+//! | GET `/signin`, `/signin/oidc`, `/link?token=` | without a session |
 //! | GET `/live/overview`, `/live/rooms?…`, `/live/rooms/{id}`, `/live/calls` | the live parts, as server-sent events |
 //! | GET `/charts/{name}`, `/rooms/{id}/charts/{name}` | one [`charts::LineChart`], each ten seconds |
 //! | POST `/drain`; `/rooms/{id}/` `close`, `lock` (`locked`); `/rooms/{id}/peers/{peer}/` `mute` (`muted`), `move` (`to`), `kick` (`reason`, `ban_seconds`) | acts of operators |

@@ -11,8 +11,10 @@ use nucleus_protocol::session::Value;
 use nucleus_protocol::time::Time;
 use thiserror::Error;
 
+use crate::histogram::Histogram;
 use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
-use crate::room_stats::{LiveLinkStats, LivePathStats};
+use crate::room_stats::{HeadPose, LiveLinkStats, LivePathStats};
+use crate::traffic::{LinkLosses, RoomTraffic};
 
 /// A request of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,9 @@ pub enum ControlRequest {
     Room(RoomInstanceId),
     /// The figures of a room's peers. The answer is [`ControlReply::RoomStats`].
     RoomStats(RoomInstanceId),
+    /// The figures of a room's peers, with the places of their heads. The answer is
+    /// [`ControlReply::RoomPlan`].
+    RoomPlan(RoomInstanceId),
     /// The fields of a room in its shared state, which clients call its properties. The answer is
     /// [`ControlReply::Fields`].
     Fields(RoomInstanceId),
@@ -49,6 +54,8 @@ pub enum ControlRequest {
     },
     /// How the server is. The answer is [`ControlReply::Server`].
     Server,
+    /// The figures for the series. The answer is [`ControlReply::Figures`].
+    Figures,
     /// What a tenant has. The answer is [`ControlReply::Tenant`].
     Tenant {
         /// The tenant's name.
@@ -60,7 +67,7 @@ pub enum ControlRequest {
 }
 
 /// The answer to a [`ControlRequest`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ControlReply {
     /// The rooms that match, at most [`RoomSearch::limit`], and the number of all that match.
     Rooms(Vec<RoomSummary>, usize),
@@ -68,6 +75,8 @@ pub enum ControlReply {
     Room(Box<RoomDetail>),
     /// The figures of a room's peers.
     RoomStats(Box<LiveRoomStats>),
+    /// The figures of a room's peers, and the newest poses of their heads; `None`: they are not kept.
+    RoomPlan(Box<LiveRoomStats>, Option<Vec<HeadPose>>),
     /// A room, and its fields in the order of their keys.
     Fields(Box<RoomSummary>, Vec<RoomProperty>),
     /// The calls of each product of each tenant.
@@ -76,6 +85,8 @@ pub enum ControlReply {
     Done,
     /// The figures of the server.
     Server(Box<ServerStatus>),
+    /// The figures of the server and of its fullest rooms, for the series.
+    Figures(Box<SeriesFigures>),
     /// The figures of a tenant.
     Tenant(TenantStatus),
 }
@@ -305,6 +316,25 @@ pub struct ServerStatus {
     pub rooms: u64,
     /// Each shard, by its number.
     pub shards: Vec<ShardStatus>,
+}
+
+/// The figures of the server for the series. Sums are since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesFigures {
+    /// What is shown of the server and its shards.
+    pub status: ServerStatus,
+    /// CPU time that the thread of each shard has used, by the number of the shard.
+    pub cpu: Vec<Duration>,
+    /// Clients that were admitted: to a room, again to a room, or outside rooms.
+    pub joins: u64,
+    /// Clients that were refused, or did not say what they want.
+    pub failed_joins: u64,
+    /// How long the server had each relayed message, µs.
+    pub relay_latency: Histogram,
+    /// Lost datagrams; `None`: a shard did not answer.
+    pub losses: Option<LinkLosses>,
+    /// The fullest rooms, at most [`TRAFFIC_ROOMS`](crate::traffic::TRAFFIC_ROOMS).
+    pub rooms: Vec<RoomTraffic>,
 }
 
 /// What a tenant has.

@@ -30,8 +30,8 @@
 //! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
 //! of the first and an input of the second. [`certificates`] and [`acme`] are schedules without a machine;
-//! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`histogram`] counts for the page of metrics, [`round_trips`] for the history.
-//! [`control`] is the language of the control plane.
+//! [`ban_records`], [`origins`] and [`tenancy`] are lists. [`histogram`] counts for the page of metrics; [`round_trips`] and [`moments`] are for the history.
+//! [`control`] and [`traffic`] are the language of the control plane.
 
 pub mod acme;
 pub mod ban_records;
@@ -44,6 +44,7 @@ pub mod histogram;
 pub mod ids;
 pub mod limits;
 pub mod lobby;
+pub mod moments;
 pub mod origins;
 pub mod plane_event;
 mod product;
@@ -59,6 +60,7 @@ pub mod social;
 pub mod stream_rates;
 pub mod tenancy;
 pub mod text;
+pub mod traffic;
 pub mod unjoined;
 pub mod validity;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nucleus_protocol::session::Code;
 
 use crate::ids::{PeerId, ProductKey, RoomInstanceId, RoomKey};
+use crate::moments::MomentLog;
 
 /// Something that has happened in the session plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,18 @@ pub struct Visit {
     pub resumes: u32,
     /// The realtime plane's figures of all its links together; `None`: the shard has not told them.
     pub links: Option<LinkTotals>,
+    /// What happened in between, by the time since the join: what the room has noted and, if `links` is
+    /// known, what the shard has noted.
+    pub moments: MomentLog,
+}
+
+/// What a shard knows of a participant's links at their end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerLinks {
+    /// The figures of all links together.
+    pub totals: LinkTotals,
+    /// By which ways the realtime messages came. The times are those of the server's clock.
+    pub moments: MomentLog,
 }
 
 /// The realtime plane's figures of a participant's links.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use nucleus_protocol::realtime::pose::Transform;
+
 use crate::ids::PeerId;
 
 /// What QUIC measures on the path of a session.
@@ -42,6 +44,17 @@ pub struct LiveLinkStats {
     pub withheld: u64,
     /// Whether voice of the peer was relayed within the last [`crate::limits::SPEAKER_PAUSE`].
     pub speaking: bool,
+}
+
+/// Where the head of a peer is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadPose {
+    /// The number in the room.
+    pub peer: PeerId,
+    /// The head, in the room's coordinates.
+    pub head: Transform,
+    /// The time since the pose came.
+    pub age: Duration,
 }
 
 /// Returns the share of `lost` among `sent`, in parts per million; `None`: none was sent.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use nucleus_control::PlanesMail;
 use nucleus_core::control::{
-    ControlError, ControlReply, ControlRequest, ServerStatus, ShardStatus,
+    ControlError, ControlReply, ControlRequest, SeriesFigures, ServerStatus, ShardStatus,
 };
+use nucleus_core::fanout::FanoutHistograms;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -65,6 +66,10 @@ impl PlanesShell {
             ControlRequest::RoomStats(instance) => {
                 ControlReply::RoomStats(Box::new(registry.stats(instance).await?))
             }
+            ControlRequest::RoomPlan(instance) => {
+                let (stats, poses) = registry.plan(instance).await?;
+                ControlReply::RoomPlan(Box::new(stats), poses)
+            }
             ControlRequest::Fields(instance) => {
                 let (room, fields) = registry.fields(instance).await?;
                 ControlReply::Fields(Box::new(room), fields)
@@ -86,6 +91,7 @@ impl PlanesShell {
                 ControlReply::Done
             }
             ControlRequest::Server => ControlReply::Server(Box::new(self.status())),
+            ControlRequest::Figures => ControlReply::Figures(Box::new(self.figures().await)),
             ControlRequest::Tenant { tenant } => {
                 ControlReply::Tenant(self.context.directory.tenants().status(&tenant))
             }
@@ -94,6 +100,32 @@ impl PlanesShell {
                 ControlReply::Done
             }
         })
+    }
+
+    /// Returns the figures for the series.
+    async fn figures(&self) -> SeriesFigures {
+        let joins = &self.context.counters.joins;
+        let count = |failed: bool| {
+            let counted = joins.by_outcome().filter(|(outcome, _)| outcome.is_failure() == failed);
+            counted.map(|(_, count)| count).sum()
+        };
+        let cpu = |shard: &Arc<ShardHandle>| {
+            Duration::from_micros(shard.published.cpu_micros.load(Ordering::Relaxed))
+        };
+        let mut relay_latency = FanoutHistograms::default().relay_latency;
+        for shard in &self.shards {
+            relay_latency.add(&shard.published.relay_latency());
+        }
+        let (losses, rooms) = self.context.directory.registry().traffic().await;
+        SeriesFigures {
+            cpu: self.shards.iter().map(cpu).collect(),
+            joins: count(false),
+            failed_joins: count(true),
+            relay_latency,
+            losses,
+            rooms,
+            status: self.status(),
+        }
     }
 
     fn status(&self) -> ServerStatus {

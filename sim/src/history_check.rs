@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nucleus_core::ids::{PeerId, RoomId};
-use nucleus_core::plane_event::RoomTotals;
+use nucleus_core::plane_event::{RoomTotals, Visit};
 use nucleus_core::room::RoomReport;
+
+use crate::visit_check::check_visit;
 
 /// The history of the rooms of a server, checked report by report.
 #[derive(Debug, Default)]
@@ -12,6 +14,8 @@ pub struct HistoryCheck {
     rooms: BTreeMap<RoomId, ReportedRoom>,
     /// Numbers of all reports: starts, ends, joins, leaves, and the resumes of those who left.
     pub counts: ReportCounts,
+    /// The visits that have ended.
+    pub visits: BTreeMap<(RoomId, PeerId), Visit>,
 }
 
 /// How often rooms have reported each kind.
@@ -56,7 +60,9 @@ impl HistoryCheck {
                 assert!(reported.present.insert(visitor.peer), "{visitor:?} joined twice");
                 reported.most = reported.most.max(reported.present.len());
             }
-            RoomReport::Left(visitor, visit) => {
+            RoomReport::Left { visitor, visit, .. } => {
+                check_visit(visitor, visit);
+                self.visits.insert((room, visitor.peer), (**visit).clone());
                 counts.left += 1;
                 counts.resumes += u64::from(visit.resumes);
                 assert!(reported.present.remove(&visitor.peer), "{visitor:?} had left or not come");

@@ -5,6 +5,7 @@ use nucleus_core::room::{JoinConditions, JoinRequest};
 use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::{Features, LinkGrant};
+use nucleus_protocol::time::Time;
 
 /// The roles of the simulated users, who get them in turn.
 pub const ROLES: [&str; 4] = ["member", "host", "observer", "presenter"];
@@ -37,5 +38,6 @@ pub fn join_request(user: String, role: &str, secret: &[u8; 32]) -> JoinRequest 
         features: Features::SUPPORTED,
         token_expired: false,
         unix_now: 0,
+        began: Time::ZERO,
     }
 }

@@ -31,6 +31,7 @@ pub mod seeds;
 pub mod server;
 pub mod social;
 pub mod task;
+mod visit_check;
 pub mod world;
 
 pub use client::Client;

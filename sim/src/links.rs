@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nucleus_core::fanout::{Fanout, FanoutInput, FanoutOutput, LinkEvent};
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
+use nucleus_core::plane_event::PeerLinks;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
@@ -14,6 +15,10 @@ pub trait Links {
     fn handle(&mut self, now: Time, input: FanoutInput);
     /// Returns the next output.
     fn poll(&mut self) -> Option<FanoutOutput>;
+    /// Returns what there is to say of a peer's links.
+    fn peer_links(&self, _now: Time, _room: RoomId, _peer: PeerId) -> Option<PeerLinks> {
+        None
+    }
 }
 
 impl Links for Fanout {
@@ -23,6 +28,10 @@ impl Links for Fanout {
 
     fn poll(&mut self) -> Option<FanoutOutput> {
         self.poll()
+    }
+
+    fn peer_links(&self, now: Time, room: RoomId, peer: PeerId) -> Option<PeerLinks> {
+        self.peer_links(now, room, peer)
     }
 }
 

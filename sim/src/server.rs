@@ -10,7 +10,7 @@ use bytes::Bytes;
 use nucleus_core::fanout::{FanoutInput, FanoutOutput, LinkEvent, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, SessionId};
 use nucleus_core::room::{
-    Ban, Listing, Moderated, Room, RoomConfig, RoomInput, RoomOutput, TicketClaim,
+    Ban, Listing, Moderated, Room, RoomConfig, RoomInput, RoomOutput, RoomReport, TicketClaim,
 };
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{Code, Joined, Lane};
@@ -260,13 +260,25 @@ impl<L: Links> Server<L> {
             RoomOutput::Empty(_) => {}
             RoomOutput::Seats(taken) => clients.seats(room, taken),
             RoomOutput::Listing(listing) => clients.listing(room, *listing),
-            RoomOutput::Reported(report) => self.history.take(room, &report),
+            RoomOutput::Reported(report) => self.report(room, report),
             RoomOutput::Banned(ban) => clients.banned(room, ban),
             RoomOutput::BansEnded => clients.bans_ended(room),
             RoomOutput::Moderated(act) => clients.moderated(room, *act),
             // No control plane asks a simulated room.
             RoomOutput::Content(..) | RoomOutput::Fields(..) | RoomOutput::Operated(..) => {}
         }
+    }
+
+    /// Adds what the shard knows to the end of a visit, and checks the report.
+    fn report(&mut self, room: RoomId, mut report: RoomReport) {
+        if let RoomReport::Left { visitor, visit, joined } = &mut report {
+            let (now, peer) = (self.now, visitor.peer);
+            if let Some(links) = self.shard_of(room).peer_links(now, room, peer) {
+                visit.moments.merge(&links.moments, joined.since(Time::ZERO));
+                visit.links = Some(links.totals);
+            }
+        }
+        self.history.take(room, &report);
     }
 
     fn send_to_shard(&mut self, room: RoomId, input: FanoutInput) {

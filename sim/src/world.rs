@@ -12,6 +12,7 @@ use std::time::Duration;
 use nucleus_core::fanout::{Fanout, FanoutConfig, FanoutInput, Outbox, Tick};
 use nucleus_core::ids::{RoomId, RoomInstanceId, ServerInstanceId, SessionId};
 use nucleus_core::limits::Limits;
+use nucleus_core::moments::LossCause;
 use nucleus_core::room::{
     Ban, Event, EventTarget, JoinConditions, JoinRequest, Listing, Resume, Room, RoomConfig,
     RoomInput, RoomOptions, SecondDevice,
@@ -192,7 +193,7 @@ impl World {
 
     /// Lets the server lose the client's session. The client does not notice.
     pub fn lose(&mut self, index: usize) {
-        self.post_from(index, RoomInput::SessionLost);
+        self.post_from(index, |session| RoomInput::SessionLost(session, LossCause::Silent));
     }
 
     /// Wakes up a client that sleeps. It gets a new address and resumes.
@@ -230,7 +231,8 @@ impl World {
         let conditions = self.next_conditions.clone();
         let mut join = join_request(format!("user-{user}"), ROLES[user % ROLES.len()], &secret);
         join.link.seed = seed;
-        JoinRequest { name, resume, conditions, ..join }
+        let began = self.now();
+        JoinRequest { name, resume, conditions, began, ..join }
     }
 
     /// Passes an input to a room and carries out the outputs.

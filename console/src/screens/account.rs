@@ -42,6 +42,8 @@ pub struct TotpEnrolment {
     pub secret: String,
     /// The address for an authenticator on the same device: `otpauth://...`.
     pub address: String,
+    /// The sealed secret, which the form sends back.
+    pub enrolment: String,
     /// The address as a picture for a camera: an SVG of this program; absent: the secret is typed.
     pub picture: Option<Markup>,
 }

@@ -2,27 +2,17 @@
 
 use askama::Template;
 
-use super::parts::{Choice, PageLinks};
+use super::parts::PageLinks;
 use crate::name::ShownName;
 use crate::shell::PageShell;
 use crate::shown_time::ShownTime;
 
-/// The audit, with filters, the newest first. A page has at most 100 rows.
+/// The audit, the newest first. A page has at most 100 rows.
 #[derive(Clone, Debug, Template)]
 #[template(path = "audit.html")]
 pub struct AuditPage {
     /// What stands around the screen.
     pub shell: PageShell,
-    /// The actor that was searched for.
-    pub actor: String,
-    /// The actions to choose from.
-    pub actions: Vec<Choice>,
-    /// The first day in UTC, as `2026-11-26`; empty: any.
-    pub from: String,
-    /// The last day in UTC; empty: any.
-    pub to: String,
-    /// Whether a filter is set.
-    pub is_filtered: bool,
     /// The address of the same list as CSV.
     pub csv_href: String,
     /// The entries.

@@ -28,8 +28,8 @@ pub use keys::{IssuerRow, KeyRow, KeysPage};
 pub use network::{AddressRow, NetworkPage, PortRow};
 pub use overview::{OverviewLive, OverviewPage, ShardRow, WorstRoom};
 pub use parts::{
-    ChartSlot, Choice, DatedMark, FormProblem, Happening, LabelledMark, PageLinks, PageVerdict,
-    Tile,
+    ChartSlot, Choice, DatedMark, FormProblem, Happening, LabelledMark, OneChart, PageLinks,
+    PageVerdict, Tile,
 };
 pub use room::{OneRoomPage, RoomLive, RosterRow, StateRow};
 pub use rooms::{RoomRow, RoomsLive, RoomsPage, SortColumn};

@@ -18,7 +18,7 @@ pub struct OverviewPage {
     pub host: ShownName,
     /// Rooms at this moment, for the question before a drain.
     pub rooms: Quantity,
-    /// The longest drain, in words, as `10 minutes`.
+    /// How long a drain takes at most, in words, as `3 s`.
     pub drain_limit: String,
     /// Whether the server takes new sessions; if not, it drains already.
     pub accepts: bool,
@@ -59,9 +59,7 @@ pub struct ShardRow {
     pub cpu: Option<f64>,
     /// Live links.
     pub headsets: Quantity,
-    /// How long a message waits in the server: 99 of 100 are faster.
-    pub latency_p99: Quantity,
-    /// The latency over a quarter of an hour.
+    /// The used part of a core over a quarter of an hour.
     pub trend: Sparkline,
     /// Datagrams a second, in and out.
     pub datagrams: Quantity,

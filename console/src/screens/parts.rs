@@ -1,5 +1,7 @@
 //! What several screens have.
 
+use askama::Template;
+
 use crate::charts::{LineChart, Sparkline};
 use crate::markup::{Mark, Markup, Tone};
 use crate::quantity::Quantity;
@@ -40,6 +42,14 @@ pub struct ChartSlot {
     pub source: String,
     /// The chart; absent in a live part: the page keeps the one that it shows.
     pub chart: Option<LineChart>,
+}
+
+/// A chart alone, as a page fetches it again.
+#[derive(Clone, Debug, Template)]
+#[template(path = "one_chart.html")]
+pub struct OneChart {
+    /// The chart.
+    pub chart: LineChart,
 }
 
 /// Something that happened, for a list.

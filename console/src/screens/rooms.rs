@@ -39,8 +39,8 @@ pub struct RoomsLive {
     /// The base path of the dashboard.
     pub base: String,
     /// The columns that can be sorted by, in their order in the table: room, tenant, peers, rate, worst link,
-    /// pose age, open for.
-    pub columns: [SortColumn; 7],
+    /// open for.
+    pub columns: [SortColumn; 6],
     /// The rooms.
     pub rows: Vec<RoomRow>,
     /// Whether there are no rooms at all, filters apart.
@@ -52,7 +52,7 @@ pub struct RoomsLive {
 /// The heading of a column that can be sorted by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SortColumn {
-    /// The address of the list in this order.
+    /// The address of the list in this order; empty: it cannot be sorted by this column.
     pub href: String,
     /// Whether the list is in this order: `ascending` or `descending`.
     pub order: Option<&'static str>,
@@ -77,8 +77,6 @@ pub struct RoomRow {
     pub worst_loss: Quantity,
     /// The loss over the last minutes, all on one scale.
     pub trend: Option<Sparkline>,
-    /// How old poses are when they arrive: 99 of 100 are younger.
-    pub pose_age_p99: Quantity,
     /// How long the room exists.
     pub open_for: Quantity,
 }

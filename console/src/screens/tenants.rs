@@ -33,10 +33,10 @@ pub struct TenantRow {
     pub products: ShownName,
     /// Whether users may join.
     pub mark: Mark,
-    /// Sessions at this moment, with the most as unit.
-    pub sessions: Quantity,
-    /// Rooms at this moment, with the most as unit.
-    pub rooms: Quantity,
+    /// Most sessions at a time; unknown: the tenant has no limit of its own.
+    pub most_sessions: Quantity,
+    /// Most rooms at a time.
+    pub most_rooms: Quantity,
     /// When the licence ends.
     pub ends_at: ShownTime,
 }

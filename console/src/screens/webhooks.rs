@@ -34,10 +34,6 @@ pub struct WebhookRow {
     pub url: ShownName,
     /// Whether it is told.
     pub mark: Mark,
-    /// Deliveries that wait.
-    pub waiting: Quantity,
-    /// When the last delivery was taken.
-    pub last_at: ShownTime,
 }
 
 /// One webhook with its deliveries, or the form of a new one.

@@ -226,15 +226,6 @@ fn audit(data: Data) -> AuditPage {
     };
     AuditPage {
         shell: data.shell("Audit", MenuPlace::Audit, MenuRole::Operator),
-        actor: if data == Data::Hostile { data.text("actor") } else { String::new() },
-        actions: vec![
-            action("", "All"),
-            action("peer.kick", "peer.kick"),
-            action("tenant.create", "tenant.create"),
-        ],
-        from: String::new(),
-        to: String::new(),
-        is_filtered: false,
         csv_href: "/audit.csv".to_owned(),
         rows: data.list(vec![
             row(12, "m.ruiz@example.org", "peer.kick", "Ada Lovelace", "Echo in the room"),

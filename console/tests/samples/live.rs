@@ -93,7 +93,6 @@ fn overview(data: Data, role: MenuRole) -> OverviewPage {
             Some([0.66, 0.61, 0.58, 0.83, 0.64, 0.6][usize::from(number)])
         },
         headsets: Quantity::count(742 - u64::from(number) * 8),
-        latency_p99: Quantity::micros(7_100 + u64::from(number) * 300),
         trend: Sparkline {
             values: wave(30, 7.0, 2.0),
             suffers: number == 3,
@@ -177,7 +176,7 @@ fn overview(data: Data, role: MenuRole) -> OverviewPage {
         shell: data.shell("Overview", MenuPlace::Overview, role),
         host: ShownName::new("xr.example.org"),
         rooms: Quantity::count(data.some(500)),
-        drain_limit: "10 minutes".to_owned(),
+        drain_limit: "3 s".to_owned(),
         accepts: true,
         live,
     }
@@ -215,13 +214,10 @@ fn rooms(data: Data) -> RoomsPage {
                 suffers: ppm >= 10_000,
                 fills_tile: false,
             }),
-            pose_age_p99: Quantity::micros(
-                (index < 50).then_some(145_000_u64.saturating_sub(index as u64 * 2_000)),
-            ),
             open_for: Quantity::seconds(3_120 + index as u64 * 77),
         }
     });
-    let orders = ["name", "tenant", "peers", "rate", "loss", "age", "open"];
+    let orders = ["name", "tenant", "peers", "rate", "loss", "open"];
     let filter = |value: &str, title: &str, is_chosen| Choice {
         value: nucleus_console::link::query("/rooms", &[("show", value)]),
         title: title.to_owned(),

@@ -68,8 +68,8 @@ fn tenants(data: Data) -> TenantsPage {
         name: data.name_of(name),
         products: ShownName::new("atom, vista"),
         mark,
-        sessions: Quantity::count(412).with_unit("/ 1,000"),
-        rooms: Quantity::count(41).with_unit("/ 100"),
+        most_sessions: Quantity::count(1_000),
+        most_rooms: Quantity::count(100),
         ends_at: ShownTime::of(ends),
     };
     TenantsPage {
@@ -163,8 +163,6 @@ fn webhooks(data: Data) -> WebhooksPage {
         tenant: tenant.map(|tenant| data.name_of(tenant)),
         url: data.name_of("https://lms.example.org/hooks/nucleus"),
         mark,
-        waiting: Quantity::count(12),
-        last_at: ShownTime::from_micros(at(9, 47, 0)),
     };
     WebhooksPage {
         shell: data.shell("Webhooks", MenuPlace::Webhooks, MenuRole::PartnerAdmin),
@@ -329,13 +327,19 @@ fn enrolling(data: Data) -> TotpState {
             "otpauth://totp/Nucleus:{}",
             if data == Data::Hostile { "%22%3E" } else { "m.ruiz" }
         ),
+        enrolment: data.text("sealed"),
         picture: None,
     })
 }
 
 fn account(data: Data, totp: TotpState) -> AccountPage {
     let problem = if totp == TotpState::Off {
-        problem(data, "old", "This is not your password.", "Type the one that you signed in with.")
+        problem(
+            data,
+            "password",
+            "This is not your password.",
+            "Type the one that you signed in with.",
+        )
     } else {
         problem(
             data,

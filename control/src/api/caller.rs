@@ -38,7 +38,7 @@ enum CallerProof {
 
 /// Who makes a request. A route takes it as an argument, so no route can forget to ask for a key.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     pub(super) actor: Actor,
     /// `None`: the whole server.
     pub(super) tenant: Option<CallerTenant>,

@@ -8,11 +8,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::{ListPage, PageQuery, UrlQuery};
+use super::extract::{Id, ListPage, PageQuery, UrlQuery};
 use super::problem::Problem;
-use super::responses::Common;
+use super::responses::{Common, OfOne};
 use super::state::ApiState;
-use crate::history::{HistoryFilter, PastCall, PastRoom, PastSession, query};
+use crate::history::{
+    HistoryFilter, PastCall, PastRoom, PastSession, SessionTimeline, query, timeline,
+};
 use crate::store::{PageRequest, StoreError};
 use crate::timestamp::Timestamp;
 
@@ -20,7 +22,11 @@ use crate::timestamp::Timestamp;
 const MAX_NAME: usize = 128;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(rooms)).routes(routes!(sessions)).routes(routes!(calls))
+    let lists = OpenApiRouter::new()
+        .routes(routes!(rooms))
+        .routes(routes!(sessions))
+        .routes(routes!(calls));
+    lists.routes(routes!(session))
 }
 
 /// Which rows are wanted.
@@ -129,6 +135,30 @@ async fn sessions(
     let found =
         query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     Ok(Json(ListPage::new(found, page.limit, |session| &session.id)))
+}
+
+/// One participant of a room, with what happened: the join, the ways of the realtime messages, changes of
+/// the address, sleeps, losses, resumes, mutes, and why it ended. What happened in between is known once
+/// the participant has left.
+#[utoipa::path(
+    get,
+    path = "/history/sessions/{id}",
+    operation_id = "get_past_session",
+    tag = "history",
+    params(("id" = String, Path, description = "The id of the row, or the id of the peer")),
+    security(("key" = ["read"])),
+    responses((status = 200, description = "The session", body = SessionTimeline), Common, OfOne)
+)]
+async fn session(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Json<SessionTimeline>, Problem> {
+    caller.needs(Scope::Read)?;
+    let _place = state.history_place()?;
+    let found = timeline::session(state.database(), caller.tenant_id(), &id).await;
+    let found = found.map_err(StoreError::from)?;
+    found.map(Json).ok_or_else(|| Problem::not_found("there is no such session in the history"))
 }
 
 /// The calls that there are and were, those that began last first.

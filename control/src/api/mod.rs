@@ -30,6 +30,7 @@ mod responses;
 mod room_figures;
 mod rooms;
 mod same_origin;
+mod series;
 mod server;
 mod sign_in;
 mod sign_in_state;
@@ -58,6 +59,11 @@ pub use sign_in_state::SignInSettings;
 pub use signed_in::{SignedIn, Viewer};
 pub use state::{ApiSettings, ApiState};
 
+pub(crate) use caller::Caller;
+pub(crate) use request::{FromPage, RequestInfo, prepare};
+pub(crate) use sign_in::{FormBody, LinkPurpose, link_purpose};
+pub(crate) use streams::{StreamWriter, open as open_stream};
+
 /// Most bytes of a request's body. The largest one makes a tenant.
 const MAX_BODY: usize = 64 << 10;
 
@@ -79,6 +85,7 @@ fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(server::routes())
         .merge(rooms::routes())
+        .merge(series::routes())
         .merge(tenants::routes())
         .merge(people::routes())
         .merge(api_keys::routes())

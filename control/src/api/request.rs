@@ -22,17 +22,25 @@ const MAX_REQUEST_ID: usize = 64;
 
 /// The id and the address of a request, for its route.
 #[derive(Clone, Debug)]
-pub(super) struct RequestInfo {
-    pub(super) id: String,
-    pub(super) ip: String,
+pub(crate) struct RequestInfo {
+    pub(crate) id: String,
+    pub(crate) ip: String,
 }
 
+/// A page of the dashboard makes the request for its reader: an extension, which no client can send. The
+/// request for the page has been prepared and counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FromPage;
+
 /// Gives a request its id, counts it, and repeats the id in the answer.
-pub(super) async fn prepare(
+pub(crate) async fn prepare(
     State(state): State<ApiState>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    if request.extensions().get::<FromPage>().is_some() {
+        return next.run(request).await;
+    }
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     // IPv4 in IPv6 is the same address.
     let ip = address.map(|ip| ip.to_canonical());

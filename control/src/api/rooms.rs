@@ -1,9 +1,10 @@
-//! `rooms` and `peers`: what is going on (`list`, `one`, `stats`), and acts upon it (`acts`,
+//! `rooms` and `peers`: what is going on (`list`, `one`, `stats`, `plan`), and acts upon it (`acts`,
 //! `properties`).
 
 mod acts;
 mod list;
 mod one;
+mod plan;
 mod properties;
 mod stats;
 
@@ -21,7 +22,7 @@ use crate::room_id::RoomAddress;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let reading = list::routes().merge(one::routes()).merge(stats::routes());
-    let reading = reading.merge(properties::routes());
+    let reading = reading.merge(properties::routes()).merge(plan::routes());
     reading.merge(acts::routes())
 }
 

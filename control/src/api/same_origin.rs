@@ -21,7 +21,7 @@ impl SameOrigin {
     /// # Errors
     ///
     /// The answer to send: another page has caused the request, or nothing says which one.
-    pub(super) fn check(parts: &Parts, state: &ApiState) -> Result<Self, Problem> {
+    pub(crate) fn check(parts: &Parts, state: &ApiState) -> Result<Self, Problem> {
         let headers = &parts.headers;
         let is_own = match text(headers, "sec-fetch-site") {
             Some(site) => matches!(site, "same-origin" | "none"),

@@ -31,6 +31,8 @@ pub struct Viewer {
     pub tenant: Option<String>,
     /// The name of this tenant.
     pub tenant_name: Option<String>,
+    /// Whether the person has a password; if not, single sign-on is used.
+    pub has_password: bool,
     /// Whether signing in needs a code of an authenticator app.
     pub has_totp: bool,
     /// The id of the session.
@@ -73,6 +75,7 @@ impl Viewer {
             role: person.role,
             tenant: person.tenant,
             tenant_name,
+            has_password: person.has_password,
             has_totp: person.has_totp,
             session,
             session_hash: hash,

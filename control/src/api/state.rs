@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::database::Database;
 use crate::planes::PlanesHandle;
+use crate::series::SeriesStore;
 use crate::snapshot::{Snapshot, SnapshotKeeper};
 use crate::store::{Actor, AuditedChange, StoreError, audit};
 use crate::streams::{EventRing, StreamPlaces};
@@ -55,6 +56,8 @@ pub struct ApiSettings {
     pub events: Arc<EventRing>,
     /// How people sign in; `None`: nobody does.
     pub sign_in: Option<SignInSettings>,
+    /// How the server's figures ran.
+    pub series: Arc<SeriesStore>,
 }
 
 /// A place of a request that asks others. It is free again when this is dropped.
@@ -136,6 +139,10 @@ impl ApiState {
 
     pub(super) fn events(&self) -> &EventRing {
         &self.0.settings.events
+    }
+
+    pub(super) fn series(&self) -> &SeriesStore {
+        &self.0.settings.series
     }
 
     pub(super) fn live(&self) -> &Arc<LiveSampler> {

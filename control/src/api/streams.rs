@@ -25,7 +25,7 @@ const CHECKS_OF_SESSION: u32 = 2;
 /// # Errors
 ///
 /// The answer to send: the key does not allow it, or there are too many streams.
-pub(super) fn open<F>(
+pub(crate) fn open<F>(
     state: &ApiState,
     caller: Caller,
     write: impl FnOnce(StreamWriter) -> F,
@@ -80,12 +80,12 @@ async fn until_void(state: &ApiState, caller: &Caller) {
 }
 
 /// What writes a stream.
-pub(super) struct StreamWriter(std::sync::Arc<StreamSender>);
+pub(crate) struct StreamWriter(std::sync::Arc<StreamSender>);
 
 impl StreamWriter {
     /// Sends parts of a stream, each an event or a comment with its empty line; waits while the client
     /// does not take them. Returns false if the client has gone.
-    pub(super) async fn send(&self, parts: String) -> bool {
+    pub(crate) async fn send(&self, parts: String) -> bool {
         self.0.send(parts).await
     }
 }

@@ -2,8 +2,8 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use nucleus_console::screens::{AccountPage, FormProblem, TotpEnrolment, TotpState};
 use nucleus_console::MenuPlace;
+use nucleus_console::screens::{AccountPage, FormProblem, TotpEnrolment, TotpState};
 
 use super::answer::{self, PageError, PageResult};
 use super::client::Refusal;
@@ -12,7 +12,7 @@ use super::people;
 use super::reader::Reader;
 use super::sign_in::why;
 use super::state::ConsoleState;
-use crate::api::{self};
+use crate::api;
 
 /// The characters of a group of the secret that is typed.
 const GROUP: usize = 4;
@@ -39,8 +39,8 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
 fn problem(failed: &str, totp: &TotpState) -> Option<FormProblem> {
     let (what, remedy) = why(failed)?;
     let field = match (failed, totp) {
-        ("wrong", _) => "old",
-        ("short" | "long" | "like_email", _) => "new",
+        ("wrong", _) => "password",
+        ("short" | "long" | "like_email", _) => "new_password",
         ("wrong_code" | "enrolment", _) => "code",
         _ => "",
     };

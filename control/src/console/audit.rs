@@ -26,17 +26,7 @@ pub(super) async fn page(reader: Reader) -> PageResult {
         previous: (!after.is_empty()).then(|| "/audit".to_owned()),
         next: Row(&list).some_text("next").map(|next| query("/audit", &[("after", next)])),
     };
-    answer::page(&AuditPage {
-        shell,
-        actor: String::new(),
-        actions: Vec::new(),
-        from: String::new(),
-        to: String::new(),
-        is_filtered: false,
-        csv_href: "/audit.csv".to_owned(),
-        rows,
-        pages,
-    })
+    answer::page(&AuditPage { shell, csv_href: "/audit.csv".to_owned(), rows, pages })
 }
 
 pub(super) async fn csv(reader: Reader) -> Result<Response, PageError> {

@@ -8,10 +8,9 @@ use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, Tone};
 use super::answer::{self, PageError, PageResult};
 use super::client::ApiClient;
 use super::live;
-use super::reader::{PAGE_ROWS, Reader};
+use super::reader::{PAGE_ROWS, Reader, StreamCaller};
 use super::row::Row;
 use super::state::ConsoleState;
-use crate::api::Caller;
 
 pub(super) async fn page(reader: Reader) -> PageResult {
     let after = reader.query("after").to_owned();
@@ -23,7 +22,7 @@ pub(super) async fn page(reader: Reader) -> PageResult {
 
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
-    caller: Caller,
+    StreamCaller(caller): StreamCaller,
     reader: Reader,
 ) -> PageResult {
     let (client, after) = (reader.client.clone(), reader.query("after").to_owned());

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::answer::PageError;
-use crate::api::{FromPage, RequestInfo};
+use crate::api::{FromPage, Problem, RequestInfo};
 use crate::http::OverTls;
 
 /// What a request to the API takes from the one to the page: who asks, and from where.
@@ -102,6 +102,12 @@ impl ApiClient {
 fn copy<T: Clone + Send + Sync + 'static>(parts: &Parts, to: &mut Extensions) {
     if let Some(value) = parts.extensions.get::<T>() {
         to.insert(value.clone());
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { status: problem.status(), detail: problem.into_detail() }
     }
 }
 

@@ -15,11 +15,10 @@ use super::answer::{self, PageError, PageResult};
 use super::client::ApiClient;
 use super::form::Fields;
 use super::live;
-use super::reader::Reader;
+use super::reader::{Reader, StreamCaller};
 use super::row::Row;
 use super::state::ConsoleState;
 use super::trends::{ChartUnit, Trends};
-use crate::api::Caller;
 
 /// Most rooms whose loss is drawn: those that the series keep.
 const HEAT_ROOMS: u32 = 200;
@@ -33,11 +32,8 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
     let shell = reader.shell("Overview", MenuPlace::Overview).await;
     let settings = &state.settings;
     let host = ShownName::new(settings.host.as_str());
-    let server = if reader.sees_server() {
-        reader.client.get("/server").await?
-    } else {
-        Value::Null
-    };
+    let server =
+        if reader.sees_server() { reader.client.get("/server").await? } else { Value::Null };
     let is_first_run = reader.sees_server()
         && shell.rooms == Some(0)
         && has_nothing(&reader.client, "/history/sessions?limit=1").await;
@@ -73,7 +69,7 @@ async fn has_nothing(client: &ApiClient, path: &str) -> bool {
 
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
-    caller: Caller,
+    StreamCaller(caller): StreamCaller,
     reader: Reader,
 ) -> PageResult {
     let (client, sees_server) = (reader.client.clone(), reader.sees_server());
@@ -224,11 +220,7 @@ fn server_tiles(server: Row<'_>, trends: &Trends) -> Vec<Tile> {
             "rooms",
         ),
         with(
-            tile(
-                "On the fallback",
-                Quantity::share(share),
-                format!("{fallback} without UDP 5056"),
-            ),
+            tile("On the fallback", Quantity::share(share), format!("{fallback} without UDP 5056")),
             "fallback",
         ),
         with(
@@ -303,7 +295,6 @@ fn shards(server: Row<'_>, trends: &Trends) -> Vec<ShardRow> {
             number: u16::try_from(number).unwrap_or(u16::MAX),
             cpu: rate("cpu").map(|ppm| ppm / 1e6),
             headsets: Quantity::count(shard.count("links")),
-            latency_p99: Quantity::unknown(),
             trend: trends.spark("cpu", id, 90).unwrap_or_default(),
             datagrams: Quantity::per_second(datagrams.map(|(in_, out)| in_ + out)),
         }

@@ -149,7 +149,8 @@ pub(super) async fn act(
     let disabled = fields.get("disabled") == "true";
     let (method, body, done) = match act.as_str() {
         "link" => {
-            let made = reader.client.ask(Method::POST, &format!("{path}/link"), &Value::Null).await?;
+            let made =
+                reader.client.ask(Method::POST, &format!("{path}/link"), &Value::Null).await?;
             return shown_one(&reader, &id, Some(Row(&made).text("url").to_owned())).await;
         }
         "role" => (Method::PATCH, json!({"role": fields.get("role")}), "saved"),

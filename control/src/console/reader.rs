@@ -7,11 +7,11 @@ use axum::response::IntoResponse;
 use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, ShownName, Theme};
 
 use super::answer::PageError;
-use super::client::ApiClient;
+use super::client::{ApiClient, Refusal};
 use super::notice;
 use super::row::Row;
 use super::state::ConsoleState;
-use crate::api::{Scope, SignedIn, Viewer};
+use crate::api::{Caller, Scope, SignedIn, Viewer};
 use crate::people::PersonRole;
 
 /// Rows of one page of a list.
@@ -41,6 +41,21 @@ impl FromRequestParts<ConsoleState> for Reader {
             theme: Theme::from_cookie(cookie(&parts.headers, Theme::COOKIE)),
             query: Query::of(parts),
         })
+    }
+}
+
+/// The same person, as the API knows them: for streams.
+pub(super) struct StreamCaller(pub(super) Caller);
+
+impl FromRequestParts<ConsoleState> for StreamCaller {
+    type Rejection = PageError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &ConsoleState,
+    ) -> Result<Self, PageError> {
+        let caller = Caller::from_request_parts(parts, &state.api).await;
+        caller.map(Self).map_err(|problem| PageError::from(Refusal::from(problem)))
     }
 }
 

@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::answer::{self, PageError, PageResult};
 use super::client::ApiClient;
 use super::live;
-use super::reader::Reader;
+use super::reader::{Reader, StreamCaller};
 use super::row::Row;
 use super::state::ConsoleState;
-use crate::api::{Caller, Scope};
+use crate::api::Scope;
 
 /// Most entries of the shared state that are shown.
 const MOST_STATE: usize = 200;
@@ -40,7 +40,7 @@ pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
 
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
-    caller: Caller,
+    StreamCaller(caller): StreamCaller,
     reader: Reader,
     Path(id): Path<String>,
 ) -> PageResult {
@@ -52,11 +52,7 @@ pub(super) async fn stream(
     })
 }
 
-async fn part(
-    client: &ApiClient,
-    path: &str,
-    may_operate: bool,
-) -> Result<RoomLive, PageError> {
+async fn part(client: &ApiClient, path: &str, may_operate: bool) -> Result<RoomLive, PageError> {
     let room = client.get(path).await?;
     let stats = client.get(&format!("{path}/stats")).await?;
     // The plan and the shared state are additions: a room that is busy is shown without them.
@@ -135,7 +131,11 @@ fn tiles(room: Row<'_>, stats: Row<'_>) -> Vec<Tile> {
             Quantity::bytes_per_second(rate("bytes_out")),
             format!("in: {}, means", Quantity::bytes_per_second(rate("bytes_in")).plain()),
         ),
-        tile("Withheld", Quantity::count(count("withheld")), "messages, since they came".to_owned()),
+        tile(
+            "Withheld",
+            Quantity::count(count("withheld")),
+            "messages, since they came".to_owned(),
+        ),
         tile(
             "Open for",
             Quantity::seconds(room.count("age_seconds")),
@@ -177,9 +177,8 @@ fn roster_row(number: usize, member: Row<'_>, figures: Option<Row<'_>>) -> Roste
 }
 
 fn words(stats: Row<'_>, suffering: usize) -> String {
-    let names = |peers: Vec<ShownName>| {
-        peers.iter().map(ShownName::label).collect::<Vec<_>>().join(", ")
-    };
+    let names =
+        |peers: Vec<ShownName>| peers.iter().map(ShownName::label).collect::<Vec<_>>().join(", ");
     let of = |flag: &str| -> Vec<_> {
         stats.rows("peers").filter(|peer| peer.flag(flag)).map(|peer| peer.name("name")).collect()
     };

@@ -13,17 +13,16 @@ use serde_json::Value;
 use super::answer::{self, PageError, PageResult};
 use super::client::ApiClient;
 use super::live;
-use super::reader::{PAGE_ROWS, Reader};
+use super::reader::{PAGE_ROWS, Reader, StreamCaller};
 use super::row::Row;
 use super::state::ConsoleState;
-use crate::api::Caller;
 
 /// Most rooms of the CSV file: more are not looked at as a list.
 const CSV_ROOMS: usize = 5_000;
 /// The scale of the short lines, in per cent: what is above is as bad.
 const TREND_TOP: f64 = 7.0;
 /// The orders of the API, and the column that shows each.
-const ORDERS: [(&str, usize); 3] = [("name", 0), ("peers", 2), ("age", 6)];
+const ORDERS: [(&str, usize); 3] = [("name", 0), ("peers", 2), ("age", 5)];
 
 /// Which rooms are shown.
 #[derive(Clone)]
@@ -49,8 +48,12 @@ impl RoomsView {
 
     /// Returns the address of this list below a path, in another order or at another place.
     fn href(&self, path: &str, sort: &str, after: &str) -> String {
-        let pairs =
-            [("q", self.search.as_str()), ("tenant", &self.tenant), ("sort", sort), ("after", after)];
+        let pairs = [
+            ("q", self.search.as_str()),
+            ("tenant", &self.tenant),
+            ("sort", sort),
+            ("after", after),
+        ];
         query(path, &pairs)
     }
 
@@ -86,7 +89,7 @@ pub(super) async fn page(reader: Reader) -> PageResult {
 
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
-    caller: Caller,
+    StreamCaller(caller): StreamCaller,
     reader: Reader,
 ) -> PageResult {
     let (client, view) = (reader.client.clone(), RoomsView::of(&reader));
@@ -98,7 +101,8 @@ pub(super) async fn stream(
 
 pub(super) async fn csv(reader: Reader) -> Result<Response, PageError> {
     let view = RoomsView::of(&reader);
-    let mut text = csv::line(&["room", "tenant", "name", "peers", "capacity", "locked", "open_for_s"]);
+    let mut text =
+        csv::line(&["room", "tenant", "name", "peers", "capacity", "locked", "open_for_s"]);
     let (mut cursor, mut count) = (String::new(), 0);
     loop {
         let list = reader.client.get(&view.api_path(200, &cursor)).await?;
@@ -176,7 +180,7 @@ async fn part(client: &ApiClient, view: &RoomsView) -> Result<RoomsLive, PageErr
     })
 }
 
-fn columns(view: &RoomsView) -> [SortColumn; 7] {
+fn columns(view: &RoomsView) -> [SortColumn; 6] {
     std::array::from_fn(|column| {
         let order = ORDERS.iter().find(|(_, shown)| *shown == column).map(|(order, _)| *order);
         SortColumn {
@@ -210,7 +214,6 @@ fn room_row(room: Row<'_>, line: Option<Row<'_>>) -> RoomRow {
             suffers: loss.is_some_and(|ppm| ppm >= LOSS_WARN_PPM),
             fills_tile: false,
         }),
-        pose_age_p99: Quantity::unknown(),
         open_for: Quantity::seconds(room.count("age_seconds")),
     }
 }

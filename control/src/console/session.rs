@@ -9,9 +9,7 @@ use super::answer::{self, PageResult};
 use super::client::ApiClient;
 use super::reader::Reader;
 use super::row::{Row, encoded};
-use super::session_life::{
-    changed_networks, drawing, end_mark, gone_for, happenings, key_moment,
-};
+use super::session_life::{changed_networks, drawing, end_mark, gone_for, happenings, key_moment};
 use crate::timestamp::Timestamp;
 
 /// How far around a loss others are counted who left too, in microseconds: five seconds.
@@ -94,7 +92,8 @@ fn verdict(session: Row<'_>, room_is_live: bool) -> PageVerdict {
         _ if room_is_live => says(
             Tone::Good,
             Markup::from("The session goes on"),
-            "What happened in it is shown here once it has ended; how it is now, in its room.".to_owned(),
+            "What happened in it is shown here once it has ended; how it is now, in its room."
+                .to_owned(),
         ),
         _ => says(
             Tone::Idle,
@@ -150,7 +149,9 @@ async fn others(client: &ApiClient, session: Row<'_>) -> Option<Markup> {
     let is_near = |other: &Row<'_>| {
         other.text("id") != session.text("id")
             && other.text("code") != "left"
-            && other.micros("left_at").is_some_and(|left| (at - AROUND..at + 60_000_000).contains(&left))
+            && other
+                .micros("left_at")
+                .is_some_and(|left| (at - AROUND..at + 60_000_000).contains(&left))
     };
     Some(match Row(&list).rows("items").filter(is_near).count() {
         0 => Markup::from("No. Nobody else of this tenant dropped within a minute."),

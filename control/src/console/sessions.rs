@@ -29,8 +29,13 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
     let list = reader.client.get(&path).await?;
     let list = Row(&list);
     let href = |after: &str| {
-        let pairs =
-            [("user", user.as_str()), ("room", &room), ("from", &from), ("to", &to), ("after", after)];
+        let pairs = [
+            ("user", user.as_str()),
+            ("room", &room),
+            ("from", &from),
+            ("to", &to),
+            ("after", after),
+        ];
         query("/sessions", &pairs)
     };
     let rows: Vec<_> = list.rows("items").map(session_row).collect();

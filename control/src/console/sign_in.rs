@@ -86,9 +86,10 @@ pub(super) fn why(failed: &str) -> Option<(&'static str, &'static str)> {
         "" => return None,
         "wrong" => ("Email or password is wrong.", "Look at both, and at Caps Lock."),
         "code" => ("Your account needs a code.", "Type the one that your authenticator shows."),
-        "wrong_code" => {
-            ("This code is wrong or was used.", "Wait for the next one. Look at the device's clock.")
-        }
+        "wrong_code" => (
+            "This code is wrong or was used.",
+            "Wait for the next one. Look at the device's clock.",
+        ),
         "slow" => ("There were too many attempts.", "Wait a moment and try again."),
         "busy" => ("Too many others sign in.", "Try again in a moment."),
         "unavailable" => ("The database does not answer.", "Try again in a moment."),
@@ -99,7 +100,9 @@ pub(super) fn why(failed: &str) -> Option<(&'static str, &'static str)> {
         "long" => ("This password is too long.", "Use 128 characters or less."),
         "like_email" => ("This password is your email address.", "Choose another one."),
         "enrolment" => ("This set-up has ended.", "Begin it again."),
-        "sso" => ("The provider of single sign-on does not answer.", "Try again, or use a password."),
+        "sso" => {
+            ("The provider of single sign-on does not answer.", "Try again, or use a password.")
+        }
         "sso_refused" => {
             ("You may not sign in here with this account.", "Ask an administrator of this server.")
         }

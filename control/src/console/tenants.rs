@@ -50,8 +50,11 @@ impl TenantNames {
             title,
             is_chosen: value == chosen,
         };
-        let mut choices: Vec<_> =
-            self.0.iter().map(|(id, name)| choice(id, ShownName::new(name.as_str()).label())).collect();
+        let mut choices: Vec<_> = self
+            .0
+            .iter()
+            .map(|(id, name)| choice(id, ShownName::new(name.as_str()).label()))
+            .collect();
         choices.sort_by(|a, b| a.title.cmp(&b.title));
         choices.insert(0, choice("", whole.to_owned()));
         choices
@@ -61,8 +64,7 @@ impl TenantNames {
 pub(super) async fn list(reader: Reader) -> PageResult {
     let shell = reader.shell("Tenants and keys", MenuPlace::Tenants).await;
     let after = reader.query("after");
-    let path =
-        nucleus_console::link::query("/tenants", &[("cursor", after), ("limit", "100")]);
+    let path = nucleus_console::link::query("/tenants", &[("cursor", after), ("limit", "100")]);
     let list = reader.client.get(&path).await?;
     let rows: Vec<_> = Row(&list).rows("items").map(tenant_row).collect();
     let next = Row(&list).some_text("next");
@@ -76,10 +78,7 @@ pub(super) async fn list(reader: Reader) -> PageResult {
 
 fn tenant_row(tenant: Row<'_>) -> TenantRow {
     let products: Vec<_> = tenant.texts("products").collect();
-    let limit = |name: &str| match tenant.count(name) {
-        Some(most) => format!("at most {}", Quantity::count(most).plain()),
-        None => "no limit of its own".to_owned(),
-    };
+    let limit = |name: &str| Quantity::count(tenant.count(name));
     TenantRow {
         id: tenant.text("id").to_owned(),
         name: tenant.name("name"),
@@ -88,8 +87,8 @@ fn tenant_row(tenant: Row<'_>) -> TenantRow {
             false => products.join(", "),
         }),
         mark: mark(tenant),
-        sessions: Quantity::unknown().with_unit(&limit("max_sessions")),
-        rooms: Quantity::unknown().with_unit(&limit("max_rooms")),
+        most_sessions: limit("max_sessions"),
+        most_rooms: limit("max_rooms"),
         ends_at: tenant.time("ends_at"),
     }
 }
@@ -143,7 +142,8 @@ async fn save_as(
     let saved = match body(&fields) {
         Ok(body) => reader.client.ask(method, &path, &body).await,
         Err(problem) => {
-            return shown(&reader, id.as_deref(), Row(&Value::Null), Some(&fields), Some(problem)).await;
+            return shown(&reader, id.as_deref(), Row(&Value::Null), Some(&fields), Some(problem))
+                .await;
         }
     };
     match saved {
@@ -195,7 +195,11 @@ async fn shown(
         Some(fields) => sent_form(fields),
         None => stored_form(tenant),
     };
-    let title = if id.is_some() { ShownName::new(form.name.as_str()).label() } else { "New tenant".to_owned() };
+    let title = if id.is_some() {
+        ShownName::new(form.name.as_str()).label()
+    } else {
+        "New tenant".to_owned()
+    };
     let (keys, issuers) = match id {
         Some(id) => (key_rows(reader, Some(id)).await?, issuer_rows(reader, id).await?),
         None => (Vec::new(), Vec::new()),

@@ -15,9 +15,9 @@ impl Trends {
     }
 
     fn line(&self, name: &str, shard: Option<u64>) -> Option<Row<'_>> {
-        Row(&self.0).rows("lines").find(|line| {
-            line.text("name") == name && line.count("shard") == shard
-        })
+        Row(&self.0)
+            .rows("lines")
+            .find(|line| line.text("name") == name && line.count("shard") == shard)
     }
 
     /// The values of a line, multiplied by `factor`; empty: there is no such line.

@@ -8,7 +8,7 @@ use nucleus_console::screens::{
     Choice, DeliveryRow, ErrorKind, FormProblem, PageLinks, WebhookForm, WebhookPage, WebhookRow,
     WebhooksPage,
 };
-use nucleus_console::{Mark, Markup, MenuPlace, Quantity, ShownName, ShownTime, Tone};
+use nucleus_console::{Mark, Markup, MenuPlace, Quantity, Tone};
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, PageError, PageResult};
@@ -16,7 +16,7 @@ use super::form::Fields;
 use super::reader::{PAGE_ROWS, Reader};
 use super::row::{Row, encoded};
 use super::tenants::TenantNames;
-use crate::events::EventKind;
+use crate::events::PlaneEventKind;
 
 /// Most pages of webhooks that are looked through for one.
 const MOST_PAGES: usize = 10;
@@ -44,8 +44,6 @@ fn webhook_row(webhook: Row<'_>, names: &TenantNames) -> WebhookRow {
         tenant: webhook.some_text("tenant").map(|id| names.of(id)),
         url: webhook.name("url"),
         mark: mark(webhook),
-        waiting: Quantity::unknown(),
-        last_at: ShownTime::of(None),
     }
 }
 
@@ -123,12 +121,12 @@ fn problem_words(webhook: Row<'_>) -> Option<Markup> {
 }
 
 fn events(chosen: &[&str]) -> Vec<Choice> {
-    let choice = |kind: EventKind| Choice {
+    let choice = |kind: PlaneEventKind| Choice {
         value: kind.name().to_owned(),
         title: kind.name().to_owned(),
         is_chosen: chosen.contains(&kind.name()),
     };
-    EventKind::ALL.into_iter().map(choice).collect()
+    PlaneEventKind::ALL.into_iter().map(choice).collect()
 }
 
 fn delivery_row(delivery: Row<'_>) -> DeliveryRow {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::timestamp::Timestamp;
 
-/// Most events that wait to be recorded, about 20 MB. The control plane's thread may be busy for a moment,
+/// Most events that wait to be recorded, about 40 MB. The control plane's thread may be busy for a moment,
 /// and all sessions and rooms of a full server may end in it.
 const FEED: usize = 65_536;
 

@@ -10,6 +10,7 @@ use nucleus_core::plane_event::{
 use nucleus_protocol::session::Code;
 use serde::{Deserialize, Serialize};
 
+use super::stored_moments::StoredMoments;
 use crate::events::{PlaneEventKind, RecordedEvent};
 use crate::room_id::RoomAddress;
 use crate::timestamp::Timestamp;
@@ -38,6 +39,8 @@ pub(super) struct SpoolLine {
     code: u16,
     resumes: u32,
     links: Option<SpoolLinks>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moments: Option<StoredMoments>,
     talked: Option<u64>,
     members: Vec<String>,
     missed: Vec<String>,
@@ -78,6 +81,7 @@ impl From<&RecordedEvent> for SpoolLine {
                 code: visit.code as u16,
                 resumes: visit.resumes,
                 links: visit.links.as_ref().map(SpoolLinks::from),
+                moments: Some(StoredMoments::from(&visit.moments)),
                 ..line.of_room(room).of_visitor(visitor)
             },
             PlaneEvent::CallStarted(call) => line.of_call(call),
@@ -147,6 +151,7 @@ impl SpoolLine {
         let (joins, most_peers, resumes) = (self.joins, self.most_peers, self.resumes);
         let code = Code::from_number(self.code.into());
         let links = self.links.as_ref().map(LinkTotals::from);
+        let moments = self.moments.unwrap_or_default().into();
         let visitor = Arc::new(RoomVisitor {
             peer: PeerId(self.peer),
             user: self.user,
@@ -160,7 +165,7 @@ impl SpoolLine {
             }
             PlaneEventKind::PeerJoined => PlaneEvent::PeerJoined(room, visitor),
             PlaneEventKind::PeerLeft => {
-                let visit = Visit { lasted, code: code?, resumes, links };
+                let visit = Visit { lasted, code: code?, resumes, links, moments };
                 PlaneEvent::PeerLeft(room, visitor, Box::new(visit))
             }
             PlaneEventKind::CallStarted | PlaneEventKind::CallEnded => return None,

@@ -12,14 +12,18 @@ mod batch_writer;
 mod deletion;
 mod handle;
 mod line;
+mod moment_texts;
 pub mod query;
 mod recorder;
 mod rows;
 mod spool;
 mod statements;
+mod stored_moments;
+pub mod timeline;
 
 pub use deletion::{delete_old_calls, delete_old_rooms, delete_old_sessions, forget};
 pub use handle::{HistoryFigures, RecordedBatch, RecorderHandle, RecorderSettings};
 pub use query::{HistoryFilter, PastCall, PastRoom, PastSession};
 pub use recorder::HistoryRecorder;
 pub use spool::SPOOL_BYTES;
+pub use timeline::{SessionMoment, SessionTimeline};

@@ -224,32 +224,34 @@ pub async fn sessions(
     filter: &HistoryFilter,
     page: &PageRequest,
 ) -> Result<Vec<PastSession>, DatabaseError> {
-    let session = |row: &Row| {
-        Ok(PastSession {
-            id: row.get("id")?,
-            peer: row.get("peer")?,
-            room: row.get("room")?,
-            tenant: row.get("tenant_name")?,
-            product: row.get("product")?,
-            room_name: row.get("room_name")?,
-            user: row.get("user_id")?,
-            name: row.get("name")?,
-            role: row.get("role")?,
-            joined_at: Timestamp::from_micros(row.get("joined_at")?),
-            left_at: time(row, "left_at")?,
-            code: row.get("code")?,
-            resumes: row.number("resumes")?,
-            fallback_ms: row.number("fallback_ms")?,
-            rtt_p50_us: row.number("rtt_p50_us")?,
-            rtt_p95_us: row.number("rtt_p95_us")?,
-            loss_ppm: row.number("loss_ppm")?,
-            withheld: row.number("withheld")?,
-            bytes_in: row.number("bytes_in")?,
-            bytes_out: row.number("bytes_out")?,
-        })
-    };
     let rows = filter.list(database, &statements::SESSIONS, filter.rooms(), page).await?;
-    rows.iter().map(session).collect()
+    rows.iter().map(past_session).collect()
+}
+
+/// Reads a session.
+pub(super) fn past_session(row: &Row) -> Result<PastSession, DatabaseError> {
+    Ok(PastSession {
+        id: row.get("id")?,
+        peer: row.get("peer")?,
+        room: row.get("room")?,
+        tenant: row.get("tenant_name")?,
+        product: row.get("product")?,
+        room_name: row.get("room_name")?,
+        user: row.get("user_id")?,
+        name: row.get("name")?,
+        role: row.get("role")?,
+        joined_at: Timestamp::from_micros(row.get("joined_at")?),
+        left_at: time(row, "left_at")?,
+        code: row.get("code")?,
+        resumes: row.number("resumes")?,
+        fallback_ms: row.number("fallback_ms")?,
+        rtt_p50_us: row.number("rtt_p50_us")?,
+        rtt_p95_us: row.number("rtt_p95_us")?,
+        loss_ppm: row.number("loss_ppm")?,
+        withheld: row.number("withheld")?,
+        bytes_in: row.number("bytes_in")?,
+        bytes_out: row.number("bytes_out")?,
+    })
 }
 
 /// Returns calls, those that began last first. A filter by room is ignored.

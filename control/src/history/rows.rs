@@ -8,6 +8,7 @@ use nucleus_core::plane_event::{
     CallRef, CallTotals, LinkTotals, PlaneEvent, RoomRef, RoomTotals, RoomVisitor, Visit,
 };
 
+use super::stored_moments::StoredMoments;
 use crate::database::{DatabaseError, DatabaseTransaction, Value};
 use crate::events::RecordedEvent;
 use crate::room_id::{PeerAddress, RoomAddress};
@@ -93,9 +94,9 @@ async fn write_session(
     let sql = "INSERT INTO session_history \
                (id, peer, room, tenant, tenant_name, product, room_name, user_id, name, role, \
                joined_at, left_at, code, resumes, fallback_ms, rtt_p50_us, rtt_p95_us, loss_ppm, \
-               withheld, bytes_in, bytes_out) \
+               withheld, bytes_in, bytes_out, moments) \
                VALUES ($1, $2, $3, (SELECT id FROM tenant WHERE name = $4), $4, $5, $6, $7, $8, $9, \
-               $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+               $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
                ON CONFLICT (peer) DO UPDATE SET \
                left_at = COALESCE(excluded.left_at, session_history.left_at), \
                code = COALESCE(excluded.code, session_history.code), \
@@ -106,7 +107,8 @@ async fn write_session(
                loss_ppm = COALESCE(excluded.loss_ppm, session_history.loss_ppm), \
                withheld = COALESCE(excluded.withheld, session_history.withheld), \
                bytes_in = COALESCE(excluded.bytes_in, session_history.bytes_in), \
-               bytes_out = COALESCE(excluded.bytes_out, session_history.bytes_out)";
+               bytes_out = COALESCE(excluded.bytes_out, session_history.bytes_out), \
+               moments = COALESCE(excluded.moments, session_history.moments)";
     let ProductKey { tenant, product } = &room.key.owner;
     let address = RoomAddress(room.instance);
     let joined = visit.map_or(at, |visit| before(at, visit.lasted));
@@ -126,6 +128,10 @@ async fn write_session(
         visit.map(|visit| visit.resumes).into(),
     ];
     values.extend(link_values(visit.and_then(|visit| visit.links.as_ref())));
+    // This type can always be written.
+    let moments = visit.map(|visit| &visit.moments).filter(|log| !log.moments().is_empty());
+    let moments = moments.map(|log| serde_json::to_string(&StoredMoments::from(log)));
+    values.push(moments.and_then(Result::ok).into());
     transaction.run(sql, values).await?;
     Ok(())
 }

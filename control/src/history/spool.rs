@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::line::SpoolLine;
 use crate::events::RecordedEvent;
 
-/// Most bytes of the file: about 150,000 events, those of a full server in an hour.
+/// Most bytes of the file: about 120,000 events, those of a full server in an hour.
 pub const SPOOL_BYTES: u64 = 64 << 20;
 /// Most bytes of a line. The longest event is the end of a call, with 128 users of 128 bytes, of which
 /// JSON makes six times as many.

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use nucleus_control::events::EventFeed;
 use nucleus_control::history::{HistoryRecorder, RecorderHandle, RecorderSettings};
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
+use nucleus_core::moments::{LossCause, Moment, MomentActor, MomentKind, MomentLog};
 use nucleus_core::plane_event::{CallRef, CallTotals, PlaneEvent, RoomRef, RoomVisitor, Visit};
 use nucleus_protocol::session::Code;
 use tokio::task::JoinHandle;
@@ -77,7 +78,16 @@ fn post(feed: &EventFeed, number: u8, tenant: &str) {
         role: "trainer".to_owned(),
     });
     let lasted = Duration::from_secs(60);
-    let visit = Visit { lasted, code: Code::TimedOut, resumes: 1, links: None };
+    let moderator = MomentActor::Peer(PeerId(7));
+    let moments = [
+        (0, MomentKind::Joined { took: Duration::from_millis(240) }),
+        (5, MomentKind::Realtime(([192, 0, 2, 7], 4_000).into())),
+        (9, MomentKind::Muted(moderator)),
+        (20, MomentKind::Lost(LossCause::Closed)),
+    ];
+    let at = |(seconds, kind)| Moment { after: Duration::from_secs(seconds), kind };
+    let moments = MomentLog::stored(moments.map(at), 3);
+    let visit = Visit { lasted, code: Code::TimedOut, resumes: 1, links: None, moments };
     let call = CallRef { call: number.into(), owner, caller: user.clone() };
     let totals = CallTotals { members: vec![user], ..CallTotals::default() };
     feed.post(PlaneEvent::RoomStarted(room.clone()));
@@ -201,4 +211,83 @@ async fn an_operator_ends_a_call_and_a_tenant_its_own_alone() {
     let beta = world.tenant("beta").await;
     let betas = world.key(Some(&beta), &["operate"]).await;
     assert_eq!(end("0000000000000064", &betas).await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_session_tells_what_happened_and_why_it_ended() {
+    let world = World::new().await;
+    let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
+    record(&world).await;
+    let key = world.key(Some(&acme), &["read"]).await;
+    let row = world.get("/history/sessions", &key).await.json()["items"][0].clone();
+    let id = row["id"].as_str().unwrap();
+    let session = world.get(&format!("/history/sessions/{id}"), &key).await.json();
+    for field in ["id", "peer", "user", "joined_at", "left_at", "code"] {
+        assert_eq!(session[field], row[field], "{field}: as in the list");
+    }
+    let of_peer = world.get("/history/sessions/0101010101010101-7", &key).await.json();
+    assert_eq!(of_peer, session, "by the id of the peer, too");
+    let moments = session["moments"].as_array().unwrap();
+    let kinds: Vec<_> = moments.iter().map(|moment| moment["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["joined", "realtime", "muted", "lost", "left"], "{session}");
+    assert_eq!(
+        (&session["moments_known"], &session["moments_left_out"]),
+        (&true.into(), &3.into())
+    );
+    assert_eq!(moments[0]["took_ms"], 240);
+    assert_eq!(moments[1]["address"], "192.0.2.7:4000");
+    let muted = &moments[2];
+    let by = (&muted["by"], &muted["by_peer"], &muted["by_user"]);
+    assert_eq!(by, (&"peer".into(), &"0101010101010101-7".into(), &"acme-user".into()));
+    assert_eq!(muted["text"], "muted by acme-user");
+    assert_eq!(moments[3]["cause"], "closed");
+    let reason = session["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the client closed the connection without leaving"), "{reason}");
+    assert_eq!(moments[4]["text"], reason);
+    assert_eq!(moments[4]["at"], session["left_at"]);
+
+    let betas = world.key(Some(&beta), &["read"]).await;
+    for (key, id) in [
+        (&betas, id),
+        (&betas, "0101010101010101-7"),
+        (&key, "0101010101010101-8"),
+        (&key, "0101010101010101"),
+        (&key, "00000000-0000-7000-8000-000000000000"),
+        (&key, "x"),
+    ] {
+        let answer = world.get(&format!("/history/sessions/{id}"), key).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{id}: {answer:?}");
+    }
+}
+
+/// A moderator who is forgotten is no longer named in the sessions of others, and what happened in its own
+/// session is gone.
+#[tokio::test]
+async fn who_is_forgotten_is_in_no_moment() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let recording = Recording::new(&world);
+    recording.post(&["acme"]);
+    let owner = ProductKey { tenant: "acme".to_owned(), product: Product::ATOM };
+    let key = Arc::new(owner.room("acme lobby"));
+    let room = RoomRef { instance: RoomInstanceId([1; 8]), key };
+    let (user, name) = ("eve".to_owned(), "Eve".to_owned());
+    let visitor = RoomVisitor { peer: PeerId(8), user, name, role: "member".to_owned() };
+    let kind = MomentKind::Removed(MomentActor::Peer(PeerId(7)));
+    let moments = MomentLog::stored([Moment { after: Duration::from_secs(3), kind }], 0);
+    let lasted = Duration::from_secs(3);
+    let visit = Visit { lasted, code: Code::Kicked, resumes: 0, links: None, moments };
+    recording.feed.post(PlaneEvent::PeerLeft(room, Arc::new(visitor), Box::new(visit)));
+    recording.finish().await;
+    let reason = async || {
+        let session = world.get("/history/sessions/0101010101010101-8", LOCAL).await.json();
+        session["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason().await, "removed by acme-user");
+    let body = serde_json::json!({"tenant": acme, "user": "acme-user"});
+    let forgotten = world.ask("POST", "/forget", LOCAL, body).await.json();
+    assert_eq!(forgotten["sessions"], 1);
+    assert_eq!(reason().await, "removed by a moderator, peer 7, of whom nothing is kept");
+    let own = world.get("/history/sessions/0101010101010101-7", LOCAL).await;
+    assert_eq!(own.status, StatusCode::NOT_FOUND, "{own:?}");
 }

@@ -19,6 +19,7 @@ mod keys;
 mod live;
 mod people;
 mod rooms;
+mod series;
 mod sign_in;
 mod sign_in_guesses;
 mod single_sign_on;

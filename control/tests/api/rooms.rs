@@ -113,3 +113,23 @@ async fn properties_are_shown_and_set_with_an_entry_in_the_audit() {
         world.ask("PATCH", "/rooms/0303030303030303/properties", LOCAL, json!({"a": 1})).await;
     assert_eq!(absent.status, StatusCode::NOT_FOUND, "{absent:?}");
 }
+
+#[tokio::test]
+async fn a_plan_shows_heads_and_whose_link_suffers() {
+    let world = World::new().await;
+    let plan = world.get(&format!("{ACME}/plan"), LOCAL).await.json();
+    assert_eq!((&plan["name"], &plan["poses_kept"]), (&json!("acme lobby"), &json!(true)));
+    let head = &plan["heads"][0];
+    assert_eq!(head["id"], "0101010101010101-7");
+    let place = [&head["x"], &head["y"], &head["z"], &head["yaw"], &head["age_ms"]];
+    let place = place.map(|number| number.as_f64().unwrap());
+    assert!((place[0] - 1.5).abs() < 1e-3 && (place[1] - 1.7).abs() < 1e-3, "{head}");
+    assert!((place[2] + 2.0).abs() < 1e-3 && place[3].abs() < 1e-3, "{head}");
+    assert_eq!(
+        (place[4], &head["speaking"], &head["suffers"]),
+        (20.0, &json!(true), &json!(false))
+    );
+    assert_eq!(head["on_fallback"], true);
+    let absent = world.get("/rooms/0303030303030303/plan", LOCAL).await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND, "{absent:?}");
+}

@@ -10,6 +10,7 @@ use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, SignInSettings, router};
 use nucleus_control::database::{Database, DatabaseAddress};
 use nucleus_control::people::PasswordWorker;
+use nucleus_control::series::SeriesStore;
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings, Timestamp};
@@ -19,7 +20,8 @@ use nucleus_core::control::{
     ServerStatus, ShardStatus, TenantStatus,
 };
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
-use nucleus_core::room_stats::{LiveLinkStats, LivePathStats};
+use nucleus_core::room_stats::{HeadPose, LiveLinkStats, LivePathStats};
+use nucleus_protocol::realtime::pose::Transform;
 use nucleus_protocol::session::{Value as StateValue, value};
 use nucleus_protocol::time::Time;
 use serde_json::{Value, json};
@@ -129,6 +131,7 @@ impl World {
                 passwords: PasswordWorker::start().unwrap(),
                 url: None,
             }),
+            series: SeriesStore::new(),
         };
         change(&mut settings);
         let (webhooks, events) = (settings.webhooks.clone(), settings.events.clone());
@@ -384,6 +387,14 @@ fn answer(
                 find(instance).ok_or(ControlError::NoSuchRoom)?,
             )))
         }
+        ControlRequest::RoomPlan(instance) => {
+            let room = find(instance).ok_or(ControlError::NoSuchRoom)?;
+            let head = Transform { position: [1.5, 1.7, -2.0], rotation: [0.0, 0.0, 0.0, 1.0] };
+            let pose = HeadPose { peer: PeerId(7), head, age: Duration::from_millis(20) };
+            // The first answer has no poses yet, as in the server.
+            let poses = if played.count(2) == 0 { Vec::new() } else { vec![pose] };
+            ControlReply::RoomPlan(Box::new(stats(room)), Some(poses))
+        }
         ControlRequest::Server => {
             let datagrams_in = 1_000 * played.count(0);
             let shards = vec![ShardStatus { datagrams_in, ..ShardStatus::default() }];
@@ -400,6 +411,7 @@ fn answer(
             ControlReply::Done
         }
         ControlRequest::RemoveUser { .. } => ControlReply::Done,
+        ControlRequest::Figures => return Err(ControlError::Busy),
         ControlRequest::Drain => ControlReply::Done,
     })
 }

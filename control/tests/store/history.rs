@@ -12,6 +12,7 @@ use nucleus_control::history::{
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{RetentionKeeper, RetentionSettings, Timestamp};
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
+use nucleus_core::moments::{Moment, MomentKind, MomentLog};
 use nucleus_core::plane_event::{
     CallRef, CallTotals, LinkTotals, PlaneEvent, RoomRef, RoomTotals, RoomVisitor, Visit,
 };
@@ -71,7 +72,11 @@ impl Recording {
         for peer in 1..=sessions {
             let links = LinkTotals { withheld: 3, loss_ppm: Some(7), ..LinkTotals::default() };
             let lasted = Duration::from_secs(60);
-            let visit = Visit { lasted, code: Code::Left, resumes: 2, links: Some(links) };
+            let joined = MomentKind::Joined { took: Duration::from_millis(peer.into()) };
+            let joined = Moment { after: Duration::ZERO, kind: joined };
+            let moments = MomentLog::stored([joined], 0);
+            let links = Some(links);
+            let visit = Visit { lasted, code: Code::Left, resumes: 2, links, moments };
             self.feed.post(PlaneEvent::PeerLeft(room.clone(), visitor(peer), Box::new(visit)));
         }
         let lasted = Duration::from_secs(90);

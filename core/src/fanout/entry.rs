@@ -8,6 +8,7 @@ use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
 
 use super::input::{FanoutOutput, LinkEvent};
+use super::routes::RouteLog;
 use super::totals::LinkSums;
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
@@ -76,6 +77,11 @@ pub(super) struct LinkEntry {
     pub(super) fallback_since: Option<Time>,
     /// The figures of the peer's earlier links, and of this one those that [`Link`] does not count.
     pub(super) sums: LinkSums,
+    /// By which ways the peer's messages came. On the heap, because it is written for few datagrams.
+    pub(super) routes: Box<RouteLog>,
+    /// The number of the link's changes of its path when `routes` was written last; `None`: it was not
+    /// written for this link yet.
+    pub(super) noted_paths: Option<u64>,
     /// The time of the link's valid entry in the timer queue.
     pub(super) timer: Time,
     /// Whether the link has control frames to send and is listed in `link_outputs`.
@@ -86,6 +92,7 @@ pub(super) struct LinkEntry {
 pub(super) struct ClosedLink {
     pub(super) ingress: IngressBudgets,
     pub(super) sums: LinkSums,
+    pub(super) routes: Box<RouteLog>,
 }
 
 impl LinkEntry {
@@ -104,8 +111,23 @@ impl LinkEntry {
     }
 
     /// Takes the entry of a link that is closed.
-    pub(super) fn close(self, now: Time) -> ClosedLink {
-        ClosedLink { sums: self.sums(now), ingress: self.ingress }
+    pub(super) fn close(mut self, now: Time) -> ClosedLink {
+        self.routes.end_link();
+        let sums = self.sums(now);
+        ClosedLink { sums, ingress: self.ingress, routes: self.routes }
+    }
+
+    /// Returns whether the link may have another path than when `routes` was written last. Asked for each
+    /// datagram.
+    pub(super) fn has_other_path(&self) -> bool {
+        self.noted_paths != Some(self.link.path_changes())
+    }
+
+    /// Notes by which way the peer's messages come at `now`.
+    pub(super) fn note_route(&mut self, now: Time) {
+        if self.routes.note(now, &self.link, self.noted_paths.is_none()) {
+            self.noted_paths = Some(self.link.path_changes());
+        }
     }
 
     /// Makes an output of an event of this link.

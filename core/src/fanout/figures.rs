@@ -7,11 +7,69 @@ use nucleus_protocol::time::Time;
 
 use super::Fanout;
 use super::entry::LinkEntry;
+use super::pose_watch::{PoseWatch, WATCHED_ROOMS};
 use super::room::RoomFanout;
-use crate::ids::RoomId;
-use crate::room_stats::{LiveLinkStats, share_ppm};
+use crate::ids::{PeerId, RoomId};
+use crate::plane_event::PeerLinks;
+use crate::room_stats::{HeadPose, LiveLinkStats, share_ppm};
+use crate::traffic::{LinkLosses, LinkTraffic, TRAFFIC_LINKS, TrafficSlice};
 
 impl Fanout {
+    /// Returns what there is to say of all links of a peer together, the open one included; `None`: the
+    /// peer has no open link.
+    pub fn peer_links(&self, now: Time, room: RoomId, peer: PeerId) -> Option<PeerLinks> {
+        let index = *self.link_of.get(&(room, peer))?;
+        let entry = self.links[index as usize].as_ref()?;
+        Some(PeerLinks {
+            totals: entry.sums(now).totals(),
+            moments: entry.routes.moments().clone(),
+        })
+    }
+
+    /// Returns the figures of the next links from the index `from` on, 0 for the first ones.
+    pub fn traffic(&self, now: Time, from: usize) -> TrafficSlice {
+        let end = from.saturating_add(TRAFFIC_LINKS).min(self.links.len());
+        let links = self.links.get(from..end).unwrap_or_default().iter().flatten();
+        let links = links.map(|entry| {
+            let sums = entry.sums(now);
+            LinkTraffic {
+                room: self.rooms[entry.room].id,
+                bytes_in: sums.bytes_in,
+                bytes_out: sums.bytes_out,
+                losses: sums.losses(),
+            }
+        });
+        TrafficSlice {
+            links: links.collect(),
+            left: if from == 0 { self.left } else { LinkLosses::default() },
+            next: (end < self.links.len()).then_some(end),
+        }
+    }
+
+    /// Returns the newest head poses of a room's peers, and keeps the next ones for ten seconds. `None`: the
+    /// room has no links here, or too many other rooms are looked at. The first answer has no poses: they
+    /// are kept only while somebody asks.
+    pub fn head_poses(&mut self, now: Time, room: RoomId) -> Option<Vec<HeadPose>> {
+        let at = *self.room_of.get(&room)?;
+        self.watched.retain(|at| {
+            let watch = &mut self.rooms[*at].watch;
+            watch.take_if(|watch| watch.is_over(now));
+            watch.is_some()
+        });
+        let room = &mut self.rooms[at];
+        let Some(mut watch) = room.watch.take() else {
+            if self.watched.len() >= WATCHED_ROOMS {
+                return None;
+            }
+            self.watched.push(at);
+            room.watch = Some(Box::new(PoseWatch::new(now)));
+            return Some(Vec::new());
+        };
+        let poses = watch.look(now, room.recipients());
+        room.watch = Some(watch);
+        Some(poses)
+    }
+
     /// Returns the figures of the links of a room's peers: none if the room has no links here.
     pub fn room_links(&self, now: Time, room: RoomId) -> Vec<LiveLinkStats> {
         let Some(room) = self.room_of.get(&room).map(|at| &self.rooms[*at]) else {

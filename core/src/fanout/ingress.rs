@@ -22,7 +22,7 @@ impl Fanout {
     pub(super) fn take(&mut self, now: Time, index: u32, messages: Messages<'_>, age_known: bool) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         let room = &mut self.rooms[entry.room];
-        let mut throttled = None;
+        let (mut throttled, is_watched) = (None, room.watch.is_some());
         for message in messages {
             entry.last_message = now;
             self.counters.messages_in += 1;
@@ -39,6 +39,9 @@ impl Fanout {
                 self.counters.refused_messages += 1;
                 continue;
             }
+            if is_watched && message.kind == MessageKind::Pose {
+                room.note_pose(now, entry.recipient.peer, message.payload);
+            }
             if let Some(at) = room.flush_by(now + self.tick.max_wait(message.kind)) {
                 self.due.push(at, entry.room as u32);
             }
@@ -51,7 +54,14 @@ impl Fanout {
         if fallback != entry.on_fallback {
             entry.on_fallback = fallback;
             entry.note_fallback(now);
-            if fallback { self.on_fallback += 1 } else { self.on_fallback -= 1 }
+            if fallback {
+                self.on_fallback += 1
+            } else {
+                self.on_fallback -= 1
+            }
+            entry.note_route(now);
+        } else if entry.has_other_path() {
+            entry.note_route(now);
         }
         self.mark_active(now, index);
     }

@@ -15,7 +15,9 @@ mod histograms;
 mod ingress;
 mod input;
 mod outbox;
+mod pose_watch;
 mod room;
+mod routes;
 mod speakers;
 mod tick;
 mod timers;
@@ -37,8 +39,8 @@ pub use tick::Tick;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
-use crate::plane_event::LinkTotals;
 use crate::rate::Bucket;
+use crate::traffic::LinkLosses;
 use connection_ids::ConnectionIds;
 use entry::{ClosedLink, IngressBudgets, LinkEntry, Recipient};
 use outbox::Destination;
@@ -72,6 +74,8 @@ pub struct Fanout {
     rooms: Vec<RoomFanout>,
     room_of: HashMap<RoomId, usize>,
     free_rooms: Vec<usize>,
+    /// Indexes of the rooms whose newest poses are kept.
+    watched: Vec<usize>,
     tick: TickControl,
     /// When each room with messages is due for a flush.
     due: Timers,
@@ -88,6 +92,8 @@ pub struct Fanout {
     /// still and the kernel stamps no datagrams.
     port_backlog_until: Time,
     outputs: VecDeque<FanoutOutput>,
+    /// What was lost by the peers that have left.
+    left: LinkLosses,
     /// The counters since the start.
     pub counters: FanoutCounters,
 }
@@ -106,6 +112,7 @@ impl Fanout {
             rooms: Vec::new(),
             room_of: HashMap::new(),
             free_rooms: Vec::new(),
+            watched: Vec::new(),
             due: Timers::default(),
             flushing: VecDeque::new(),
             link_outputs: Vec::new(),
@@ -114,6 +121,7 @@ impl Fanout {
             session_backlog_until: Time::ZERO,
             port_backlog_until: Time::ZERO,
             outputs: VecDeque::new(),
+            left: LinkLosses::default(),
             counters: FanoutCounters::default(),
         }
     }
@@ -175,7 +183,11 @@ impl Fanout {
     pub fn handle(&mut self, now: Time, input: FanoutInput) {
         match input {
             FanoutInput::OpenLink(open) => self.open_link(now, *open),
-            FanoutInput::CloseLink { room, peer } => drop(self.close_link(now, room, peer)),
+            FanoutInput::CloseLink { room, peer } => {
+                if let Some(closed) = self.close_link(now, room, peer) {
+                    self.left.add(closed.sums.losses());
+                }
+            }
             FanoutInput::Subscribe { room, session, groups } => {
                 if let Some((_, entry)) = self.link_of(room, session) {
                     entry.groups = groups;
@@ -271,13 +283,6 @@ impl Fanout {
         self.on_fallback
     }
 
-    /// Returns the figures of all links of a peer together, the open one included; `None`: the peer
-    /// has no open link.
-    pub fn link_totals(&self, now: Time, room: RoomId, peer: PeerId) -> Option<LinkTotals> {
-        let index = *self.link_of.get(&(room, peer))?;
-        Some(self.links[index as usize].as_ref()?.sums(now).totals())
-    }
-
     /// Returns the link of this session; `None` if the peer has no link or another session.
     fn link_of(&mut self, room: RoomId, session: SessionId) -> Option<(u32, &mut LinkEntry)> {
         let index = *self.link_of.get(&(room, session.peer))?;
@@ -321,9 +326,10 @@ impl Fanout {
             },
         );
         let egress = limits::egress_rate(&self.config.limits);
-        let ClosedLink { ingress, sums } = replaced.unwrap_or_else(|| ClosedLink {
+        let ClosedLink { ingress, sums, routes } = replaced.unwrap_or_else(|| ClosedLink {
             ingress: IngressBudgets::new(now, &self.config.limits),
             sums: LinkSums::default(),
+            routes: Box::default(),
         });
         let entry = LinkEntry {
             link,
@@ -343,6 +349,8 @@ impl Fanout {
             on_fallback: false,
             fallback_since: None,
             sums,
+            routes,
+            noted_paths: None,
             timer: Time::MAX,
             queued: false,
         };

@@ -14,6 +14,7 @@ use super::egress::Egress;
 use super::entry::{LinkEntry, Recipient};
 use super::frame_table::FrameTable;
 use super::outbox::{Destination, Outbox};
+use super::pose_watch::PoseWatch;
 use super::speakers::Speakers;
 use crate::ids::{PeerId, RoomId};
 
@@ -34,6 +35,8 @@ pub(super) struct RoomFanout {
     /// When `gathering` is due for a flush; `Time::MAX` while it is empty.
     due: Time,
     speakers: Speakers,
+    /// The newest poses; `None`: nobody looks at the room.
+    pub(super) watch: Option<Box<PoseWatch>>,
     /// Messages that are being flushed.
     sending: FrameTable,
     /// Index of the next recipient of `sending`.
@@ -48,6 +51,7 @@ impl RoomFanout {
             gathering: FrameTable::default(),
             due: Time::MAX,
             speakers: Speakers::default(),
+            watch: None,
             sending: FrameTable::default(),
             next: 0,
         }
@@ -59,6 +63,7 @@ impl RoomFanout {
         self.gathering.clear();
         self.speakers.clear();
         self.sending.clear();
+        self.watch = None;
         (self.due, self.next) = (Time::MAX, 0);
     }
 
@@ -95,6 +100,12 @@ impl RoomFanout {
     /// Adds a message. Returns false if its target is invalid or the frame table is full.
     pub(super) fn push(&mut self, arrived: Time, from: u16, message: &Message<'_>) -> bool {
         self.gathering.push(arrived, from, message)
+    }
+
+    /// Notes a pose for who looks at the room.
+    #[cold]
+    pub(super) fn note_pose(&mut self, now: Time, peer: PeerId, payload: &[u8]) {
+        self.watch.take_if(|watch| !watch.note(now, peer, payload));
     }
 
     /// Makes a flush due at `at` at the latest, for a message that may wait until then. Returns the

@@ -7,6 +7,7 @@ use nucleus_protocol::link::Link;
 
 use crate::plane_event::LinkTotals;
 use crate::room_stats::share_ppm;
+use crate::traffic::LinkLosses;
 
 /// Sums over links of one peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub(super) struct LinkSums {
     sent: u64,
     /// Those of them that have arrived.
     received: u64,
+    /// Datagrams on the realtime port that were sent to the client, up to the newest that it has reported.
+    sent_out: u64,
+    /// Those of them that have arrived, as the client reports.
+    received_out: u64,
 }
 
 impl LinkSums {
@@ -38,6 +43,22 @@ impl LinkSums {
         self.bytes_out += counters.bytes_out;
         self.sent += sent;
         self.received += u64::from(counts.received).min(sent);
+        // A client that has received nothing reports the newest as the first one.
+        if let Some(report) = link.client_report().filter(|report| report.received > 0) {
+            let sent = u64::from(report.largest) + 1;
+            self.sent_out += sent;
+            self.received_out += u64::from(report.received).min(sent);
+        }
+    }
+
+    /// Returns what was sent and lost in both directions.
+    pub(super) fn losses(&self) -> LinkLosses {
+        LinkLosses {
+            sent_in: self.sent,
+            lost_in: self.sent - self.received,
+            sent_out: self.sent_out,
+            lost_out: self.sent_out - self.received_out,
+        }
     }
 
     /// Returns the share of the client's datagrams that were lost, in parts per million.

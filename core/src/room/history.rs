@@ -8,6 +8,7 @@ use nucleus_protocol::time::Time;
 
 #[cfg(doc)]
 use super::RoomOutput;
+use crate::moments::{LossCause, Moment, MomentKind, MomentLog};
 use crate::plane_event::{RoomTotals, RoomVisitor, Visit};
 
 /// Something that belongs into the history of a room.
@@ -19,7 +20,14 @@ pub enum RoomReport {
     Joined(Arc<RoomVisitor>),
     /// A participant has left for good. Comes before its [`RoomOutput::CloseLink`], so that the shell
     /// can ask the shard for the figures of its links.
-    Left(Arc<RoomVisitor>, Box<Visit>),
+    Left {
+        /// Who has left.
+        visitor: Arc<RoomVisitor>,
+        /// The visit. The shell adds what the shard knows.
+        visit: Box<Visit>,
+        /// When the participant joined.
+        joined: Time,
+    },
     /// The room has ended. The last report of a room.
     Ended(RoomTotals),
 }
@@ -31,12 +39,33 @@ pub(crate) struct VisitStart {
     visitor: Arc<RoomVisitor>,
     /// How often the participant has resumed.
     resumes: u32,
+    /// Whether the newest session is lost, and no resume is complete since.
+    is_lost: bool,
+    moments: MomentLog,
 }
 
 impl VisitStart {
-    /// Begins the visit of a participant that joins.
-    pub(crate) fn new(now: Time, visitor: Arc<RoomVisitor>) -> Self {
-        Self { at: now, visitor, resumes: 0 }
+    /// Begins the visit of a participant that joins. `took` is the time since its client's first packet.
+    pub(crate) fn new(now: Time, visitor: Arc<RoomVisitor>, took: Duration) -> Self {
+        let (is_lost, moments) = (false, MomentLog::default());
+        let mut visit = Self { at: now, visitor, resumes: 0, is_lost, moments };
+        visit.note(now, MomentKind::Joined { took });
+        visit
+    }
+
+    /// Notes what has happened at `now`.
+    pub(crate) fn note(&mut self, now: Time, kind: MomentKind) {
+        self.moments.push(Moment { after: now.since(self.at), kind });
+    }
+
+    /// Notes that the session is lost; or, if that is known, why.
+    pub(crate) fn lose(&mut self, now: Time, cause: LossCause) {
+        if std::mem::replace(&mut self.is_lost, true) {
+            let unknown = MomentKind::Lost(LossCause::Broken);
+            self.moments.correct(unknown, MomentKind::Lost(cause));
+        } else {
+            self.note(now, MomentKind::Lost(cause));
+        }
     }
 
     /// Returns the time since the join.
@@ -44,17 +73,20 @@ impl VisitStart {
         now.since(self.at)
     }
 
-    /// Counts a resume whose link is open.
-    pub(crate) fn count_resume(&mut self) {
+    /// Counts a resume whose link is open. `took` is the time since the first packet of the client's new
+    /// connection.
+    pub(crate) fn count_resume(&mut self, now: Time, took: Duration) {
         self.resumes += 1;
+        self.is_lost = false;
+        self.note(now, MomentKind::Resumed { took });
     }
 
     /// Makes the report of the participant's end.
     pub(crate) fn end(self, now: Time, code: Code) -> RoomReport {
         let lasted = self.lasted(now);
-        let Self { visitor, resumes, .. } = self;
-        let visit = Visit { lasted, code, resumes, links: None };
-        RoomReport::Left(visitor, Box::new(visit))
+        let Self { at: joined, visitor, resumes, moments, .. } = self;
+        let visit = Box::new(Visit { lasted, code, resumes, links: None, moments });
+        RoomReport::Left { visitor, visit, joined }
     }
 }
 

@@ -7,6 +7,7 @@ use super::join::{JoinRequest, RenewedToken};
 use crate::control::RoomAct;
 use crate::fanout::LinkEvent;
 use crate::ids::{RequestId, SessionId};
+use crate::moments::LossCause;
 
 /// An input of a room. The room ignores inputs from a session that has been replaced by a resume.
 pub enum RoomInput {
@@ -23,8 +24,9 @@ pub enum RoomInput {
     Link(SessionId, LinkEvent),
     /// Removes the participant: the client leaves, or broke the rules.
     Leave(SessionId, Code),
-    /// Reports that the session's connection ended without a leave.
-    SessionLost(SessionId),
+    /// Reports that the session's connection ended without a leave, and why. Of several reports of one
+    /// loss, the first counts; a later one may say why.
+    SessionLost(SessionId, LossCause),
     /// Carries an event, or a piece of a larger message.
     Event {
         /// The sender.

@@ -14,6 +14,7 @@ use super::settings::session_settings;
 use super::{Room, RoomOutput};
 use crate::fanout::LinkParameters;
 use crate::ids::{PeerId, RequestId, RoomInstanceId, SessionId};
+use crate::moments::MomentActor;
 
 /// A request to join a room. The caller has verified the token or the ticket.
 pub struct JoinRequest {
@@ -42,6 +43,8 @@ pub struct JoinRequest {
     pub token_expired: bool,
     /// The time of the request, in seconds since 1970.
     pub unix_now: u64,
+    /// When the first packet of the client's connection came.
+    pub began: Time,
 }
 
 /// What a fresh token says of its user. The caller has verified the token, and that it admits to
@@ -139,7 +142,7 @@ impl Room {
         let session = self.participants.add(newcomer);
         let link = RoomOutput::OpenLink { session, slot, link: Box::new(link) };
         self.accept(request, session, link);
-        self.participants.set_muted(now, session.peer, muted, &mut self.outputs);
+        self.participants.set_muted(now, session.peer, muted, MomentActor::Room, &mut self.outputs);
         Ok(())
     }
 
@@ -190,7 +193,8 @@ impl Room {
     ) {
         let connected = self.participants.connect(now, peer, id, spare, &mut self.outputs);
         let Some(connected) = connected else { return };
-        self.report_arrival(now, peer, connected.is_first);
+        let took = now.since(connected.link.began);
+        self.report_arrival(now, peer, connected.is_first, took);
         let (session, last) = (connected.session, connected.last_received);
         let missed = self.events.missed(peer, last);
         let complete = missed.iter().all(|missed| missed.complete);
@@ -296,5 +300,6 @@ fn pending_link(join: &JoinRequest) -> PendingLink {
         features: join.features,
         token_expired: join.token_expired,
         unix_now: join.unix_now,
+        began: join.began,
     }
 }

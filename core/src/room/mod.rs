@@ -24,6 +24,7 @@ mod settings;
 mod state;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
@@ -37,6 +38,7 @@ use crate::Machine;
 use crate::control::{ControlError, RoomContent, RoomProperty};
 use crate::fanout::{LinkEvent, LinkParameters};
 use crate::ids::{PeerId, RequestId, SessionId};
+use crate::moments::{LossCause, MomentActor, MomentKind};
 use admission::Admission;
 pub use config::{Ban, JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice};
 use events::EventRelay;
@@ -159,7 +161,9 @@ impl Machine for Room {
             RoomInput::Join { request, join } => self.handle_join(now, request, join),
             RoomInput::Link(session, event) => self.handle_link(now, session, event),
             RoomInput::Leave(session, code) => self.handle_leave(now, session, code),
-            RoomInput::SessionLost(session) => self.handle_session_lost(now, session),
+            RoomInput::SessionLost(session, cause) => {
+                self.handle_session_lost(now, session, cause);
+            }
             RoomInput::Event { from, event } => self.handle_event(now, from, event),
             RoomInput::State { from, request } => self.handle_state_request(now, from, request),
             RoomInput::Ping(from) => _ = self.participants.requester(from),
@@ -259,19 +263,27 @@ impl Room {
                 let Some(participant) = self.participants.connected_mut(peer) else { return };
                 // Only a client that has read `Joined` has the keys of the link.
                 participant.confirmed |= !silent;
+                if participant.away != silent {
+                    let kind = if silent { MomentKind::Away } else { MomentKind::Back };
+                    participant.note(now, kind);
+                }
                 self.participants.set_away(now, peer, silent, &mut self.outputs);
             }
         }
     }
 
-    /// Reports the join of a participant whose link has opened, or counts its resume.
-    fn report_arrival(&mut self, now: Time, peer: PeerId, is_first: bool) {
+    /// Reports the join of a participant whose link has opened, or counts its resume. `took` is the time
+    /// since the first packet of the client's connection.
+    fn report_arrival(&mut self, now: Time, peer: PeerId, is_first: bool, took: Duration) {
         let Some(participant) = self.participants.get_mut(peer) else { return };
         if !is_first {
-            return participant.visit.iter_mut().for_each(VisitStart::count_resume);
+            return participant.visit.iter_mut().for_each(|visit| visit.count_resume(now, took));
         }
         let visitor = Arc::new(participant.visitor(peer));
-        participant.visit = Some(VisitStart::new(now, visitor.clone()));
+        participant.visit = Some(VisitStart::new(now, visitor.clone(), took));
+        if participant.is_muted_by_moderator() {
+            participant.note(now, MomentKind::Muted(MomentActor::Room));
+        }
         let peers = self.participants.iter().filter(|(_, peer)| peer.is_announced()).count();
         let reports = self.history.join(visitor, peers);
         self.outputs.extend(reports.map(RoomOutput::Reported));
@@ -286,8 +298,9 @@ impl Room {
 
     /// Keeps a participant whose session is lost for a time, in which it may resume. Removes it at
     /// once if its client never received `Joined`: that client has no ticket.
-    fn handle_session_lost(&mut self, now: Time, session: SessionId) {
-        let Some(participant) = self.participants.of_newest(session) else { return };
+    fn handle_session_lost(&mut self, now: Time, session: SessionId, cause: LossCause) {
+        let Some(participant) = self.participants.of_newest_mut(session) else { return };
+        participant.note_loss(now, cause);
         if !participant.confirmed {
             return self.remove(now, [session.peer], Code::TimedOut);
         }

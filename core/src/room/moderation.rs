@@ -15,6 +15,7 @@ use super::{Room, RoomOutput};
 use crate::control::{ControlError, RoomAct, RoomContent};
 use crate::ids::{PeerId, SessionId};
 use crate::limits;
+use crate::moments::{MomentActor, MomentKind};
 use crate::rate::Bucket;
 
 /// An act of moderation that was carried out or refused. Participants who mute or unmute themselves
@@ -172,14 +173,17 @@ impl Room {
     fn carry_out(&mut self, now: Time, by: PeerId, request: &Moderate) {
         let target = PeerId(request.peer);
         match request.act {
-            act::KICK => self.kick(now, target, Duration::from_secs(request.seconds.into())),
+            act::KICK => {
+                let ban = Duration::from_secs(request.seconds.into());
+                self.kick(now, MomentActor::Peer(by), target, ban);
+            }
             act::LOCK | act::UNLOCK => self.admission.set_locked(request.act == act::LOCK),
             act::HAND_OVER => {
                 self.participants.set_moderator(now, target, true, &mut self.outputs);
                 self.participants.set_moderator(now, by, false, &mut self.outputs);
             }
             act::HIDE | act::SHOW => self.listing.set_hidden(request.act == act::HIDE),
-            act::END => self.shut_down(now, Code::RoomEnded),
+            act::END => self.close(now, MomentActor::Peer(by)),
             act::MUTE..=act::UNMUTE_SELF => {
                 let (participants, outputs) = (&mut self.participants, &mut self.outputs);
                 self.mutes.perform(now, by, request, participants, outputs);
@@ -190,16 +194,32 @@ impl Room {
     }
 
     /// Removes a participant. With a ban, removes all devices of its user and keeps the user out.
-    fn kick(&mut self, now: Time, target: PeerId, ban: Duration) {
+    fn kick(&mut self, now: Time, by: MomentActor, target: PeerId, ban: Duration) {
         let Some(participant) = self.participants.get(target) else { return };
         if ban.is_zero() {
-            return self.remove(now, [target], Code::Kicked);
+            return self.remove_by(now, by, vec![target]);
         }
         let user = &participant.user;
         self.admission.ban(now, user, ban);
         self.outputs.push(RoomOutput::Banned(Ban { user: user.clone(), time: ban }));
         let devices: Vec<PeerId> = self.participants.of_user(user).map(|(peer, _)| peer).collect();
-        self.remove(now, devices, Code::Kicked);
+        self.remove_by(now, by, devices);
+    }
+
+    /// Removes participants because somebody wants them to go.
+    fn remove_by(&mut self, now: Time, by: MomentActor, peers: Vec<PeerId>) {
+        for peer in &peers {
+            self.participants.note(now, *peer, MomentKind::Removed(by));
+        }
+        self.remove(now, peers, Code::Kicked);
+    }
+
+    /// Ends the room for everybody because somebody wants it to end.
+    fn close(&mut self, now: Time, by: MomentActor) {
+        for peer in self.participants.peers() {
+            self.participants.note(now, peer, MomentKind::Removed(by));
+        }
+        self.shut_down(now, Code::RoomEnded);
     }
 }
 
@@ -225,13 +245,14 @@ impl Room {
             return Err(ControlError::NoSuchRoom);
         }
         match act {
-            RoomAct::Close => self.shut_down(now, Code::RoomEnded),
+            RoomAct::Close => self.close(now, MomentActor::Operator),
             RoomAct::Lock(locked) => self.admission.set_locked(locked),
             RoomAct::Hide(hidden) => self.listing.set_hidden(hidden),
             RoomAct::Mute(peer, muted) => {
                 self.announced(peer)?;
                 let (participants, outputs) = (&mut self.participants, &mut self.outputs);
-                self.mutes.set_muted(now, peer, muted, participants, outputs);
+                let by = MomentActor::Operator;
+                self.mutes.set_muted(now, peer, muted, by, participants, outputs);
             }
             RoomAct::SetFields(fields) => {
                 let (participants, outputs) = (&self.participants, &mut self.outputs);
@@ -240,11 +261,11 @@ impl Room {
             RoomAct::Remove(user) => {
                 let peers: Vec<_> =
                     self.participants.of_user(&user).map(|(peer, _)| peer).collect();
-                self.remove(now, peers, Code::Kicked);
+                self.remove_by(now, MomentActor::Operator, peers);
             }
             RoomAct::Kick(peer, ban) => {
                 self.announced(peer)?;
-                self.kick(now, peer, ban);
+                self.kick(now, MomentActor::Operator, peer, ban);
             }
         }
         self.listing.changed(now);

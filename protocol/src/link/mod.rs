@@ -402,11 +402,15 @@ impl Link {
 
     /// Returns the counters of this end.
     pub fn counters(&self) -> LinkCounters {
-        let path_changes = match &self.side {
+        LinkCounters { path_changes: self.path_changes(), ..self.counters }
+    }
+
+    /// Returns how often a server's active path has changed; 0 on a client. Its first path is no change.
+    pub fn path_changes(&self) -> u64 {
+        match &self.side {
             SideState::Client(_) => 0,
             SideState::Server(server) => server.paths.changes(),
-        };
-        LinkCounters { path_changes, ..self.counters }
+        }
     }
 
     fn client(&self) -> Option<&ClientSide> {

@@ -9,6 +9,11 @@ pub enum HistoryCommand {
     Rooms(HistoryArgs),
     /// Show participants of rooms, each over all its resumes
     Sessions(HistoryArgs),
+    /// Show what happened in one session, and why it ended
+    Session {
+        /// The session's id, as `nucleus history sessions` shows it
+        session: String,
+    },
     /// Show calls
     Calls(HistoryArgs),
 }

@@ -190,8 +190,11 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
             String::new()
         }
         ApiCommand::History { command, .. } => {
-            let (rows, columns) = history::read(&client, command).await?;
-            shown(&rows, columns)
+            let (found, columns) = history::read(&client, command).await?;
+            match found["moments"].is_array() && !json {
+                true => history::timeline(&found),
+                false => shown(&found, columns),
+            }
         }
         ApiCommand::Admin { command, .. } => {
             let answer = people::act(&client, command).await?;

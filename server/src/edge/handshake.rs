@@ -21,6 +21,7 @@ use nucleus_protocol::session::{
     self, Code, EXPORTER_LABEL, Enter, Features, GRANT_EXPORTER, Hello, Join, LinkGrant,
     MAX_FEATURE_BYTES, OLDEST_VERSION, RealtimeEndpoint, Schema, VERSION, Welcome, stream,
 };
+use nucleus_protocol::time::Time;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field};
 use zeroize::Zeroizing;
@@ -48,7 +49,7 @@ const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
 ///
 /// Holds `place` until the session has joined or is refused.
 pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc<SessionContext>) {
-    let began = Instant::now();
+    let (began, arrived) = (Instant::now(), Time::from_micros(context.clock.now()));
     let deadline = began + context.limits.unjoined_timeout;
     let handshake = incoming.handshake(&context.handshakes);
     let opening = async {
@@ -72,7 +73,7 @@ pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc
     };
     let joining = async {
         tokio::select! {
-            joined = join(&connection, &context) => joined,
+            joined = join(&connection, &context, arrived) => joined,
             // A client that has not joined may send none. Otherwise they would wait in memory.
             never = connection.drop_datagrams() => never,
         }
@@ -110,15 +111,18 @@ enum NewSession {
     Social(Box<SocialConnection>),
 }
 
-/// Accepts the control stream and performs the join on it.
+/// Accepts the control stream and performs the join on it. `arrived`: when the connection's first packet
+/// came.
 async fn join(
     connection: &Connection,
     context: &Arc<SessionContext>,
+    arrived: Time,
 ) -> Result<NewSession, Refusal> {
     let broken = |_| Refusal::new(Code::Malformed, "no control stream");
     let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
     let mut welcome = None;
-    let control = ControlStream { send: &mut send, receive: &mut receive, welcome: &mut welcome };
+    let control =
+        ControlStream { send: &mut send, receive: &mut receive, welcome: &mut welcome, arrived };
     match join_on(connection, context, control).await {
         Ok(AdmittedJoin::Room { room, session, queues, features, budgets, path }) => {
             let full_window = context.full_windows.clone().try_acquire_owned().ok();
@@ -158,6 +162,8 @@ struct ControlStream<'a> {
     receive: &'a mut RecvStream,
     /// `Welcome`, until it is written.
     welcome: &'a mut Option<Bytes>,
+    /// When the connection's first packet came.
+    arrived: Time,
 }
 
 /// The result of a join: a session in a room, or a device outside rooms.
@@ -180,7 +186,7 @@ async fn join_on(
     context: &Arc<SessionContext>,
     control: ControlStream<'_>,
 ) -> Result<AdmittedJoin, Refusal> {
-    let ControlStream { send, receive, welcome } = control;
+    let ControlStream { send, receive, welcome, arrived } = control;
     let (hello, features) = read_hello(receive).await?;
     *welcome = Some(encode_welcome(context, &hello));
     let mut reading = std::pin::pin!(read_request(receive));
@@ -236,6 +242,7 @@ async fn join_on(
         queues: None,
         agent: text::plain(&hello.agent, 1, limits::MAX_AGENT).ok().map(Arc::from),
         path: Arc::new(connection.clone()),
+        arrived,
     };
     let ticket = context.tickets.open(&join.ticket);
     let ticket = ticket.filter(|ticket| ticket.room.name.as_bytes() == join.room);
@@ -295,6 +302,8 @@ struct Joining<'a> {
     agent: Option<Arc<str>>,
     /// What the room may ask for the figures of the connection. The session owns it.
     path: Arc<Connection>,
+    /// When the connection's first packet came.
+    arrived: Time,
 }
 
 impl Joining<'_> {
@@ -374,6 +383,7 @@ impl Joining<'_> {
             features: self.features,
             token_expired,
             unix_now: unix_now(),
+            began: self.arrived,
         };
         (Box::new(join), outgoing)
     }

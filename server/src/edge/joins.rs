@@ -36,6 +36,11 @@ impl JoinOutcome {
         }
     }
 
+    /// Returns whether the client was not admitted.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Refused | Self::Failed)
+    }
+
     /// Returns the name, as a label of metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_core::ids::SessionId;
 use nucleus_core::limits;
+use nucleus_core::moments::LossCause;
 use nucleus_core::room::RoomInput;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{self, Code, Features, Renew, Schema};
@@ -68,7 +69,12 @@ impl PeerSession {
         let fault = match self.until_end(&context).await {
             SessionEnd::Room(code) => code.into(),
             SessionEnd::Fault(fault) if fault.is_loss => {
-                room.post(RoomInput::SessionLost(session)).await;
+                let cause = match fault.code {
+                    Code::SlowConsumer => LossCause::Slow,
+                    Code::TimedOut => LossCause::Silent,
+                    _ => LossCause::Broken,
+                };
+                room.post(RoomInput::SessionLost(session, cause)).await;
                 fault
             }
             SessionEnd::Fault(fault) => {
@@ -81,8 +87,13 @@ impl PeerSession {
                 room.post(RoomInput::Leave(session, Code::Left)).await;
                 Code::Left.into()
             }
-            SessionEnd::Connection(_) => {
-                room.post(RoomInput::SessionLost(session)).await;
+            SessionEnd::Connection(end) => {
+                let cause = match end {
+                    ConnectionEnd::ByClient(_) => LossCause::Closed,
+                    ConnectionEnd::Silent => LossCause::Silent,
+                    ConnectionEnd::Lost => LossCause::Broken,
+                };
+                room.post(RoomInput::SessionLost(session, cause)).await;
                 Code::TimedOut.into()
             }
         };

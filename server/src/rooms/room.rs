@@ -8,6 +8,7 @@ use nucleus_core::control::{ControlError, RoomContent, RoomProperty};
 use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
+use nucleus_core::moments::LossCause;
 use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, RoomReport, TicketContent};
 use nucleus_core::room_rate::DeliveryCost;
 use nucleus_core::round_trips::RoundTrips;
@@ -277,7 +278,7 @@ impl Task for RoomShell {
             RoomOutput::Empty(empty) => return self.emptied(empty),
             RoomOutput::Reported(report) => {
                 let left = match &report {
-                    RoomReport::Left(visitor, _) => Some(visitor.peer),
+                    RoomReport::Left { visitor, .. } => Some(visitor.peer),
                     _ => None,
                 };
                 let trips = left.and_then(|peer| self.members.round_trips.remove(&peer));
@@ -397,7 +398,7 @@ impl RoomShell {
             PushOutcome::Queued => None,
             PushOutcome::Full => {
                 self.disconnect(session, Code::SlowConsumer);
-                Some(RoomInput::SessionLost(session))
+                Some(RoomInput::SessionLost(session, LossCause::Slow))
             }
             PushOutcome::Closed => Some(self.lost(session)),
         }
@@ -409,7 +410,8 @@ impl RoomShell {
             self.members.sessions.remove(&session.peer);
             self.count_members();
         }
-        RoomInput::SessionLost(session)
+        // The session itself says why, if it has not said so yet.
+        RoomInput::SessionLost(session, LossCause::Broken)
     }
 
     /// Logs an act of moderation. A refused act is logged at debug level only, because refusals

@@ -2,9 +2,10 @@
 
 use nucleus_control::events::EventFeed;
 use nucleus_core::ids::RoomId;
-use nucleus_core::plane_event::{LinkTotals, PlaneEvent, RoomRef};
+use nucleus_core::plane_event::{LinkTotals, PeerLinks, PlaneEvent, RoomRef};
 use nucleus_core::room::RoomReport;
 use nucleus_core::round_trips::RoundTrips;
+use nucleus_protocol::time::Time;
 
 use crate::shard::{ShardHandle, ShardMail};
 
@@ -29,14 +30,17 @@ impl RoomReports {
         match report {
             RoomReport::Started => feed.post(PlaneEvent::RoomStarted(room)),
             RoomReport::Joined(visitor) => feed.post(PlaneEvent::PeerJoined(room, visitor)),
-            RoomReport::Left(visitor, mut visit) => {
+            RoomReport::Left { visitor, mut visit, joined } => {
                 let peer = visitor.peer;
-                let take = Box::new(move |links: Option<LinkTotals>| {
-                    let (rtt_p50, rtt_p95) = (trips.percentile(50), trips.percentile(95));
-                    visit.links = links.map(|links| LinkTotals { rtt_p50, rtt_p95, ..links });
+                let take = Box::new(move |links: Option<PeerLinks>| {
+                    if let Some(PeerLinks { totals, moments }) = links {
+                        let (rtt_p50, rtt_p95) = (trips.percentile(50), trips.percentile(95));
+                        visit.links = Some(LinkTotals { rtt_p50, rtt_p95, ..totals });
+                        visit.moments.merge(&moments, joined.since(Time::ZERO));
+                    }
                     feed.post(PlaneEvent::PeerLeft(room, visitor, visit));
                 });
-                shard.post(ShardMail::LinkTotals(id, peer, take)).await;
+                shard.post(ShardMail::PeerLinks(id, peer, take)).await;
             }
             RoomReport::Ended(totals) => {
                 let call = Box::new(move || feed.post(PlaneEvent::RoomEnded(room, totals)));

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use nucleus_core::fanout::{FanoutCounters, FanoutHistograms, FanoutInput, LinkEvent, OpenLink};
 use nucleus_core::histogram::Histogram;
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
-use nucleus_core::plane_event::LinkTotals;
-use nucleus_core::room_stats::LiveLinkStats;
+use nucleus_core::plane_event::PeerLinks;
+use nucleus_core::room_stats::{HeadPose, LiveLinkStats};
+use nucleus_core::traffic::TrafficSlice;
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
@@ -20,11 +21,17 @@ use crate::queue::QueueSender;
 /// Posts an event of a room's link to the room, without waiting.
 pub type PostLinkEvent = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>;
 
-/// Takes the figures of a peer's links; `None`: the shard does not know them.
-pub type TakeLinkTotals = Box<dyn FnOnce(Option<LinkTotals>) + Send>;
+/// Takes what there is to say of a peer's links; `None`: the shard does not know it.
+pub type TakePeerLinks = Box<dyn FnOnce(Option<PeerLinks>) + Send>;
 
 /// Takes the figures of the links of a room.
 pub type TakeRoomLinks = Box<dyn FnOnce(Vec<LiveLinkStats>) + Send>;
+
+/// Takes the poses of the heads in a room; `None`: they are not kept.
+pub type TakeHeadPoses = Box<dyn FnOnce(Option<Vec<HeadPose>>) + Send>;
+
+/// Takes the figures of some links of a shard.
+pub type TakeTraffic = Box<dyn FnOnce(TrafficSlice) + Send>;
 
 /// What happened to a posted event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +51,15 @@ pub enum ShardMail {
     RoomClosed(RoomId),
     /// Open a link. The queue takes the link's datagrams while its client is on the fallback.
     OpenLink(Box<OpenLink>, Option<QueueSender<QueuedDatagram>>),
-    /// Tell the figures of a peer's links, all together. The function must not wait.
-    LinkTotals(RoomId, PeerId, TakeLinkTotals),
+    /// Tell what there is to say of a peer's links, all together. The function must not wait.
+    PeerLinks(RoomId, PeerId, TakePeerLinks),
     /// Tell the figures of the links of a room. The function must not wait.
     RoomLinks(RoomId, TakeRoomLinks),
+    /// Tell the newest poses of the heads in a room, and keep them for the next question. The function must
+    /// not wait.
+    HeadPoses(RoomId, TakeHeadPoses),
+    /// Tell the figures of the links from this index on. The function must not wait.
+    Traffic(usize, TakeTraffic),
     /// Call a function that does not wait, after everything that was posted before.
     Afterwards(Box<dyn FnOnce() + Send>),
     /// An input for the fan-out.
@@ -139,6 +151,13 @@ impl Published {
         FanoutCounters::of_values(values)
     }
 
+    /// Returns how long the shard had each relayed message, µs.
+    pub fn relay_latency(&self) -> Histogram {
+        // The first of `FanoutHistograms::all`.
+        let [relay_latency, ..] = &self.histograms;
+        relay_latency.read()
+    }
+
     /// Returns the fan-out's histograms, in the order of [`FanoutHistograms::METRICS`].
     pub fn histograms(&self) -> impl Iterator<Item = Histogram> {
         self.histograms.iter().map(PublishedHistogram::read)
@@ -175,7 +194,7 @@ impl ShardHandle {
         match self.mail.send(mail).await {
             Ok(()) => self.waker.wake(),
             // The thread has ended, which happens only when the server stops.
-            Err(mpsc::error::SendError(ShardMail::LinkTotals(_, _, take))) => take(None),
+            Err(mpsc::error::SendError(ShardMail::PeerLinks(_, _, take))) => take(None),
             Err(mpsc::error::SendError(ShardMail::Afterwards(call))) => call(),
             Err(_) => {}
         }

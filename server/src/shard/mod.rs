@@ -7,7 +7,7 @@ mod thread;
 
 pub use handle::{
     PostLinkEvent, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
-    TakeLinkTotals, TakeRoomLinks,
+    TakeHeadPoses, TakePeerLinks, TakeRoomLinks, TakeTraffic,
 };
 pub use misdirected::{MisdirectedMailbox, MisdirectedRouter};
 pub use thread::spawn;

@@ -222,13 +222,22 @@ impl ShardThread {
                     let now = self.now();
                     self.fanout.handle(now, command);
                 }
-                Ok(ShardMail::LinkTotals(room, peer, take)) => {
-                    take(self.fanout.link_totals(self.now(), room, peer));
+                Ok(ShardMail::PeerLinks(room, peer, take)) => {
+                    take(self.fanout.peer_links(self.now(), room, peer));
                 }
                 Ok(ShardMail::RoomLinks(room, take)) => {
                     take(self.fanout.room_links(self.now(), room));
                     // A large room takes as long as thousands of datagrams, which have their turn before
                     // the next message.
+                    return Some(limits::SHARD_MAIL_PER_TURN);
+                }
+                Ok(ShardMail::HeadPoses(room, take)) => {
+                    let now = self.now();
+                    take(self.fanout.head_poses(now, room));
+                    return Some(limits::SHARD_MAIL_PER_TURN);
+                }
+                Ok(ShardMail::Traffic(from, take)) => {
+                    take(self.fanout.traffic(self.now(), from));
                     return Some(limits::SHARD_MAIL_PER_TURN);
                 }
                 Ok(ShardMail::Afterwards(call)) => call(),

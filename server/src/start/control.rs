@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use nucleus_control::api::{self, ApiSettings, ApiState, SignInSettings};
+use nucleus_control::console::{self, ConsoleSettings, ConsoleState};
 use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::{HistoryRecorder, RecorderHandle};
 use nucleus_control::http::{HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
 use nucleus_control::people::{PasswordWorker, SecretText, SingleSignOn};
+use nucleus_control::series::{SeriesKeeper, SeriesStore};
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
@@ -87,6 +89,8 @@ pub(super) struct ControlParts {
     pub(super) history: RecorderHandle,
     /// How long the history is kept.
     pub(super) history_days: u32,
+    /// What the dashboard says of the server.
+    pub(super) console: ConsoleSettings,
     /// Renders the page of metrics.
     pub(super) metrics: Metrics,
     /// Watched beside the connections.
@@ -152,6 +156,7 @@ async fn setup(
         recorder,
         history,
         history_days,
+        console,
         metrics,
         health,
         demo,
@@ -206,6 +211,8 @@ async fn setup(
     let local = http.as_ref().filter(|_| is_local).map(TcpListener::local_addr).transpose()?;
     let sign_in = sign_in_settings(sign_in, local)?;
     let has_sign_in = sign_in.is_some();
+    let series = SeriesStore::new();
+    let sampling = SeriesKeeper::new(series.clone(), planes.clone());
     let state = ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -218,8 +225,18 @@ async fn setup(
         webhooks: webhooks.clone(),
         events,
         sign_in,
+        series,
     });
-    let api = api::router(state.clone());
+    let mut api = api::router(state.clone());
+    if has_sign_in {
+        let https = https.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
+        let settings = ConsoleSettings {
+            https_port: https.map(|addr| addr.port()),
+            has_demo: is_local && demo.is_some(),
+            ..console
+        };
+        api = api.merge(console::router(ConsoleState::new(state.clone(), settings)));
+    }
     let mut serving = Serving::default();
     if let Some(socket) = http {
         let mut router = router.clone();
@@ -242,6 +259,7 @@ async fn setup(
         supervised("the bans", &health, bans.run()),
         supervised("the history", &health, recording),
         supervised("the recent events", &health, async move { recent.follow(batches).await }),
+        supervised("the series", &health, sampling.run()),
         supervised("the deletion of old rows", &health, retention.run()),
         supervised("the deletion of deliveries", &health, sweeping.run()),
         supervised("the webhooks", &health, WebhookSender::new(webhooks).run()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use nucleus_control::PlanesHandle;
+use nucleus_control::console::ConsoleSettings;
 use nucleus_control::events::EventFeed;
 use nucleus_control::history::{HistoryRecorder, RecorderHandle, RecorderSettings};
 use nucleus_control::issuers::FreshKeys;
@@ -103,6 +104,29 @@ impl RunError {
     /// Whether the operator can mend the error by changing a setting. The exit code is 2 then.
     pub fn is_configuration(&self) -> bool {
         !matches!(self, RunError::Io(_) | RunError::Control(ControlPlaneError::Io(_)))
+    }
+}
+
+/// Returns what the dashboard says of this server, which listens on the UDP addresses.
+fn console_settings(
+    config: &Config,
+    dir: &DataDir,
+    (session, session_also, realtime): (SocketAddr, &[SocketAddr], SocketAddr),
+) -> ConsoleSettings {
+    let url = config.sign_in.url.as_deref().and_then(|url| url.split("://").nth(1));
+    let domain = config.acme.as_ref().and_then(|acme| acme.domains.first().map(String::as_str));
+    let host = url.or(domain).unwrap_or("this server");
+    ConsoleSettings {
+        host: host.to_owned(),
+        data_dir: dir.path().display().to_string(),
+        session_port: session.port(),
+        session_also: session_also.iter().map(SocketAddr::port).collect(),
+        realtime_port: realtime.port(),
+        // The control plane knows the port and the demo page.
+        https_port: None,
+        has_demo: false,
+        history_days: config.control.history_days,
+        drain_seconds: limits::DRAIN_TIME.as_secs(),
     }
 }
 
@@ -282,6 +306,7 @@ pub async fn run_in(
             recorder,
             history: history.clone(),
             history_days: config.control.history_days,
+            console: console_settings(&config, dir, (session, &session_also, realtime)),
             metrics,
             health: health.clone(),
             demo,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use nucleus_core::ids::{RoomId, RoomPattern};
 use nucleus_core::lobby::{JoinMode, Query, RoomSelection};
+use nucleus_core::moments::LossCause;
 use nucleus_core::room::{JoinConditions, RoomInput, RoomOptions};
 use nucleus_protocol::session::Code;
 use nucleus_sim::SessionAddress;
@@ -128,7 +129,7 @@ impl LobbyRun {
         let SessionAddress { room, session } = self.seated.swap_remove(at);
         let input = match self.rng.bool() {
             true => RoomInput::Leave(session, Code::Left),
-            false => RoomInput::SessionLost(session),
+            false => RoomInput::SessionLost(session, LossCause::Closed),
         };
         self.world.post(room, input);
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use nucleus_core::fanout::LinkEvent;
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomInstanceId, ServerInstanceId, SessionId};
 use nucleus_core::limits::Limits;
+use nucleus_core::moments::LossCause;
 use nucleus_core::room::{
     Event, EventTarget, Resume, RoomConfig, RoomInput, RoomOptions, SecondDevice, TicketClaim,
 };
@@ -92,7 +93,10 @@ impl RealRoom {
                 let event = if *active { LinkEvent::Active } else { LinkEvent::Silent };
                 self.post(session(model, *who, false), |from| RoomInput::Link(from, event));
             }
-            Op::Lost { who } => self.post(session(model, *who, false), RoomInput::SessionLost),
+            Op::Lost { who } => {
+                let lost = |session| RoomInput::SessionLost(session, LossCause::Silent);
+                self.post(session(model, *who, false), lost);
+            }
             Op::Leave { who } => {
                 let leave = |from| RoomInput::Leave(from, Code::Left);
                 self.post(session(model, *who, false), leave);

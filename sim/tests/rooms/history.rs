@@ -82,7 +82,7 @@ fn the_figures_of_links_go_on_over_a_resume() {
     let (one, _) = (join(&mut world), join(&mut world));
     world.run(Duration::from_secs(1));
     let peer = world.clients[one].peer.unwrap();
-    let totals = |world: &World| world.shard().link_totals(world.now(), ROOM, peer).unwrap();
+    let totals = |world: &World| world.shard().peer_links(world.now(), ROOM, peer).unwrap().totals;
     let send = |world: &mut World| {
         for _ in 0..50 {
             world.send_pose(one);
@@ -102,7 +102,7 @@ fn the_figures_of_links_go_on_over_a_resume() {
     assert!(after.bytes_in > before.bytes_in + 50 * 15, "{before:?} {after:?}");
     world.leave(one);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.shard().link_totals(world.now(), ROOM, peer), None);
+    assert_eq!(world.shard().peer_links(world.now(), ROOM, peer), None);
 }
 
 /// The figures of a live room: both directions, who speaks, and nothing that was not measured.
@@ -131,7 +131,7 @@ fn the_figures_of_a_live_room_say_who_speaks_and_what_was_lost() {
         assert!(link.datagrams_out >= 100 && link.bytes_out > link.datagrams_out, "{link:?}");
         assert!(link.jitter.is_some_and(|jitter| jitter < Duration::from_millis(20)), "{link:?}");
     }
-    let totals = world.shard().link_totals(world.now(), ROOM, first).unwrap();
+    let totals = world.shard().peer_links(world.now(), ROOM, first).unwrap().totals;
     let same = (totals.bytes_in, totals.bytes_out, totals.withheld);
     assert_eq!((speaker.bytes_in, speaker.bytes_out, speaker.withheld), same);
     world.run(Duration::from_millis(600));
@@ -144,4 +144,73 @@ fn the_figures_of_a_live_room_say_who_speaks_and_what_was_lost() {
     let new = figures(&world, world.clients[late].peer.unwrap());
     assert_eq!((new.loss_out_ppm, new.jitter, new.speaking), (None, None, false));
     assert!(world.shard().room_links(world.now(), RoomId(99)).is_empty(), "no such room");
+}
+
+/// Poses of a room are kept while somebody asks for them, and forgotten with those who leave.
+#[test]
+fn the_poses_of_a_room_are_kept_only_while_somebody_looks() {
+    let mut world = World::new(8, 8);
+    let (one, two) = (join(&mut world), join(&mut world));
+    world.run(Duration::from_secs(1));
+    let send = |world: &mut World, from: usize| {
+        world.send_pose(from);
+        world.run(Duration::from_millis(200));
+    };
+    let look = |world: &mut World| {
+        let now = world.now();
+        world.shard_mut().head_poses(now, ROOM).unwrap()
+    };
+    send(&mut world, one);
+    assert_eq!(look(&mut world), [], "nobody has looked before");
+    send(&mut world, one);
+    let poses = look(&mut world);
+    let first = world.clients[one].peer.unwrap();
+    assert_eq!(poses.iter().map(|pose| pose.peer).collect::<Vec<_>>(), [first]);
+    assert!(poses[0].age <= Duration::from_millis(200), "{poses:?}");
+    send(&mut world, two);
+    assert_eq!(look(&mut world).len(), 2);
+    world.leave(one);
+    world.run(Duration::from_millis(500));
+    let second = world.clients[two].peer.unwrap();
+    assert_eq!(look(&mut world).iter().map(|pose| pose.peer).collect::<Vec<_>>(), [second]);
+    world.run(Duration::from_secs(11));
+    send(&mut world, two);
+    assert_eq!(look(&mut world), [], "nobody has looked for ten seconds");
+    let now = world.now();
+    assert_eq!(world.shard_mut().head_poses(now, RoomId(99)), None, "no such room");
+}
+
+/// What was lost is counted over all links, also of those who have left.
+#[test]
+fn lost_datagrams_are_counted_over_all_links() {
+    let mut world = World::new(9, 8);
+    let lossy = || Conditions::delayed(5, 20, Loss::independent(0.2));
+    let (one, two) = (world.join(lossy(), lossy()), world.join(lossy(), lossy()));
+    world.run(Duration::from_secs(2));
+    let send = |world: &mut World, count: u32| {
+        for _ in 0..count {
+            world.send_pose(one);
+            world.send_pose(two);
+            world.run(Duration::from_millis(20));
+        }
+    };
+    send(&mut world, 300);
+    let sums = |world: &World| {
+        let slice = world.shard().traffic(world.now(), 0);
+        let mut losses = slice.left;
+        slice.links.iter().for_each(|link| losses.add(link.losses));
+        (slice.links.len(), losses)
+    };
+    let (links, before) = sums(&world);
+    let share = |lost: u64, sent: u64| lost as f64 / sent as f64;
+    assert_eq!(links, 2);
+    assert!(before.sent_in > 500 && before.sent_out > 200, "{before:?}");
+    for share in [share(before.lost_in, before.sent_in), share(before.lost_out, before.sent_out)] {
+        assert!((0.1..0.3).contains(&share), "{share}: {before:?}");
+    }
+    world.leave(one);
+    world.run(Duration::from_secs(1));
+    let (links, after) = sums(&world);
+    assert_eq!(links, 1);
+    assert!(after.sent_in >= before.sent_in && after.lost_in >= before.lost_in, "{after:?}");
 }

@@ -16,6 +16,7 @@ mod history;
 mod life;
 mod long;
 mod moderation;
+mod moments;
 mod muting;
 mod state;
 mod stopped;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use nucleus_core::ids::SessionId;
+use nucleus_core::moments::LossCause;
 use nucleus_core::room::{RoomInput, RoomOutput};
 use nucleus_protocol::session::{
     Code, EventDown, Joined, RESERVED_CHANNELS, Renewed, SESSION_HEADER_BYTES, SessionSetting,
@@ -99,7 +100,7 @@ impl SimulatedServer {
         let Some(edge) = self.edges.get_mut(connection) else { return };
         if !edge.queue(network.now, stream, message) {
             self.disconnect(network, session, Code::SlowConsumer);
-            self.post(RoomInput::SessionLost(session));
+            self.post(RoomInput::SessionLost(session, LossCause::Slow));
         }
     }
 

@@ -7,6 +7,7 @@ use nucleus_client_core::session::StreamTarget;
 use nucleus_core::fanout::LinkEvent;
 use nucleus_core::ids::SessionId;
 use nucleus_core::limits::{LEAVE_TIME, Limits};
+use nucleus_core::moments::LossCause;
 use nucleus_core::room::{RenewedToken, RoomInput};
 use nucleus_protocol::session::{Code, Features, Lane, Leave, Refuse, Renew, Schema, owned};
 use nucleus_protocol::time::Time;
@@ -159,7 +160,7 @@ impl SimulatedServer {
     /// Reports to the room that a session is lost.
     pub(crate) fn lose(&mut self, connection: ConnectionNumber) {
         if let Some(session) = self.session_of(connection) {
-            self.post(RoomInput::SessionLost(session));
+            self.post(RoomInput::SessionLost(session, LossCause::Silent));
         }
     }
 

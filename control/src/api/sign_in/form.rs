@@ -28,7 +28,7 @@ pub(super) const MAX_FORM: usize = 8 << 10;
 const MAX_AGENT: usize = 64;
 
 /// The fields of a form.
-pub(super) struct FormBody<T>(pub(super) T);
+pub(crate) struct FormBody<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<ApiState> for FormBody<T> {
     type Rejection = Problem;
@@ -69,7 +69,8 @@ pub(super) struct FormSender {
     pub(super) cookie: Option<String>,
     /// What a browser brings back from the provider of single sign-on.
     pub(super) flow: Option<String>,
-    wants_page: bool,
+    /// Whether a page is wanted, not an answer for a program.
+    pub(super) wants_page: bool,
 }
 
 impl FromRequestParts<ApiState> for FormSender {

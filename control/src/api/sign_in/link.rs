@@ -25,6 +25,42 @@ pub(super) struct LinkForm {
     name: String,
 }
 
+/// What a link is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LinkPurpose {
+    /// It makes the first administrator.
+    FirstAdmin,
+    /// It sets the password of the person with this email address.
+    Password {
+        /// The address.
+        email: String,
+    },
+}
+
+/// Returns what a link is for; `None`: it was used, has ended, or never was one.
+///
+/// # Errors
+///
+/// The answer to send: the database does not answer.
+pub(crate) async fn link_purpose(
+    state: &ApiState,
+    token: &str,
+) -> Result<Option<LinkPurpose>, Problem> {
+    state.sign_in()?;
+    if !is_secret(token) {
+        return Ok(None);
+    }
+    let link = one_time_links::find(state.database(), &hash_secret(token), state.now()).await?;
+    Ok(match link {
+        None => None,
+        Some(OneTimeLink::FirstAdmin) => Some(LinkPurpose::FirstAdmin),
+        Some(OneTimeLink::Password(person)) => {
+            let person = people::get(state.database(), None, &person).await?;
+            person.disabled_at.is_none().then_some(LinkPurpose::Password { email: person.email })
+        }
+    })
+}
+
 /// Uses a link.
 pub(super) async fn use_link(
     State(state): State<ApiState>,

@@ -22,6 +22,9 @@ pub use keeper::{first_admin_link, keep_sign_in, note_failed_sign_ins};
 pub use single_sign_on::single_sign_on_label;
 pub use totp::{TotpEnrolment, begin_totp};
 
+pub(crate) use form::FormBody;
+pub(crate) use link::{LinkPurpose, link_purpose};
+
 /// Returns the routes.
 pub(super) fn router(state: ApiState) -> Router {
     Router::new()

@@ -82,6 +82,9 @@ pub(super) async fn enrol(
     sender: FormSender,
     FormBody(form): FormBody<TotpForm>,
 ) -> Result<Response, Problem> {
+    if form.enrolment.is_empty() && sender.wants_page {
+        return Ok(Redirect::to("/account?totp=new").into_response());
+    }
     if form.enrolment.is_empty() {
         let mut response = Json(begin_totp(&state, &viewer)?).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

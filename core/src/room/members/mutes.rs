@@ -3,9 +3,11 @@
 use nucleus_protocol::session::{Moderate, act};
 use nucleus_protocol::time::Time;
 
+use super::participant::Participant;
 use super::participants::Participants;
 use crate::ids::PeerId;
 use crate::limits;
+use crate::moments::MomentActor;
 use crate::room::outputs::Outputs;
 
 /// The mutes by moderators that apply to newcomers. The flags of the participants that are in the
@@ -37,13 +39,12 @@ impl Mutes {
         match request.act {
             act::MUTE | act::UNMUTE => {
                 let (peer, muted) = (PeerId(request.peer), request.act == act::MUTE);
-                self.set_muted(now, peer, muted, participants, outputs);
+                self.set_muted(now, peer, muted, MomentActor::Peer(by), participants, outputs);
             }
-            act::MUTE_ALL => self.mute_all(now, participants, outputs),
-            act::UNMUTE_ALL => self.unmute_all(now, participants, outputs),
+            act::MUTE_ALL => self.mute_all(now, by, participants, outputs),
+            act::UNMUTE_ALL => self.unmute_all(now, by, participants, outputs),
             other => {
-                let muted = other == act::MUTE_SELF;
-                participants.set_flags(now, by, outputs, |p| p.self_muted = muted);
+                participants.set_self_muted(now, by, other == act::MUTE_SELF, outputs);
             }
         }
     }
@@ -54,6 +55,7 @@ impl Mutes {
         now: Time,
         peer: PeerId,
         muted: bool,
+        by: MomentActor,
         participants: &mut Participants,
         outputs: &mut Outputs,
     ) {
@@ -62,23 +64,37 @@ impl Mutes {
         self.set(&user, muted);
         let devices: Vec<PeerId> = participants.of_user(&user).map(|(peer, _)| peer).collect();
         for device in devices {
-            participants.set_muted(now, device, muted, outputs);
+            participants.set_muted(now, device, muted, by, outputs);
         }
     }
 
     /// Mutes everybody who may not moderate, newcomers included.
-    fn mute_all(&mut self, now: Time, participants: &mut Participants, outputs: &mut Outputs) {
+    fn mute_all(
+        &mut self,
+        now: Time,
+        by: PeerId,
+        participants: &mut Participants,
+        outputs: &mut Outputs,
+    ) {
         self.all = true;
-        for peer in participants.peers() {
-            participants.set_flags(now, peer, outputs, |p| p.muted |= !p.role.rights.moderate);
+        let talks = |(peer, p): (PeerId, &Participant)| (!p.role.rights.moderate).then_some(peer);
+        let others: Vec<PeerId> = participants.iter().filter_map(talks).collect();
+        for peer in others {
+            participants.set_muted(now, peer, true, MomentActor::Peer(by), outputs);
         }
     }
 
     /// Ends all mutes by moderators.
-    fn unmute_all(&mut self, now: Time, participants: &mut Participants, outputs: &mut Outputs) {
+    fn unmute_all(
+        &mut self,
+        now: Time,
+        by: PeerId,
+        participants: &mut Participants,
+        outputs: &mut Outputs,
+    ) {
         *self = Self::default();
         for peer in participants.peers() {
-            participants.set_muted(now, peer, false, outputs);
+            participants.set_muted(now, peer, false, MomentActor::Peer(by), outputs);
         }
     }
 

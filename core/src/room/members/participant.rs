@@ -12,6 +12,7 @@ use super::role::Role;
 use super::taken_events::{AckDue, TakenEvents};
 use crate::control::PeerSummary;
 use crate::ids::{PeerId, SessionId};
+use crate::moments::{LossCause, MomentKind};
 use crate::plane_event::RoomVisitor;
 use crate::room::history::VisitStart;
 
@@ -36,6 +37,8 @@ pub(crate) struct PendingLink {
     pub(crate) token_expired: bool,
     /// The time of the join, in seconds since 1970.
     pub(crate) unix_now: u64,
+    /// When the first packet of the client's connection came.
+    pub(crate) began: Time,
 }
 
 /// A participant of a room, over all its sessions.
@@ -209,6 +212,25 @@ impl Participant {
     /// Returns whether the peer's voice is dropped.
     pub(super) fn is_muted(&self) -> bool {
         self.muted || self.self_muted
+    }
+
+    /// Returns whether a moderator has muted the peer.
+    pub(crate) fn is_muted_by_moderator(&self) -> bool {
+        self.muted
+    }
+
+    /// Notes for the history what has happened at `now`. Before the join is complete, nothing is noted.
+    pub(crate) fn note(&mut self, now: Time, kind: MomentKind) {
+        if let Some(visit) = &mut self.visit {
+            visit.note(now, kind);
+        }
+    }
+
+    /// Notes for the history that the newest session is lost, or why it was lost.
+    pub(crate) fn note_loss(&mut self, now: Time, cause: LossCause) {
+        if let Some(visit) = &mut self.visit {
+            visit.lose(now, cause);
+        }
     }
 
     /// Returns the participant as the control plane shows it.

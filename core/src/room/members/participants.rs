@@ -13,6 +13,7 @@ use super::roster::RosterLog;
 use super::slots::Slots;
 use super::taken_events::AckDue;
 use crate::ids::{PeerId, SessionId};
+use crate::moments::{MomentActor, MomentKind};
 use crate::room::RoomOutput;
 use crate::room::outputs::Outputs;
 
@@ -103,6 +104,19 @@ impl Participants {
     /// Returns the participant of a session, unless a resume has replaced the session.
     pub(crate) fn of_newest(&self, session: SessionId) -> Option<&Participant> {
         self.get(session.peer).filter(|participant| participant.session == session.session)
+    }
+
+    /// Returns the participant of a session, unless a resume has replaced the session.
+    pub(crate) fn of_newest_mut(&mut self, session: SessionId) -> Option<&mut Participant> {
+        let participant = self.get_mut(session.peer)?;
+        (participant.session == session.session).then_some(participant)
+    }
+
+    /// Notes for the history of a participant what has happened at `now`.
+    pub(crate) fn note(&mut self, now: Time, peer: PeerId, kind: MomentKind) {
+        if let Some(participant) = self.get_mut(peer) {
+            participant.note(now, kind);
+        }
     }
 
     /// Returns the participant whose session sent a request, and notes that its client has received
@@ -263,19 +277,43 @@ impl Participants {
         self.set_flags(now, peer, outputs, |p| p.role.rights.moderate = moderates);
     }
 
+    /// Starts or ends the mute of a participant by a moderator, an operator or the room.
     pub(crate) fn set_muted(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        muted: bool,
+        by: MomentActor,
+        outputs: &mut Outputs,
+    ) {
+        if self.get(peer).is_some_and(|participant| participant.muted != muted) {
+            self.note_mute(now, peer, muted, by);
+        }
+        self.set_flags(now, peer, outputs, |participant| participant.muted = muted);
+    }
+
+    /// Starts or ends the mute of a participant by itself.
+    pub(super) fn set_self_muted(
         &mut self,
         now: Time,
         peer: PeerId,
         muted: bool,
         outputs: &mut Outputs,
     ) {
-        self.set_flags(now, peer, outputs, |participant| participant.muted = muted);
+        if self.get(peer).is_some_and(|participant| participant.self_muted != muted) {
+            self.note_mute(now, peer, muted, MomentActor::Itself);
+        }
+        self.set_flags(now, peer, outputs, |participant| participant.self_muted = muted);
+    }
+
+    fn note_mute(&mut self, now: Time, peer: PeerId, muted: bool, by: MomentActor) {
+        let kind = if muted { MomentKind::Muted(by) } else { MomentKind::Unmuted(by) };
+        self.note(now, peer, kind);
     }
 
     /// Changes flags of a participant. If the change is visible, adds it to the next roster update
     /// and tells the shard.
-    pub(super) fn set_flags(
+    fn set_flags(
         &mut self,
         now: Time,
         peer: PeerId,

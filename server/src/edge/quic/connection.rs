@@ -24,7 +24,9 @@ pub(crate) struct ConnectionClosed;
 pub(crate) enum ConnectionEnd {
     /// The client closed it with this code.
     ByClient(u64),
-    /// The connection was lost, or the server closed it.
+    /// Nothing came from the client for the idle time.
+    Silent,
+    /// The connection was lost in another way, or the server closed it.
     Lost,
 }
 
@@ -135,6 +137,7 @@ impl QuicConnection {
             quinn::ConnectionError::ApplicationClosed(close) => {
                 ConnectionEnd::ByClient(close.error_code.into_inner())
             }
+            quinn::ConnectionError::TimedOut => ConnectionEnd::Silent,
             _ => ConnectionEnd::Lost,
         }
     }

@@ -70,10 +70,12 @@ pub(super) async fn watch_end(
         }
         () = falls_silent(&connection) => {
             connection.close_raw(code::NO_ERROR, "");
-            ConnectionEnd::Lost
+            ConnectionEnd::Silent
         }
     };
-    connection.closed().await;
+    let closed = connection.closed().await;
+    // Without a code of the session, the end of its connection says why. A browser closes it with the page.
+    let found = if found == ConnectionEnd::Lost { closed } else { found };
     // Fails only if nobody waits for the end any more.
     let _told = end.send(Some(found));
 }

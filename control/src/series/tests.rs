@@ -1,0 +1,131 @@
+use nucleus_core::control::{ServerStatus, ShardStatus};
+use nucleus_core::histogram::{Histogram, HistogramScale};
+use nucleus_core::ids::{Product, ProductKey, RoomInstanceId};
+use nucleus_core::traffic::{LinkLosses, RoomTraffic};
+
+use super::*;
+
+/// The figures after so many readings: each adds the same to every sum.
+fn figures(reading: u64) -> SeriesFigures {
+    let shard = ShardStatus {
+        links: 10,
+        on_fallback: 1,
+        kernel_drops: 3 * reading,
+        bytes_in: 1_000 * reading,
+        datagrams_out: 50 * reading,
+        ..ShardStatus::default()
+    };
+    let status =
+        ServerStatus { sessions: 9, rooms: 2, shards: vec![shard; 2], ..Default::default() };
+    let mut relay_latency = Histogram::new(HistogramScale::micros(&[1_000, 2_000]));
+    (0..10 * reading).for_each(|_| relay_latency.observe(1_500));
+    let losses = LinkLosses { sent_in: 100 * reading, lost_in: reading, sent_out: 0, lost_out: 0 };
+    SeriesFigures {
+        status,
+        cpu: vec![Duration::from_secs(reading); 2],
+        joins: 4 * reading,
+        failed_joins: 0,
+        relay_latency,
+        losses: Some(losses),
+        rooms: (0..3).map(|number| room(number, 5 - u32::from(number), reading)).collect(),
+    }
+}
+
+fn room(number: u8, peers: u32, reading: u64) -> RoomTraffic {
+    let owner = ProductKey { tenant: "acme".to_owned(), product: Product::ATOM };
+    let losses = LinkLosses { sent_in: 10 * reading, lost_in: reading, ..LinkLosses::default() };
+    RoomTraffic {
+        instance: RoomInstanceId([number; 8]),
+        key: std::sync::Arc::new(owner.room(format!("room {number}"))),
+        peers,
+        bytes_in: 0,
+        bytes_out: 500 * reading,
+        losses,
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Returns the last values of a figure of the last hour.
+fn ends(series: &Series, now: u64, name: SeriesName) -> Vec<Values> {
+    let lines = series.lines(seconds(now), SeriesSpan::Hour, name);
+    lines.into_iter().map(|line| line.values[line.values.len() - 3..].to_vec()).collect()
+}
+
+#[test]
+fn sums_become_rates_and_what_is_not_known_is_a_gap() {
+    let mut series = Series::default();
+    for reading in 1..=3 {
+        series.record(seconds(10 * reading), &figures(reading));
+    }
+    let of = |name| ends(&series, 30, name);
+    assert_eq!(of(SeriesName::Headsets), [[Some(9), Some(9), Some(9)]]);
+    assert_eq!(of(SeriesName::Fallback), [[Some(100_000); 3]]);
+    // The first reading has none before it.
+    assert_eq!(of(SeriesName::Joins), [[None, Some(4), Some(4)]]);
+    assert_eq!(of(SeriesName::FailedJoins), [[None, Some(0), Some(0)]]);
+    assert_eq!(of(SeriesName::KernelDrops), [[None, Some(6), Some(6)]], "of both shards");
+    assert_eq!(of(SeriesName::LossIn), [[None, Some(10_000), Some(10_000)]]);
+    assert_eq!(of(SeriesName::LossOut), [[None, None, None]], "nothing was sent");
+    assert_eq!(of(SeriesName::RelayP50), [[None, Some(1_500), Some(1_500)]]);
+    let shards = [[None, Some(100_000), Some(100_000)]; 2];
+    assert_eq!(of(SeriesName::Cpu), shards, "a second of ten");
+    assert_eq!(of(SeriesName::BytesIn), [[None, Some(100), Some(100)]; 2]);
+    assert_eq!(of(SeriesName::DatagramsOut), [[None, Some(5), Some(5)]; 2]);
+    // A reading that is missing: its step is a gap, and the next one has none before it.
+    series.record(seconds(50), &figures(5));
+    series.record(seconds(51), &figures(500));
+    let of = |name| ends(&series, 50, name);
+    assert_eq!(of(SeriesName::Headsets), [[Some(9), None, Some(9)]]);
+    assert_eq!(of(SeriesName::Joins), [[Some(4), None, None]]);
+    // While the reading of a step is under way, its value is not missing.
+    assert_eq!(ends(&series, 60, SeriesName::Headsets), [[Some(9), None, Some(9)]]);
+    assert_eq!(series.end(seconds(60), SeriesSpan::Hour), seconds(50));
+    assert_eq!(ends(&series, 70, SeriesName::Headsets), [[Some(9), None, None]]);
+}
+
+#[test]
+fn a_day_has_longer_steps_and_memory_is_bounded() {
+    let mut series = Series::default();
+    // Thirty hours.
+    for reading in 0..10_800 {
+        series.record(seconds(10 * reading), &figures(reading % 500));
+    }
+    let now = seconds(10 * 10_799);
+    for (span, steps) in [(SeriesSpan::Hour, 360), (SeriesSpan::Day, 720)] {
+        for name in SeriesName::ALL {
+            for line in series.lines(now, span, name) {
+                assert_eq!(line.values.len(), steps, "{name:?}");
+            }
+        }
+        let headsets = &series.lines(now, span, SeriesName::Headsets)[0].values;
+        assert!(headsets.iter().all(|value| *value == Some(9)), "{span:?} is full");
+    }
+    let joins = &series.lines(now, SeriesSpan::Day, SeriesName::Joins)[0].values;
+    assert!(joins.iter().flatten().any(|count| *count == 48), "twelve readings of four");
+}
+
+#[test]
+fn rooms_have_short_lines_and_those_that_are_gone_have_none() {
+    let mut series = Series::default();
+    for reading in 1..=70 {
+        series.record(seconds(10 * reading), &figures(reading));
+    }
+    let lines = series.rooms(seconds(700));
+    let names: Vec<_> = lines.iter().map(|line| line.key.name.as_str()).collect();
+    assert_eq!(names, ["room 0", "room 1", "room 2"], "the fullest first");
+    for line in &lines {
+        assert_eq!(line.peers.len(), ROOM_VALUES);
+        assert!(line.peers.iter().all(Option::is_some) && line.loss_out[3].is_none());
+        assert_eq!((line.bytes_out[9], line.loss_in[9]), (Some(50), Some(100_000)));
+    }
+    // Somebody has left the first room, and the others have ended.
+    let left = RoomTraffic { bytes_out: 7, ..room(0, 4, 71) };
+    series.record(seconds(710), &SeriesFigures { rooms: vec![left], ..figures(71) });
+    let lines = series.rooms(seconds(710));
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].peers[59], lines[0].bytes_out[59]), (Some(4), None), "a gap, not zero");
+    assert_eq!(series.rooms(seconds(2_000)), [], "nothing is known any more");
+}
