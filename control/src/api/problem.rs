@@ -25,11 +25,6 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Returns the HTTP status.
-    pub(crate) fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
-
     /// Returns what is wrong, for people.
     pub(crate) fn into_detail(self) -> String {
         self.detail
