@@ -128,6 +128,7 @@ impl World {
             sign_in: Some(SignInSettings {
                 passwords: PasswordWorker::start().unwrap(),
                 url: None,
+                single_sign_on: None,
             }),
         };
         change(&mut settings);
