@@ -106,10 +106,9 @@ impl SignInRates {
     /// Takes back an attempt that failed for a reason that is not its sender's.
     pub fn forgive(&mut self, email: &str, network: &str) {
         let key = self.email_key(email, network);
-        for failures in [self.emails.get_mut(&key), self.networks.get_mut(network)] {
-            if let Some(failures) = failures {
-                failures.count = failures.count.saturating_sub(1);
-            }
+        let both = [self.emails.get_mut(&key), self.networks.get_mut(network)];
+        for failures in both.into_iter().flatten() {
+            failures.count = failures.count.saturating_sub(1);
         }
     }
 

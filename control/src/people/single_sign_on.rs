@@ -11,7 +11,7 @@ use crate::id::NoRandomness;
 use crate::timestamp::Timestamp;
 
 /// How long a person may take at the provider, in microseconds: ten minutes.
-pub const FLOW_TIME: i64 = 600_000_000;
+const FLOW_TIME: i64 = 600_000_000;
 /// What a server asks the provider for.
 const SCOPE: &str = "openid email profile";
 

@@ -17,7 +17,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Browser<'a> {
     pub(crate) world: &'a World,
     pub(crate) cookie: Option<String>,
-    flow: Option<String>,
+    pub(crate) flow: Option<String>,
     /// Its network address.
     pub(crate) ip: &'static str,
     /// Headers that say where a request comes from.

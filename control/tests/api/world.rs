@@ -130,6 +130,7 @@ impl World {
             sign_in: Some(SignInSettings {
                 passwords: PasswordWorker::start().unwrap(),
                 url: None,
+                single_sign_on: None,
             }),
             series: SeriesStore::new(),
         };
