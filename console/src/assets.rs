@@ -10,6 +10,19 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self
     img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
+/// The headers of every answer with a page. Pages are never cached: they show figures of this moment, and
+/// what one reader may see.
+pub const PAGE_HEADERS: [(&str, &str); 6] = [
+    ("content-type", "text/html; charset=utf-8"),
+    ("content-security-policy", POLICY),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    // Links keep the address from other sites, and forms have an origin that the server can check:
+    // with "no-referrer" browsers send the origin "null".
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+];
+
 /// A file that pages use.
 #[derive(Debug)]
 pub struct Asset {
