@@ -51,8 +51,9 @@ const FILES: &[(&str, &str, &[u8])] = files![
     ("components.css", CSS),
     ("console.css", CSS),
     ("ui.js", SCRIPT),
-    ("htmx-4.0.1.min.js", SCRIPT),
-    ("htmx-sse-4.0.1.min.js", SCRIPT),
+    // htmx and its extension for server-sent events in one file: htmx may begin before a second file has
+    // arrived, and would not see the live parts then.
+    ("htmx-4.0.1-sse.min.js", SCRIPT),
     ("uplot-1.6.32.min.js", SCRIPT),
     ("uplot-1.6.32.min.css", CSS),
     ("licences/htmx.txt", TEXT),
