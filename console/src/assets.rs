@@ -10,6 +10,19 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self
     img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
+/// The headers of every answer with a page. Pages are never cached: they show figures of this moment, and
+/// what one reader may see.
+pub const PAGE_HEADERS: [(&str, &str); 6] = [
+    ("content-type", "text/html; charset=utf-8"),
+    ("content-security-policy", POLICY),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    // Links keep the address from other sites, and forms have an origin that the server can check:
+    // with "no-referrer" browsers send the origin "null".
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+];
+
 /// A file that pages use.
 #[derive(Debug)]
 pub struct Asset {
@@ -38,8 +51,9 @@ const FILES: &[(&str, &str, &[u8])] = files![
     ("components.css", CSS),
     ("console.css", CSS),
     ("ui.js", SCRIPT),
-    ("htmx-4.0.1.min.js", SCRIPT),
-    ("htmx-sse-4.0.1.min.js", SCRIPT),
+    // htmx and its extension for server-sent events in one file: htmx may begin before a second file has
+    // arrived, and would not see the live parts then.
+    ("htmx-4.0.1-sse.min.js", SCRIPT),
     ("uplot-1.6.32.min.js", SCRIPT),
     ("uplot-1.6.32.min.css", CSS),
     ("licences/htmx.txt", TEXT),

@@ -11,7 +11,8 @@
 //! * Every page works with the policy [`assets::POLICY`]: no script, style or event handler stands in a
 //!   page. Reading needs no scripts; acts are forms.
 //! * Pages with figures of the moment have a part that a stream replaces each second: the struct whose
-//!   name ends with `Live`. The stream sends it as the data of a server-sent event without a name.
+//!   name ends with `Live`. The stream sends it by [`stream::event`].
+//! * Answers with pages have the headers [`assets::PAGE_HEADERS`]; [`assets::find`] has the files.
 //!
 //! # Routes that the pages name
 //!
@@ -40,6 +41,7 @@ pub mod charts;
 pub mod csv;
 pub mod link;
 pub mod screens;
+pub mod stream;
 pub mod text;
 
 mod markup;

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+mod code;
 mod heat;
 mod life;
 mod line;
 mod plan;
 mod spark;
 
+pub use code::{CodeDrawing, MAX_CODE_EDGE};
 pub use heat::{HeatCell, HeatMap, MAX_HEAT_CELLS};
 pub use life::{LifeDrawing, LifeLane, LifeSpan, LifeSpanKind, MAX_LIFE_SPANS};
 pub use line::{ChartSeries, LineChart, MAX_CHART_POINTS};

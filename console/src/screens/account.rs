@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::parts::FormProblem;
-use crate::markup::Markup;
+use crate::charts::CodeDrawing;
 use crate::name::ShownName;
 use crate::shell::PageShell;
 use crate::shown_time::ShownTime;
@@ -44,8 +44,8 @@ pub struct TotpEnrolment {
     pub address: String,
     /// The sealed secret, which the form sends back.
     pub enrolment: String,
-    /// The address as a picture for a camera: an SVG of this program; absent: the secret is typed.
-    pub picture: Option<Markup>,
+    /// The address as a code for a camera; absent: the secret is typed.
+    pub picture: Option<CodeDrawing>,
 }
 
 /// A session in the dashboard.

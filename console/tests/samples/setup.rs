@@ -1,5 +1,6 @@
 //! Settings: tenants, keys, webhooks, network, persons, the own account; and pages without a menu.
 
+use nucleus_console::charts::CodeDrawing;
 use nucleus_console::screens::*;
 use nucleus_console::{
     Mark, Markup, MenuPlace, MenuRole, Quantity, RenderError, ShownName, ShownTime, Theme, Tone,
@@ -328,7 +329,9 @@ fn enrolling(data: Data) -> TotpState {
             if data == Data::Hostile { "%22%3E" } else { "m.ruiz" }
         ),
         enrolment: data.text("sealed"),
-        picture: None,
+        picture: data.some(CodeDrawing {
+            rows: (0..29).map(|y| (0..29).map(|x| (x * y + x / 3) % 3 == 0).collect()).collect(),
+        }),
     })
 }
 
