@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use nucleus_control::http::OverTls;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -82,6 +82,12 @@ impl<'a> Browser<'a> {
     pub(crate) async fn get(&mut self, path: &str) -> FormAnswer {
         let request = self.request("GET", path).body(Body::empty()).unwrap();
         self.send(request).await
+    }
+
+    /// Returns the head of the answer to a link.
+    pub(crate) async fn headers(&mut self, path: &str) -> HeaderMap {
+        let request = self.request("GET", path).body(Body::empty()).unwrap();
+        self.world.router().oneshot(request).await.unwrap().headers().clone()
     }
 
     async fn send(&mut self, request: Request<Body>) -> FormAnswer {

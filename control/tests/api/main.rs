@@ -5,6 +5,7 @@
 
 mod bans;
 mod browser;
+mod console;
 mod document;
 mod errors;
 mod events;

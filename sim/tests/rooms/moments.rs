@@ -159,10 +159,12 @@ fn moments_follow_from_each_other() {
                 2 => world.clients[one].net.change_address(),
                 3 => world.clients[one].blocked ^= true,
                 4 if world.awake().contains(&one) => _ = world.resume(one),
-                5 if world.clients[HOST].link.is_some() && world.clients[one].peer.is_some() => {
-                    let act = [act::MUTE, act::UNMUTE, act::MUTE_ALL][world.rng.usize(..3)];
-                    let whom = (act != act::MUTE_ALL).then_some(one);
-                    moderate(&mut world, HOST, act, whom, 0);
+                5 => {
+                    let muted = world.rng.bool();
+                    if let Some(peer) = world.clients[one].peer {
+                        let act = RoomAct::Mute(peer, muted);
+                        world.post(ROOM, RoomInput::Operate(RequestId(1), act));
+                    }
                 }
                 6 => world.send(one, MessageKind::Voice, TARGET_OTHERS, 40),
                 _ => world.send_pose(one),

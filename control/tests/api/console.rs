@@ -1,0 +1,151 @@
+//! The pages of the dashboard, over HTTP: who sees what, what forms do, and that nothing hostile runs.
+
+use axum::http::{StatusCode, header};
+use serde_json::json;
+
+use crate::browser::{Browser, PASSWORD, person};
+use crate::world::{LOCAL, World};
+
+/// Every page that has no id in its address.
+const PAGES: [&str; 14] = [
+    "/", "/rooms", "/calls", "/sessions", "/audit", "/tenants", "/tenants/new", "/keys", "/webhooks",
+    "/webhooks/new", "/people", "/network", "/account", "/account?totp=new",
+];
+
+async fn signed_in<'a>(world: &'a World, email: &str, role: &str, tenant: Option<&str>) -> Browser<'a> {
+    person(world, email, role, tenant).await;
+    let mut browser = Browser::new(world);
+    let next = browser.sign_in(email, PASSWORD, "").await;
+    assert_eq!(next, "/", "signed in");
+    browser
+}
+
+#[tokio::test]
+async fn strangers_are_led_to_the_sign_in() {
+    let world = World::new().await;
+    let mut stranger = Browser::new(&world);
+    for page in PAGES {
+        let answer = stranger.get(page).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{page}: {answer:?}");
+        assert!(answer.location.starts_with("/signin?next="), "{page}: {answer:?}");
+    }
+    let page = stranger.get("/signin?failed=wrong&next=/rooms").await;
+    assert_eq!(page.status, StatusCode::OK, "{page:?}");
+    assert!(page.text.contains("Email or password is wrong."), "{page:?}");
+    let none = stranger.get("/nowhere").await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND, "{none:?}");
+    assert!(none.text.contains("There is nothing here"), "{none:?}");
+}
+
+#[tokio::test]
+async fn each_role_reads_its_pages() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let roles = [
+        ("super_admin", None, 14),
+        ("partner_admin", Some(acme.as_str()), 14),
+        ("operator", None, 8),
+        ("viewer", Some(acme.as_str()), 8),
+    ];
+    for (number, (role, tenant, least)) in roles.into_iter().enumerate() {
+        let mut browser = signed_in(&world, &format!("p{number}@example.org"), role, tenant).await;
+        let mut read = 0;
+        for page in PAGES {
+            let answer = browser.get(page).await;
+            match answer.status {
+                StatusCode::OK => {
+                    assert!(answer.text.contains("<main id=\"main\""), "{role} {page}");
+                    read += 1;
+                }
+                StatusCode::FORBIDDEN => {
+                    assert!(answer.text.contains("You may not do this"), "{role} {page}");
+                }
+                _ => panic!("{role} {page}: {answer:?}"),
+            }
+        }
+        assert!(read >= least, "{role} reads {read} pages");
+    }
+}
+
+#[tokio::test]
+async fn names_that_people_choose_never_become_markup() {
+    let world = World::new().await;
+    let hostile = "<script>alert(1)</script>";
+    let body = json!({"name": hostile});
+    let made = world.ask("POST", "/tenants", LOCAL, body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    for page in ["/tenants", &format!("/tenants/{id}"), "/audit", "/rooms", "/people", "/webhooks/new"] {
+        let answer = browser.get(page).await;
+        assert_eq!(answer.status, StatusCode::OK, "{page}: {answer:?}");
+        assert!(!answer.text.contains("<script>alert"), "{page}");
+    }
+    let csv = browser.get("/audit.csv").await;
+    assert!(csv.status.is_success() && csv.text.contains("tenant.create"), "{csv:?}");
+}
+
+#[tokio::test]
+async fn forms_do_what_they_say_and_the_audit_names_the_person() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    let made = browser.post("/tenants", &[("name", "beta"), ("active", "true"), ("max_rooms", "7")]).await;
+    assert_eq!(made.status, StatusCode::SEE_OTHER, "{made:?}");
+    let page = browser.get(&made.location).await;
+    assert!(page.text.contains("Saved") && page.text.contains("value=\"7\""), "{page:?}");
+    let wrong = browser.post("/tenants", &[("name", "gamma"), ("max_rooms", "many")]).await;
+    assert_eq!(wrong.status, StatusCode::OK);
+    assert!(wrong.text.contains("This is no whole number."), "{wrong:?}");
+    let twice = browser.post("/tenants", &[("name", "beta"), ("active", "true")]).await;
+    assert!(twice.text.contains("beta") && twice.location.is_empty(), "{twice:?}");
+
+    let key = browser.post("/keys", &[("name", "a key"), ("scopes", "read"), ("scopes", "tokens")]).await;
+    assert!(key.text.contains("nuk_"), "{key:?}");
+    let keys = browser.get("/keys").await;
+    assert!(keys.text.contains("a key") && !keys.text.contains("nuk_"), "{keys:?}");
+
+    let person = browser.post("/people", &[("email", "ann@example.org"), ("role", "viewer")]).await;
+    assert!(person.text.contains("/link?token="), "{person:?}");
+    let token = person.text.split("/link?token=").nth(1).unwrap();
+    let token = token.split('<').next().unwrap().to_owned();
+    let mut ann = Browser::new(&world);
+    let link = ann.get(&format!("/link?token={token}")).await;
+    assert!(link.text.contains("ann@example.org"), "{link:?}");
+    let set = ann.post("/link", &[("token", &token), ("password", PASSWORD)]).await;
+    assert_eq!(set.location, "/signin?done=password", "{set:?}");
+    assert_eq!(ann.sign_in("ann@example.org", PASSWORD, "").await, "/");
+    let used = ann.get(&format!("/link?token={token}")).await;
+    assert!(used.text.contains("This link is over"), "{used:?}");
+    let refused = ann.post("/tenants", &[("name", "delta")]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+
+    let audit = browser.get("/audit").await;
+    assert!(audit.text.contains("person:") && audit.text.contains("tenant.create"), "{audit:?}");
+}
+
+#[tokio::test]
+async fn forms_of_other_sites_do_nothing() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    browser.site = vec![("sec-fetch-site", "cross-site")];
+    for form in ["/tenants", "/keys", "/people", "/drain", "/webhooks", "/issuers"] {
+        let answer = browser.post(form, &[("name", "evil"), ("email", "evil@example.org")]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{form}: {answer:?}");
+    }
+    let tenants = world.get("/tenants", LOCAL).await.json();
+    assert_eq!(tenants["items"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn pages_say_what_they_may_load_and_assets_are_kept() {
+    let world = World::new().await;
+    let mut stranger = Browser::new(&world);
+    let response = stranger.headers("/signin").await;
+    let policy = response[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert_eq!(response[header::CACHE_CONTROL], "no-store");
+    let page = stranger.get("/signin").await.text;
+    let asset = page.split("href=\"/assets/").nth(1).unwrap().split('"').next().unwrap();
+    let response = stranger.headers(&format!("/assets/{asset}")).await;
+    assert!(response[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+}
