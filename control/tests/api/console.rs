@@ -8,11 +8,28 @@ use crate::world::{LOCAL, World};
 
 /// Every page that has no id in its address.
 const PAGES: [&str; 14] = [
-    "/", "/rooms", "/calls", "/sessions", "/audit", "/tenants", "/tenants/new", "/keys", "/webhooks",
-    "/webhooks/new", "/people", "/network", "/account", "/account?totp=new",
+    "/",
+    "/rooms",
+    "/calls",
+    "/sessions",
+    "/audit",
+    "/tenants",
+    "/tenants/new",
+    "/keys",
+    "/webhooks",
+    "/webhooks/new",
+    "/people",
+    "/network",
+    "/account",
+    "/account?totp=new",
 ];
 
-async fn signed_in<'a>(world: &'a World, email: &str, role: &str, tenant: Option<&str>) -> Browser<'a> {
+async fn signed_in<'a>(
+    world: &'a World,
+    email: &str,
+    role: &str,
+    tenant: Option<&str>,
+) -> Browser<'a> {
     person(world, email, role, tenant).await;
     let mut browser = Browser::new(world);
     let next = browser.sign_in(email, PASSWORD, "").await;
@@ -76,7 +93,9 @@ async fn names_that_people_choose_never_become_markup() {
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     let id = made.json()["id"].as_str().unwrap().to_owned();
     let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
-    for page in ["/tenants", &format!("/tenants/{id}"), "/audit", "/rooms", "/people", "/webhooks/new"] {
+    for page in
+        ["/tenants", &format!("/tenants/{id}"), "/audit", "/rooms", "/people", "/webhooks/new"]
+    {
         let answer = browser.get(page).await;
         assert_eq!(answer.status, StatusCode::OK, "{page}: {answer:?}");
         assert!(!answer.text.contains("<script>alert"), "{page}");
@@ -89,7 +108,8 @@ async fn names_that_people_choose_never_become_markup() {
 async fn forms_do_what_they_say_and_the_audit_names_the_person() {
     let world = World::new().await;
     let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
-    let made = browser.post("/tenants", &[("name", "beta"), ("active", "true"), ("max_rooms", "7")]).await;
+    let made =
+        browser.post("/tenants", &[("name", "beta"), ("active", "true"), ("max_rooms", "7")]).await;
     assert_eq!(made.status, StatusCode::SEE_OTHER, "{made:?}");
     let page = browser.get(&made.location).await;
     assert!(page.text.contains("Saved") && page.text.contains("value=\"7\""), "{page:?}");
@@ -99,7 +119,8 @@ async fn forms_do_what_they_say_and_the_audit_names_the_person() {
     let twice = browser.post("/tenants", &[("name", "beta"), ("active", "true")]).await;
     assert!(twice.text.contains("beta") && twice.location.is_empty(), "{twice:?}");
 
-    let key = browser.post("/keys", &[("name", "a key"), ("scopes", "read"), ("scopes", "tokens")]).await;
+    let key =
+        browser.post("/keys", &[("name", "a key"), ("scopes", "read"), ("scopes", "tokens")]).await;
     assert!(key.text.contains("nuk_"), "{key:?}");
     let keys = browser.get("/keys").await;
     assert!(keys.text.contains("a key") && !keys.text.contains("nuk_"), "{keys:?}");

@@ -8,6 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use nucleus_control::api::{ApiSettings, ApiState, SignInSettings, router};
+use nucleus_control::console::{self, ConsoleSettings, ConsoleState};
 use nucleus_control::database::{Database, DatabaseAddress};
 use nucleus_control::people::PasswordWorker;
 use nucleus_control::series::SeriesStore;
@@ -137,8 +138,20 @@ impl World {
         change(&mut settings);
         let (webhooks, events) = (settings.webhooks.clone(), settings.events.clone());
         let state = ApiState::new(settings);
+        let console = ConsoleSettings {
+            host: "xr.example.org".to_owned(),
+            data_dir: "/var/lib/nucleus".to_owned(),
+            session_port: 5055,
+            session_also: vec![443],
+            realtime_port: 5056,
+            https_port: Some(443),
+            has_demo: false,
+            history_days: 90,
+            drain_seconds: 3,
+        };
+        let console = ConsoleState::new(state.clone(), console);
         Self {
-            router: router(state.clone()),
+            router: router(state.clone()).merge(console::router(console)),
             state,
             acts,
             planes: played,
