@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::caller::{Caller, Scope};
 use super::extract::{ListPage, PageQuery, UrlQuery};
 use super::problem::Problem;
-use super::responses::Common;
+use super::responses::{Common, OfOne};
 use super::state::ApiState;
 use crate::history::{HistoryFilter, PastCall, PastRoom, PastSession, query};
 use crate::store::{PageRequest, StoreError};
@@ -95,7 +95,7 @@ impl HistoryQuery {
     tag = "history",
     params(HistoryQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of rooms", body = ListPage<PastRoom>), Common)
+    responses((status = 200, description = "A page of rooms", body = ListPage<PastRoom>), Common, OfOne)
 )]
 async fn rooms(
     State(state): State<ApiState>,
@@ -105,6 +105,9 @@ async fn rooms(
     let (filter, page) = wanted.check(&caller)?;
     let _place = state.history_place()?;
     let found = query::rooms(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    if found.is_empty() {
+        caller.explain_empty(&state, filter.tenant_name.as_deref())?;
+    }
     Ok(Json(ListPage::new(found, page.limit, |room| &room.id)))
 }
 
@@ -117,7 +120,7 @@ async fn rooms(
     tag = "history",
     params(HistoryQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of sessions", body = ListPage<PastSession>), Common)
+    responses((status = 200, description = "A page of sessions", body = ListPage<PastSession>), Common, OfOne)
 )]
 async fn sessions(
     State(state): State<ApiState>,
@@ -128,6 +131,9 @@ async fn sessions(
     let _place = state.history_place()?;
     let found =
         query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    if found.is_empty() {
+        caller.explain_empty(&state, filter.tenant_name.as_deref())?;
+    }
     Ok(Json(ListPage::new(found, page.limit, |session| &session.id)))
 }
 
@@ -139,7 +145,7 @@ async fn sessions(
     tag = "history",
     params(HistoryQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of calls", body = ListPage<PastCall>), Common)
+    responses((status = 200, description = "A page of calls", body = ListPage<PastCall>), Common, OfOne)
 )]
 async fn calls(
     State(state): State<ApiState>,
@@ -152,5 +158,8 @@ async fn calls(
     }
     let _place = state.history_place()?;
     let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    if found.is_empty() {
+        caller.explain_empty(&state, filter.tenant_name.as_deref())?;
+    }
     Ok(Json(ListPage::new(found, page.limit, |call| &call.id)))
 }
