@@ -75,7 +75,7 @@ struct RoomQuery {
     limit: Option<u32>,
 }
 
-/// The live rooms that the key may see.
+/// The live rooms that the key may see. What was changed of a room is in the list within a second.
 #[utoipa::path(
     get,
     path = "/rooms",
