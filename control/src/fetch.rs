@@ -2,6 +2,7 @@
 //! follows no redirects, and both the time and the size of an answer are limited.
 
 mod connection;
+mod host;
 mod public;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use hyper::body::Incoming;
 
 use connection::UnansweredRequest;
 pub use connection::{KeptConnection, client_config};
+pub(crate) use host::{HostPlace, is_known_by_itself, look_up};
 
 /// A request.
 #[derive(Debug)]
@@ -60,6 +62,9 @@ pub enum FetchError {
     /// The host is not on the public internet.
     #[error("the host is not on the public internet")]
     NotPublic,
+    /// The certificate of the host cannot be verified.
+    #[error("the host's certificate is refused: {0}")]
+    Certificate(String),
     /// No connection could be made, or it broke.
     #[error("{0}")]
     Io(#[from] std::io::Error),

@@ -8,7 +8,7 @@ mod age;
 mod copy;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -60,6 +60,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Returns whether a file is a copy of what a database held, or a copy that cannot be read. A copy of an
+    /// empty database is none.
+    pub fn has_copy(file: &Path) -> bool {
+        copy::holds_something(file)
+    }
+
     /// Reads all tenants and keys.
     async fn read(database: &Database, now: Timestamp) -> Result<Self, StoreError> {
         // Read first: a change in between makes the snapshot look too old, and it is read again.
@@ -147,6 +153,8 @@ pub struct SnapshotKeeper {
     copying: Arc<AtomicBool>,
     /// Whether the tables are those of this server.
     is_migrated: AtomicBool,
+    /// Whether tenants and bans were known at some time since the start.
+    is_informed: AtomicBool,
     /// When the database answered last.
     answered: ArcSwapOption<Instant>,
     /// How old the newest snapshot is; `None`: there is none, or it is void.
@@ -166,6 +174,7 @@ impl SnapshotKeeper {
             reading: Mutex::default(),
             copying: Arc::default(),
             is_migrated: AtomicBool::new(false),
+            is_informed: AtomicBool::new(false),
             answered: ArcSwapOption::empty(),
             age: ArcSwapOption::empty(),
         })
@@ -176,7 +185,8 @@ impl SnapshotKeeper {
     ///
     /// # Errors
     ///
-    /// The tables are not those of this server, so that waiting mends nothing.
+    /// The database is damaged, is that of another server or refuses the login, so that waiting mends
+    /// nothing.
     pub async fn start(&self) -> Result<(), DatabaseError> {
         let now = self.now();
         let why = match timeout(START_TIME, self.read(now)).await {
@@ -191,7 +201,10 @@ impl SnapshotKeeper {
                 self.age.store(Some(Arc::new(age)));
                 self.publish(snapshot);
             }
-            Err(error) => tracing::warn!("tenants and keys are unknown: {error}"),
+            Err(error) => tracing::error!(
+                "bans, licences and API keys are not known until the database answers, so banned users \
+                 may join: {error}"
+            ),
         }
         Ok(())
     }
@@ -204,6 +217,12 @@ impl SnapshotKeeper {
     /// Returns whether the database answers: whether it has within the last few seconds.
     pub fn is_answered(&self) -> bool {
         self.answered.load().as_ref().is_some_and(|at| at.elapsed() < ANSWER_TIME)
+    }
+
+    /// Returns whether bans and licences are known: whether the database has answered since the start, or
+    /// there was a copy.
+    pub fn is_informed(&self) -> bool {
+        self.is_informed.load(Ordering::Acquire)
     }
 
     /// Returns what changes with each new snapshot.
@@ -307,6 +326,7 @@ impl SnapshotKeeper {
         };
         self.settings.policies.store(Arc::new(policies));
         self.newest.store(Arc::new(snapshot));
+        self.is_informed.store(true, Ordering::Release);
         self.changes.send_modify(|count| *count += 1);
     }
 

@@ -20,7 +20,7 @@ async fn start(tls: bool) -> (HttpServer, SocketAddr) {
     let tls = tls.then(|| Arc::new(certificate()));
     let setup = async move {
         let listeners = vec![Listener { socket, tls, router }];
-        Ok::<_, std::io::Error>(Serving { listeners, background: Vec::new() })
+        Ok::<_, std::io::Error>(Serving { listeners, ..Serving::default() })
     };
     (HttpServer::start(setup).await.unwrap(), addr)
 }

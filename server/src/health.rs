@@ -8,7 +8,7 @@
 //! included, is not mistaken for one that hangs.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nucleus_core::limits::{HEALTH_DEATHS, HEALTH_INTERVAL, HEALTH_STALLS};
 use tokio::runtime::Handle;
@@ -19,11 +19,16 @@ use crate::shard::ShardHandle;
 /// waits for work.
 type ReadProgress = Box<dyn Fn() -> Option<u64> + Send>;
 
+/// Reads whether bans and licences are known.
+type ReadKnowledge = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// The health of the server, as HTTP tells it.
 pub struct Health {
     /// Whether the server accepts sessions.
     accepting: AtomicBool,
     threads: Mutex<Vec<WatchedThread>>,
+    /// Whether bans and licences are known.
+    is_informed: OnceLock<ReadKnowledge>,
     /// Tasks of the control plane that have ended. There are a handful, and none is started again.
     ended: Mutex<Vec<&'static str>>,
 }
@@ -74,6 +79,7 @@ impl Health {
         Arc::new(Self {
             accepting: AtomicBool::new(false),
             threads: Mutex::new(threads),
+            is_informed: OnceLock::new(),
             ended: Mutex::default(),
         })
     }
@@ -81,6 +87,12 @@ impl Health {
     /// Notes whether the server accepts sessions.
     pub fn set_accepting(&self, accepting: bool) {
         self.accepting.store(accepting, Ordering::Release);
+    }
+
+    /// Asks from now on whether bans and licences are known. The server is not ready before.
+    pub(crate) fn watch_knowledge(&self, is_informed: impl Fn() -> bool + Send + Sync + 'static) {
+        // There is one control plane, and it is started once.
+        let _set = self.is_informed.set(Box::new(is_informed));
     }
 
     /// Notes that a task of the control plane has ended, which never should. The server is not ready until
@@ -120,6 +132,11 @@ impl Health {
         let ended = self.ended().clone();
         if !ended.is_empty() {
             return Some(format!("{} has ended: start the server again", ended.join(", ")));
+        }
+        if self.is_informed.get().is_some_and(|is_informed| !is_informed()) {
+            let why =
+                "bans and licences are not known: the database has not answered since the start";
+            return Some(why.to_owned());
         }
         self.hanging(|thread| thread.patience)
     }
@@ -254,6 +271,17 @@ mod tests {
         let (health, _) = health();
         health.set_accepting(false);
         assert!(health.not_ready().is_some() && health.dead().is_none());
+    }
+
+    #[test]
+    fn a_server_that_knows_no_bans_is_not_ready() {
+        let (health, _) = health();
+        let informed = Arc::new(AtomicBool::new(false));
+        let source = informed.clone();
+        health.watch_knowledge(move || source.load(Ordering::Relaxed));
+        assert!(health.not_ready().unwrap().contains("bans") && health.dead().is_none());
+        informed.store(true, Ordering::Relaxed);
+        assert_eq!(health.not_ready(), None);
     }
 
     /// One of two workers is stuck in a call, as in a write to a pipe that nobody reads.

@@ -50,6 +50,12 @@ impl LocalAccess {
     /// Makes a key, and writes it to the file if the API is served at `addr`. Without the file, the
     /// server works, and commands on this machine do not find it.
     pub(crate) fn open(dir: &Path, addr: Option<SocketAddr>) -> Self {
+        if addr.is_none() {
+            tracing::info!(
+                "commands on this machine, such as `nucleus status`, do not find this server: they need \
+                 `http` on loopback, as in http = \"127.0.0.1:8055\", or --url and an API key"
+            );
+        }
         let key = URL_SAFE_NO_PAD.encode(random::<32>());
         let file = match Self::write(&dir.join(FILE), addr, &key) {
             Ok(file) => file,

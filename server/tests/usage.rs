@@ -21,6 +21,11 @@ fn a_usage_error_is_one_line_and_code_2() {
         (&["token", "--product", "atom"], "--tenant"),
         (&["token", "--product", "Radio 1", "--tenant", "t", "--user", "u"], "--product"),
         (&["--config", file], "tick"),
+        (&["issuers", "create", "x", "--tenant", "t"], "--public-key-file <FILE>|--jwks-url <URL>"),
+        (&["webhooks", "replay", "019"], "--since <TIME>|--delivery <ID>"),
+        (&["tenants", "create", "t", "--ends", "yesterday"], "--ends <TIME|never>': a time is"),
+        (&["ban", "u", "--tenant", "t", "--for", "30000000d"], "--for <TIME>': a ban lasts"),
+        (&["keys", "create", "--name", "x", "--scope", "foo"], "--scope <SCOPES>': a scope is one"),
         (&["--http", "off", "--data-dir", file], "--data-dir"),
     ] {
         let output = nucleus(args);
@@ -53,4 +58,30 @@ fn help_and_version_go_to_stdout() {
         assert!(output.status.success(), "{args:?}");
         assert!(String::from_utf8(output.stdout).unwrap().contains(text), "{args:?}");
     }
+}
+
+/// A server that began without its database would let in whom it has banned.
+#[test]
+fn a_damaged_or_lost_database_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let serve = || {
+        let any = "127.0.0.1:0";
+        let at =
+            ["serve", "--data-dir", data, "--session", any, "--realtime", any, "--http", "off"];
+        let output = nucleus(&at);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let last = stderr.lines().last().unwrap_or_default().to_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(last.starts_with("nucleus: the database "), "{stderr}");
+        last
+    };
+    let (database, copy) = (dir.path().join("nucleus.db"), dir.path().join("tenants-copy.json"));
+    std::fs::write(&database, "garbage".repeat(1_000)).unwrap();
+    assert!(serve().contains("restore a backup"));
+    std::fs::write(&copy, "{\"at\": ").unwrap();
+    std::fs::write(&database, "").unwrap();
+    assert!(serve().contains("is missing or empty"));
+    std::fs::remove_file(&database).unwrap();
+    assert!(serve().contains("or delete"));
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use nucleus_core::text;
 
 use super::bearer::bearer;
 use super::problem::Problem;
@@ -155,6 +156,30 @@ impl Caller {
     /// Whether the caller may know of what belongs to the tenant of this name.
     pub(super) fn sees_named(&self, tenant: &str) -> bool {
         self.tenant.as_ref().is_none_or(|own| own.name == tenant)
+    }
+
+    /// Explains an empty answer to a filter by the name of a tenant. A tenant that is in no database may have
+    /// rooms all the same, so only an answer without a row is an error.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: the caller may know of no tenant of this name.
+    pub(super) fn explain_empty(
+        &self,
+        state: &ApiState,
+        name: Option<&str>,
+    ) -> Result<(), Problem> {
+        let snapshot = state.snapshot();
+        let is_known = |name: &&str| {
+            snapshot.revision < 0 || self.sees_named(name) && snapshot.tenant_named(name).is_some()
+        };
+        match name.filter(|name| !is_known(name)) {
+            None => Ok(()),
+            Some(name) => Err(Problem::not_found(format!(
+                "nothing is found, and there is no tenant {} in the database",
+                text::printable(name)
+            ))),
+        }
     }
 
     /// Whether the caller may hand out a scope: nobody gives more than they have.

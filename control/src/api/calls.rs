@@ -114,7 +114,7 @@ struct CallsQuery {
     tag = "calls",
     params(CallsQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of calls", body = CallPage), Common)
+    responses((status = 200, description = "A page of calls", body = CallPage), Common, OfOne)
 )]
 async fn list(
     State(state): State<ApiState>,
@@ -126,14 +126,19 @@ async fn list(
     let wrong = || Problem::bad_request("`cursor` must be `next` of the page before");
     let after = wanted.cursor.as_deref().map(|text| CallPlace::parse(text).ok_or_else(wrong));
     let after = after.transpose()?;
+    let named = wanted.tenant.clone();
     let tenant = wanted.tenant.or_else(|| caller.tenant_name().map(str::to_owned));
     if tenant.as_ref().is_some_and(|tenant| !caller.sees_named(tenant)) {
+        caller.explain_empty(&state, named.as_deref())?;
         return Ok(Json(CallPage { items: Vec::new(), total: 0, next: None }));
     }
     let products = products(&state, tenant).await?;
     let calls = products.iter().flat_map(|of| of.calls.iter().map(|call| (&*of.owner, call)));
     let mut calls: Vec<_> = calls.collect();
     let total = calls.len();
+    if total == 0 {
+        caller.explain_empty(&state, named.as_deref())?;
+    }
     calls.retain(|(_, call)| after.is_none_or(|after| CallPlace::of(call) > after));
     calls.sort_unstable_by_key(|(_, call)| CallPlace::of(call));
     let has_more = calls.len() > limit;

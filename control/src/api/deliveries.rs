@@ -28,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(test)).routes(routes!(list)).routes(routes!(replay))
 }
 
-/// What is to be sent again: one delivery, or all that were given up.
+/// What is to be sent again: one delivery, or all that the receiver has not taken.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ReplayBody {
@@ -107,7 +107,8 @@ async fn list(
     Ok(Json(ListPage::new(found, page.limit, |delivery| &delivery.id)))
 }
 
-/// Sends deliveries again: one, or all since some time that were given up.
+/// Sends deliveries again at once: one, or all since some time that the receiver has not taken. They may
+/// have been given up, or wait for their next try. The ten tries begin anew.
 #[utoipa::path(
     post,
     path = "/webhooks/{id}/replay",
@@ -136,7 +137,7 @@ async fn replay(
     let mut change = state.begin(&caller.actor).await?;
     let count = deliveries::replay(&mut change, &webhook, delivery.as_deref(), since).await?;
     if delivery.is_some() && count == 0 {
-        return Err(Problem::not_found("there is no such delivery, or it waits already"));
+        return Err(Problem::not_found("there is no such delivery"));
     }
     change.commit_entry().await?;
     state.webhooks().wake.notify_one();

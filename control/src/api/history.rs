@@ -101,7 +101,7 @@ impl HistoryQuery {
     tag = "history",
     params(HistoryQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of rooms", body = ListPage<PastRoom>), Common)
+    responses((status = 200, description = "A page of rooms", body = ListPage<PastRoom>), Common, OfOne)
 )]
 async fn rooms(
     State(state): State<ApiState>,
@@ -111,6 +111,9 @@ async fn rooms(
     let (filter, page) = wanted.check(&caller)?;
     let _place = state.history_place()?;
     let found = query::rooms(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    if found.is_empty() {
+        caller.explain_empty(&state, filter.tenant_name.as_deref())?;
+    }
     Ok(Json(ListPage::new(found, page.limit, |room| &room.id)))
 }
 
@@ -123,7 +126,7 @@ async fn rooms(
     tag = "history",
     params(HistoryQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of sessions", body = ListPage<PastSession>), Common)
+    responses((status = 200, description = "A page of sessions", body = ListPage<PastSession>), Common, OfOne)
 )]
 async fn sessions(
     State(state): State<ApiState>,
@@ -134,6 +137,9 @@ async fn sessions(
     let _place = state.history_place()?;
     let found =
         query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    if found.is_empty() {
+        caller.explain_empty(&state, filter.tenant_name.as_deref())?;
+    }
     Ok(Json(ListPage::new(found, page.limit, |session| &session.id)))
 }
 
@@ -169,7 +175,7 @@ async fn session(
     tag = "history",
     params(HistoryQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of calls", body = ListPage<PastCall>), Common)
+    responses((status = 200, description = "A page of calls", body = ListPage<PastCall>), Common, OfOne)
 )]
 async fn calls(
     State(state): State<ApiState>,
@@ -182,5 +188,8 @@ async fn calls(
     }
     let _place = state.history_place()?;
     let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;
+    if found.is_empty() {
+        caller.explain_empty(&state, filter.tenant_name.as_deref())?;
+    }
     Ok(Json(ListPage::new(found, page.limit, |call| &call.id)))
 }

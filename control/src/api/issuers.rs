@@ -132,7 +132,7 @@ async fn check_number(state: &ApiState, new: &NewIssuer) -> Result<(), Problem> 
     let all = PageRequest { after: None, limit: MAX_ISSUERS };
     let others = issuers::list(state.database(), Some(&new.tenant), &all).await?;
     if others.len() >= MAX_ISSUERS as usize {
-        return Err(StoreError::TooMany("issuers", MAX_ISSUERS).into());
+        return Err(StoreError::TooMany("issuers of the tenant", MAX_ISSUERS).into());
     }
     let is_alike = |other: &&Issuer| other.kid.is_none() && other.algorithm == new.algorithm;
     let is_nameless = new.public_key.is_some() && new.kid.is_none();

@@ -89,6 +89,10 @@ impl TenantBody {
                 return Err(Problem::invalid(format!("`{name}` must be 0 to {MAX_TENANT_LIMIT}")));
             }
         }
+        if self.name.trim() != self.name {
+            // It would look like another tenant's, and no join token would be of it by mistake.
+            return Err(Problem::invalid("`name` must not begin or end with a space"));
+        }
         let mut products = self.products.clone();
         products.sort();
         products.dedup();

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
 use super::state::ApiState;
 use crate::events::PlaneEventKind;
+use crate::fetch::{self, HostPlace};
 use crate::store::{NewWebhook, Webhook, webhooks};
 
 /// Most bytes of a webhook's name.
@@ -46,8 +47,9 @@ struct WebhookBody {
     /// if that key has none.
     #[serde(default)]
     tenant: Option<String>,
-    /// Where the events are sent. For a tenant's webhook, `https` and on the public internet unless the
-    /// server's configuration says otherwise. Redirects are not followed.
+    /// Where the events are sent. For a tenant's webhook, whoever makes it, `https` and on the public
+    /// internet unless the server's configuration says otherwise. A host whose name is not found is
+    /// accepted, with `problem`. Redirects are not followed.
     #[schema(max_length = 512)]
     url: String,
     /// The kinds of events that are sent, such as `room.ended`; absent or empty: all.
@@ -114,8 +116,10 @@ async fn create(
         return Ok(earlier);
     }
     let new = check(&state, &caller, &body)?;
+    let problem = check_host(&state, &caller, &new).await?;
     let mut change = state.begin(&caller.actor).await?;
-    let webhook = webhooks::create(&mut change, &new, MAX_WEBHOOKS).await?;
+    let mut webhook = webhooks::create(&mut change, &new, MAX_WEBHOOKS).await?;
+    webhook.problem = problem;
     let secret = state.webhooks().signer.secret(&webhook.id);
     let made = NewWebhookSecret { webhook, secret };
     idempotency.keep(&state, &mut change, &caller, &body, &made).await?;
@@ -135,7 +139,7 @@ fn check(state: &ApiState, caller: &Caller, body: &WebhookBody) -> Result<NewWeb
     if tenant.as_ref().is_some_and(|tenant| !caller.sees(tenant)) {
         return Err(Problem::not_found("there is no such tenant"));
     }
-    let is_trusted = caller.tenant.is_none() || state.webhooks().private_addresses;
+    let is_trusted = tenant.is_none() || state.webhooks().private_addresses;
     if body.url.len() > MAX_URL || body.url.contains(['@', '#']) {
         return Err(Problem::invalid(format!(
             "`url` may have {MAX_URL} bytes, and no user, password or fragment"
@@ -146,6 +150,9 @@ fn check(state: &ApiState, caller: &Caller, body: &WebhookBody) -> Result<NewWeb
     match scheme {
         Some(scheme) if *scheme == Scheme::HTTPS => {}
         Some(scheme) if *scheme == Scheme::HTTP && is_trusted => {}
+        _ if is_trusted => {
+            return Err(Problem::invalid("`url` must begin with https:// or http:// and a host"));
+        }
         _ => return Err(Problem::invalid("`url` must begin with https:// and a host")),
     }
     if let Some(unknown) = body.events.iter().find(|kind| PlaneEventKind::parse(kind).is_none()) {
@@ -163,6 +170,36 @@ fn check(state: &ApiState, caller: &Caller, body: &WebhookBody) -> Result<NewWeb
         url: body.url.clone(),
         events,
         signer: state.webhooks().signer.name().to_owned(),
+    })
+}
+
+/// Checks that the host of a tenant's webhook is on the public internet. Returns what keeps the server from
+/// telling it yet: the host's name is not found, which may come later.
+async fn check_host(
+    state: &ApiState,
+    caller: &Caller,
+    new: &NewWebhook,
+) -> Result<Option<String>, Problem> {
+    if new.tenant.is_none() || state.webhooks().private_addresses {
+        return Ok(None);
+    }
+    let uri: Option<Uri> = new.url.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let _place = state.outgoing(caller.tenant_id())?;
+    let found = fetch::look_up(host).await;
+    // Which names the operator's network has is no tenant's business.
+    let is_hidden = caller.tenant.is_some() && !fetch::is_known_by_itself(host);
+    Ok(match found {
+        HostPlace::Public => None,
+        HostPlace::Inside if !is_hidden => {
+            return Err(Problem::invalid(
+                "`url`: the host is not on the public internet, and `private_addresses` of the \
+                 configuration does not allow others",
+            ));
+        }
+        HostPlace::Inside | HostPlace::Unknown => {
+            Some("the host's name has no address of the public internet yet".to_owned())
+        }
     })
 }
 

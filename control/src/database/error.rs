@@ -31,6 +31,14 @@ pub enum DatabaseError {
     /// The database refuses a statement for its values, and will refuse it each time.
     #[error("the database refuses a statement: {0}")]
     Refused(#[source] sqlx::Error),
+    /// The file of the database is damaged, or holds something else.
+    #[error("the file is damaged or no database ({0}): restore a backup with `nucleus restore`")]
+    Damaged(#[source] sqlx::Error),
+    /// The database server knows neither this user with this password nor this database.
+    #[error(
+        "the database server refuses the login ({0}): correct user, password and database in the address"
+    )]
+    NoEntry(#[source] sqlx::Error),
     /// A statement has not ended within its time.
     #[error("the database does not answer: a statement has not ended within {0:?}")]
     TimedOut(Duration),
@@ -44,6 +52,8 @@ impl From<sqlx::Error> for DatabaseError {
         match &error {
             sqlx::Error::Database(refused) if refused.is_unique_violation() => Self::Exists,
             sqlx::Error::Database(refused) if is_for_good(refused.as_ref()) => Self::Refused(error),
+            sqlx::Error::Database(refused) if is_damage(refused.as_ref()) => Self::Damaged(error),
+            sqlx::Error::Database(refused) if is_no_entry(refused.as_ref()) => Self::NoEntry(error),
             sqlx::Error::Encode(_) => Self::Refused(error),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => {
                 Self::Unreadable(error.to_string())
@@ -56,9 +66,10 @@ impl From<sqlx::Error> for DatabaseError {
 impl DatabaseError {
     /// Whether the server must not start: waiting mends nothing.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Newer { .. } | Self::OtherSchema(_))
-            || matches!(self, Self::Unavailable(sqlx::Error::Database(refused))
-                if refused.code().is_some_and(|code| code == "26"))
+        matches!(
+            self,
+            Self::Newer { .. } | Self::OtherSchema(_) | Self::Damaged(_) | Self::NoEntry(_)
+        )
     }
 
     /// Whether the same statement will fail each time, so that whoever repeats it must leave a row out.
@@ -86,10 +97,31 @@ fn is_for_good(error: &dyn sqlx::error::DatabaseError) -> bool {
         return false;
     }
     let Some(code) = error.code() else { return false };
-    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+    if is_of_postgres(error) {
         return POSTGRES_REFUSALS.iter().any(|class| code.starts_with(class));
     }
-    code.parse::<u32>().is_ok_and(|code| SQLITE_REFUSALS.contains(&(code & 0xff)))
+    sqlite_code(error).is_some_and(|code| SQLITE_REFUSALS.contains(&code))
+}
+
+/// Whether SQLite says that its file is damaged.
+fn is_damage(error: &dyn sqlx::error::DatabaseError) -> bool {
+    sqlite_code(error).is_some_and(|code| SQLITE_DAMAGE.contains(&code))
+}
+
+/// Whether PostgreSQL lets the server in under no circumstances: waiting changes neither a password nor the
+/// name of a database.
+fn is_no_entry(error: &dyn sqlx::error::DatabaseError) -> bool {
+    is_of_postgres(error) && error.code().is_some_and(|code| POSTGRES_NO_ENTRY.contains(&&*code))
+}
+
+fn is_of_postgres(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some()
+}
+
+/// Returns the primary code of an error of SQLite.
+fn sqlite_code(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
+    let code = error.code().filter(|_| !is_of_postgres(error))?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 /// Classes of PostgreSQL's codes: wrong data, a constraint, a check of a view, a limit such as that of an
@@ -97,3 +129,7 @@ fn is_for_good(error: &dyn sqlx::error::DatabaseError) -> bool {
 const POSTGRES_REFUSALS: [&str; 5] = ["22", "23", "44", "54", "P0001"];
 /// SQLite's primary codes: TOOBIG, CONSTRAINT (also that of a trigger), MISMATCH and RANGE.
 const SQLITE_REFUSALS: [u32; 4] = [18, 19, 20, 25];
+/// SQLite's primary codes CORRUPT and NOTADB.
+const SQLITE_DAMAGE: [u32; 2] = [11, 26];
+/// PostgreSQL's codes: no such user or none that may log in from here, a wrong password, no such database.
+const POSTGRES_NO_ENTRY: [&str; 3] = ["28000", "28P01", "3D000"];

@@ -182,6 +182,19 @@ impl Database {
         Ok(())
     }
 
+    /// Writes all that the log of SQLite holds into its file, and empties the log. Other connections may go on.
+    /// Does nothing with PostgreSQL.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached.
+    pub async fn checkpoint(&self) -> Result<(), DatabaseError> {
+        let Pools::Sqlite { writer, .. } = &self.0 else { return Ok(()) };
+        let mut connection = writer.acquire().await?;
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        within(sqlx::raw_sql(sql).execute(&mut *connection)).await.map(drop)
+    }
+
     /// Closes all connections. Waits for running statements.
     pub async fn close(&self) {
         match &self.0 {

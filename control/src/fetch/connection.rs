@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::CertificateError;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -67,7 +68,7 @@ impl KeptConnection {
         }
         let name = ServerName::try_from(host).map_err(|_| FetchError::BadUrl)?;
         let connector = TlsConnector::from(request.tls.clone().map_or_else(tls, Ok)?);
-        Self::on(connector.connect(name, stream).await?).await
+        Self::on(connector.connect(name, stream).await.map_err(no_tls)?).await
     }
 
     async fn on<S>(stream: S) -> Result<Self, FetchError>
@@ -142,6 +143,26 @@ async fn connect(host: &str, port: u16, public_only: bool) -> Result<TcpStream, 
         }
     }
     Err(error)
+}
+
+/// Explains a handshake that failed. The words of the TLS library name no remedy.
+fn no_tls(error: std::io::Error) -> FetchError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(fault)) = inner else { return error.into() };
+    let name = format!("{fault:?}");
+    FetchError::Certificate(match fault {
+        CertificateError::UnknownIssuer => {
+            "its authority is not known: if it is your own, name a file with the authority's \
+             certificate in the environment variable SSL_CERT_FILE"
+                .to_owned()
+        }
+        _ if name.contains("CaUsedAsEndEntity") => {
+            "it is that of an authority (CA:TRUE), which no server may use: let the authority sign \
+             one for the host"
+                .to_owned()
+        }
+        _ => fault.to_string(),
+    })
 }
 
 /// The roots of the machine and of Mozilla. They are read once, because that takes milliseconds.

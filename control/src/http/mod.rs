@@ -24,6 +24,10 @@ pub const ACME_PROTOCOL: &[u8] = b"acme-tls/1";
 
 /// Longest wait for the end of the thread.
 const END_TIME: Duration = Duration::from_secs(1);
+/// Longest time of [`Serving::finish`].
+pub const FINISH_TIME: Duration = Duration::from_millis(700);
+
+const _: () = assert!(FINISH_TIME.as_millis() < END_TIME.as_millis());
 
 /// Whether a request came over TLS: an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub struct Serving {
     pub listeners: Vec<Listener>,
     /// What runs beside the connections until the server ends.
     pub background: Vec<Background>,
+    /// What is done at the end, if it takes less than [`FINISH_TIME`]; `None`: nothing.
+    pub finish: Option<Background>,
 }
 
 /// A running HTTP server. Dropping it closes all connections and ends the thread, for which it waits a
@@ -111,6 +117,10 @@ async fn serve_until(serving: Serving, stopped: oneshot::Receiver<()>) {
         tokio::spawn(task);
     }
     let _dropped = stopped.await;
+    if let Some(finish) = serving.finish {
+        // A disk that hangs must not hold up the end of the server.
+        let _late = tokio::time::timeout(FINISH_TIME, finish).await;
+    }
 }
 
 impl Drop for HttpServer {

@@ -52,6 +52,20 @@ pub(super) fn read(path: &Path, now: Timestamp) -> Result<(Snapshot, SnapshotAge
     age.map(|age| (snapshot, age)).ok_or(CopyError::Void(at))
 }
 
+/// Returns whether a file is a copy with anything in it, of whatever age, or holds what cannot be read.
+pub(super) fn holds_something(path: &Path) -> bool {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+    match read {
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Ok(0) => false,
+        Ok(_) => serde_json::from_str::<Copy<Snapshot>>(&text).map_or(true, |copy| {
+            let Snapshot { tenants, api_keys, issuers, bans, .. } = copy.snapshot;
+            !(tenants.is_empty() && api_keys.is_empty() && issuers.is_empty() && bans.is_empty())
+        }),
+    }
+}
+
 /// Writes a copy, which only the owner of the file can read. It replaces the old one at once or not at
 /// all.
 ///
@@ -92,8 +106,10 @@ mod tests {
         assert!(matches!(after(DAY), Err(CopyError::Void(_))));
         let before = read(&path, Timestamp::from_seconds(1_999_999_999));
         assert!(matches!(before, Err(CopyError::Void(_))));
+        assert!(!holds_something(&path), "the copy of an empty database");
         for damage in ["", "{", "[]", "{\"at\": 5, \"snapshot\": {}}"] {
             std::fs::write(&path, damage).unwrap();
+            assert_eq!(holds_something(&path), !damage.is_empty(), "{damage}");
             assert!(matches!(after(1), Err(CopyError::Damaged(_))), "{damage}");
         }
     }

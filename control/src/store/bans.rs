@@ -87,7 +87,7 @@ pub async fn create(
     let rows = change.transaction.rows(sql, vec![tenant.into()]).await?;
     let bans: i64 = rows.first().map(|row| row.get("bans")).transpose()?.unwrap_or(0);
     if bans >= i64::from(max) {
-        return Err(StoreError::TooMany("bans", max));
+        return Err(StoreError::TooMany("bans of the tenant", max));
     }
     let sql = "INSERT INTO ban (id, tenant, user_id, reason, ends_at, created_at) \
                VALUES ($1, $2, $3, $4, $5, $6) RETURNING *";

@@ -328,8 +328,9 @@ pub async fn list(
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-/// Makes deliveries of a webhook due again that were not delivered and have been given up: one, or all of
-/// events since some time. Their tries are counted anew. Returns their number.
+/// Makes deliveries of a webhook due at once that were not delivered: one, or all of events since some time,
+/// given up or waiting for their next try. Their tries are counted anew. One that is being sent just now may
+/// arrive twice. Returns their number.
 ///
 /// # Errors
 ///
@@ -342,7 +343,7 @@ pub async fn replay(
 ) -> Result<u64, StoreError> {
     // One delivery is sent again also if the receiver has taken it: it may have lost it.
     let sql = "UPDATE webhook_delivery SET next_at = $2, tries = 0, delivered_at = NULL \
-               WHERE webhook = $1 AND next_at IS NULL \
+               WHERE webhook = $1 \
                AND (id = $3 OR ($3 IS NULL AND delivered_at IS NULL AND created_at >= $4))";
     let values = vec![
         webhook.id.as_str().into(),

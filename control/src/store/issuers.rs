@@ -105,7 +105,7 @@ pub async fn create(
     let sql = "SELECT id FROM issuer WHERE tenant = $1";
     let rows = change.transaction.rows(sql, vec![tenant.into()]).await?;
     if rows.len() >= max as usize {
-        return Err(StoreError::TooMany("issuers", max));
+        return Err(StoreError::TooMany("issuers of the tenant", max));
     }
     let sql = "INSERT INTO issuer (id, tenant, name, alg, kid, public_key, jwks_url, audience, keys, \
                keys_at, created_at) \

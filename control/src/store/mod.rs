@@ -44,8 +44,8 @@ pub enum StoreError {
     /// Another row has the same name.
     #[error("there is a {0} of this name already")]
     Exists(&'static str),
-    /// There are as many of them as there may be.
-    #[error("the tenant may have {1} {0}")]
+    /// There are as many of them as there may be: what they are, with their owner, and the limit.
+    #[error("there are {1} {0}, and no more may be made: delete one first")]
     TooMany(&'static str, u32),
     /// The database failed.
     #[error(transparent)]

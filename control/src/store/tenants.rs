@@ -147,12 +147,41 @@ pub async fn set(
     let sql = "UPDATE tenant SET name = $2, products = $3, starts_at = $4, ends_at = $5, \
                max_sessions = $6, max_rooms = $7, max_kept_rooms = $8, active = $9 \
                WHERE id = $1 RETURNING *";
+    let before = "SELECT * FROM tenant WHERE id = $1";
+    let rows = change.transaction.rows(before, vec![id.into()]).await?;
+    let before = read(rows.first().ok_or(StoreError::NotFound("tenant"))?)?;
     let mut values = vec![id.into()];
     values.extend(to.values());
     let rows = change.transaction.rows(sql, values).await.map_err(exists("tenant"))?;
     let tenant = read(rows.first().ok_or(StoreError::NotFound("tenant"))?)?;
-    audit::note(change, Some(id), "tenant.change", id, &tenant.name).await?;
+    let detail = format!("{}{}", tenant.name, differences(&before, &tenant));
+    audit::note(change, Some(id), "tenant.change", id, &detail).await?;
     Ok(tenant)
+}
+
+/// Describes for the audit what has changed of a tenant. No colon is in it, by which the audit finds users.
+fn differences(before: &Tenant, after: &Tenant) -> String {
+    let time = |at: Option<Timestamp>| at.map_or("none".to_owned(), |at| at.to_string());
+    let limit = |limit: Option<u32>| limit.map_or("none".to_owned(), |limit| limit.to_string());
+    let products = |names: &[String]| match names {
+        [] => "all".to_owned(),
+        names => names.join(" "),
+    };
+    let fields = |of: &Tenant| {
+        [
+            ("name", of.name.clone()),
+            ("products", products(&of.products)),
+            ("starts_at", time(of.starts_at)),
+            ("ends_at", time(of.ends_at)),
+            ("max_sessions", limit(of.max_sessions)),
+            ("max_rooms", limit(of.max_rooms)),
+            ("max_kept_rooms", limit(of.max_kept_rooms)),
+            ("active", of.active.to_string()),
+        ]
+    };
+    let pairs = fields(before).into_iter().zip(fields(after));
+    let changed = pairs.filter(|(before, after)| before != after);
+    changed.map(|((name, old), (_, new))| format!(", {name} from {old} to {new}")).collect()
 }
 
 /// Deletes a tenant with its people, keys, issuers, bans and webhooks. The audit stays. What its webhooks were told is

@@ -124,7 +124,11 @@ pub async fn create(
     let rows = change.transaction.rows(sql, vec![new.tenant.clone().into()]).await?;
     let others: i64 = rows.first().map(|row| row.get("webhooks")).transpose()?.unwrap_or(0);
     if others >= i64::from(max) {
-        return Err(StoreError::TooMany("webhooks", max));
+        let whose = match new.tenant {
+            Some(_) => "webhooks of the tenant",
+            None => "webhooks of the whole server",
+        };
+        return Err(StoreError::TooMany(whose, max));
     }
     let sql = "INSERT INTO webhook (id, tenant, name, url, events, signer, created_at) \
                VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING *";

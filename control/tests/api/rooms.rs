@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use nucleus_core::control::RoomAct;
 use nucleus_core::ids::{PeerId, RoomInstanceId};
 use nucleus_protocol::session::value;
@@ -103,6 +104,20 @@ async fn properties_are_shown_and_set_with_an_entry_in_the_audit() {
         let answer = set(wrong.clone()).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {answer:?}");
     }
+    let raw = |text: &str| {
+        let request = Request::patch(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {LOCAL}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        world.send(request.body(Body::from(text.to_owned())).unwrap())
+    };
+    for (text, named) in [
+        (r#"{"a": 18446744073709551616}"#, "9223372036854775807"),
+        (r#"{"a": {"base64": "%%"}}"#, "in Base64"),
+    ] {
+        let answer = raw(text).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{text}: {answer:?}");
+        assert!(answer.text.contains(named), "{text}: {answer:?}");
+    }
     let full = set(json!({"full": 1})).await;
     assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
     let many = json!({"a".repeat(64): 1, "b\u{202e}".repeat(16): 2});
@@ -132,4 +147,22 @@ async fn a_plan_shows_heads_and_whose_link_suffers() {
     assert_eq!(head["on_fallback"], true);
     let absent = world.get("/rooms/0303030303030303/plan", LOCAL).await;
     assert_eq!(absent.status, StatusCode::NOT_FOUND, "{absent:?}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_nobody_knows_is_named_instead_of_an_empty_list() {
+    let world = World::new().await;
+    let gamma = world.tenant("gamma").await;
+    for path in ["/rooms", "/calls", "/history/rooms", "/history/sessions", "/history/calls"] {
+        let unknown = world.get(&format!("{path}?tenant=acmee"), LOCAL).await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{path}: {unknown:?}");
+        assert!(unknown.text.contains("no tenant acmee"), "{path}: {unknown:?}");
+        let known = world.get(&format!("{path}?tenant=gamma"), LOCAL).await;
+        assert_eq!(known.json()["items"], json!([]), "{path}");
+        let key = world.key(Some(&gamma), &["read"]).await;
+        let own = world.get(&format!("{path}?tenant=gamma"), &key).await;
+        assert_eq!(own.json()["items"], json!([]), "{path}");
+    }
+    // It is in no database, and has a room.
+    assert_eq!(world.get("/rooms?tenant=acme", LOCAL).await.json()["total"], 1);
 }

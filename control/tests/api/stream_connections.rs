@@ -29,7 +29,7 @@ async fn serve(world: &World) -> (HttpServer, SocketAddr) {
     let router = world.router();
     let setup = async move {
         let listeners = vec![Listener { socket, tls: None, router }];
-        Ok::<_, std::io::Error>(Serving { listeners, background: Vec::new() })
+        Ok::<_, std::io::Error>(Serving { listeners, ..Serving::default() })
     };
     (HttpServer::start(setup).await.unwrap(), addr)
 }

@@ -30,6 +30,10 @@ async fn a_tenant_is_made_read_replaced_and_deleted() {
     let acts = world.get("/audit", LOCAL).await.json();
     let acts: Vec<_> = acts["items"].as_array().unwrap().iter().map(|e| &e["action"]).collect();
     assert_eq!(acts, ["tenant.delete", "tenant.change", "tenant.create"]);
+    let entry = world.get("/audit", LOCAL).await.json()["items"][1].clone();
+    let changed = "acme, products from atom to all, ends_at from 2030-01-01T00:00:00Z to none, \
+                   active from true to false";
+    assert_eq!(entry["detail"], changed);
 }
 
 #[tokio::test]
@@ -39,6 +43,8 @@ async fn values_out_of_range_are_named() {
         (json!({"name": ""}), "name"),
         (json!({"name": "a".repeat(65)}), "name"),
         (json!({"name": "a\u{202e}b"}), "name"),
+        (json!({"name": " a"}), "space"),
+        (json!({"name": "a "}), "space"),
         (json!({"name": "a", "products": ["chess"]}), "products"),
         (json!({"name": "a", "max_rooms": 2_000_000}), "max_rooms"),
         (json!({"name": "a", "max_rooms": -1}), "invalid value"),

@@ -315,14 +315,62 @@ async fn wrong_webhooks_are_named() {
     let beta = world.tenant("beta").await;
     let manager = world.key(Some(&beta), &["manage"]).await;
     let mut answers = Vec::new();
-    for host in ["127.0.0.1:1", "localhost:1", "10.0.0.1", "no-such-host.invalid"] {
-        let body = json!({"name": "a", "url": format!("https://{host}/")});
+    for name in ["no-such-host.invalid", "nor-this.invalid"] {
+        let body = json!({"name": "a", "url": format!("https://{name}/")});
         let made = world.ask("POST", "/webhooks", &manager, body).await.json();
+        assert!(made["problem"].as_str().unwrap().contains("no address"), "{made}");
         let path = format!("/webhooks/{}/test", id(&made));
         let tested = world.ask("POST", &path, &manager, Value::Null).await.json();
         answers.push(tested["answer"].clone());
     }
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(answers[0], answers[1]);
+    // What everybody knows to be inside is refused, also if the operator makes the tenant's webhook.
+    for host in ["127.0.0.1:1", "localhost:1", "10.0.0.1", "[::1]", "169.254.169.254"] {
+        for key in [&*manager, LOCAL] {
+            let body = json!({"name": "a", "tenant": beta, "url": format!("https://{host}/")});
+            let refused = world.ask("POST", "/webhooks", key, body).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{host}: {refused:?}");
+            assert!(refused.text.contains("not on the public internet"), "{refused:?}");
+        }
+    }
+    let plain = json!({"name": "a", "tenant": beta, "url": "http://192.0.43.8/"});
+    let refused = world.ask("POST", "/webhooks", LOCAL, plain).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
+    // The operator's own webhooks may be inside the operator's network.
+    hook(&world, None, "http://127.0.0.1:1/", &[]).await;
+    let body = json!({"name": "a", "url": "ftp://example.com/"});
+    let refused = world.ask("POST", "/webhooks", LOCAL, body).await;
+    assert!(refused.text.contains("https:// or http://"), "{refused:?}");
+    for _ in 0..7 {
+        hook(&world, None, "http://127.0.0.1:1/", &[]).await;
+    }
+    let body = json!({"name": "a", "url": "http://127.0.0.1:1/"});
+    let ninth = world.ask("POST", "/webhooks", LOCAL, body).await;
+    assert!(ninth.text.contains("8 webhooks of the whole server"), "{ninth:?}");
+}
+
+#[tokio::test]
+async fn what_waits_for_its_next_try_is_sent_at_once() {
+    let world = World::new().await;
+    let receiver = Receiver::default();
+    let hook = hook(&world, None, &receiver.start(500).await, &[]).await;
+    start(&world);
+    record(&world, &[event(1, "acme")]).await;
+    let path = format!("/webhooks/{}/replay", id(&hook));
+    let mut sent = 1;
+    receiver.has(sent).await;
+    for by_id in [true, false] {
+        let waiting = tried(&world, &hook, 1).await;
+        assert!(waiting["next_at"].is_string(), "{waiting}");
+        let body = match by_id {
+            true => json!({"delivery": waiting["id"]}),
+            false => json!({"since": "2020-01-01T00:00:00Z"}),
+        };
+        let replayed = world.ask("POST", &path, LOCAL, body).await;
+        assert_eq!(replayed.json()["deliveries"], 1, "{replayed:?}");
+        sent += 1;
+        receiver.has(sent).await;
+    }
 }
 
 #[tokio::test]

@@ -50,3 +50,22 @@ async fn a_copy_is_the_database_at_one_moment_while_others_write() {
     assert!(count(&database, "tenant").await >= 10, "nobody wrote");
     writer.abort();
 }
+
+#[tokio::test]
+async fn behind_a_checkpoint_the_file_alone_is_the_whole_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("nucleus.db");
+    let database = Database::open(&DatabaseAddress::Sqlite(path.clone()));
+    database.migrate().await.unwrap();
+    let log = dir.path().join("nucleus.db-wal");
+    assert!(std::fs::metadata(&log).unwrap().len() > 0, "the log holds the tables");
+    database.checkpoint().await.unwrap();
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
+    let other = dir.path().join("copy.db");
+    std::fs::copy(&path, &other).unwrap();
+    let copy = Database::open(&DatabaseAddress::Sqlite(other));
+    let rows = copy.rows("SELECT COUNT(*) AS tenants FROM tenant", vec![]).await.unwrap();
+    assert_eq!(rows[0].get::<i64>("tenants").unwrap(), 0);
+    copy.close().await;
+    database.close().await;
+}

@@ -39,7 +39,7 @@ async fn without_database_and_copy_listed_tenants_alone_means_nobody() {
         let (keeper, policies) = keeper(absent(dir.path()), dir.path(), listed_only);
         keeper.start().await.unwrap();
         assert_eq!(keeper.newest().revision, -1, "nothing was read");
-        assert!(!keeper.is_answered());
+        assert!(!keeper.is_answered() && !keeper.is_informed());
         assert_eq!(policies.load().check("acme", Product::ATOM, "ada", 0), expected);
     }
 }
@@ -65,6 +65,7 @@ async fn a_start_without_the_database_goes_on_with_the_copy() {
         }
         let (second, policies) = keeper(absent(dir.path()), dir.path(), false);
         second.start().await.unwrap();
+        assert!(second.is_informed() && !second.is_answered(), "{}", fresh.kind);
         let refused = policies.load().check("acme", Product::ATOM, "ada", 0);
         assert_eq!(refused, Err(NotLicensed::Inactive), "{}", fresh.kind);
     }
@@ -99,5 +100,32 @@ async fn a_full_disk_leaves_a_database_that_can_be_changed() {
         }
         let found = tenants::list(&database, None, &page(None, 10)).await;
         assert!(matches!(found, Ok(found) if found.len() == 2));
+    }
+}
+
+/// Waiting mends neither a damaged file nor a wrong address.
+#[tokio::test]
+async fn a_database_that_is_damaged_or_refuses_the_login_ends_the_start() {
+    for (fresh, database) in databases().await {
+        let dir = tempfile::tempdir().unwrap();
+        let broken = match &fresh.address {
+            DatabaseAddress::Sqlite(path) => {
+                database.close().await;
+                let mut bytes = std::fs::read(path).unwrap();
+                // Leaves the first page, which says that it is a database.
+                bytes[4_096..].fill(0x5a);
+                std::fs::write(path, bytes).unwrap();
+                fresh.address.clone()
+            }
+            DatabaseAddress::Postgres(options) => DatabaseAddress::Postgres(Box::new(
+                (**options).clone().database("no_such_database"),
+            )),
+        };
+        let (keeper, _) = keeper(Database::open(&broken), dir.path(), false);
+        let error = keeper.start().await.unwrap_err();
+        assert!(error.is_final(), "{}: {error}", fresh.kind);
+        let text = error.to_string();
+        let remedy = if fresh.kind == "SQLite" { "restore a backup" } else { "correct user" };
+        assert!(text.contains(remedy) && !text.contains('\n'), "{}: {text}", fresh.kind);
     }
 }

@@ -14,8 +14,9 @@ use crate::local_access::LocalApi;
 /// The variable with the API key for another server. A key on the command line could be seen by every
 /// user of the machine.
 const KEY_VARIABLE: &str = "NUCLEUS_API_KEY";
-/// Longest time of a request.
-const TIME: Duration = Duration::from_secs(10);
+/// Longest time of a request: that of a test of a webhook, whose receiver has 15 s, with the database before
+/// and after it.
+const TIME: Duration = Duration::from_secs(30);
 /// Largest answer, in bytes: 200 of the longest rows.
 const MAX_ANSWER: usize = 4 << 20;
 
@@ -24,8 +25,8 @@ const MAX_ANSWER: usize = 4 << 20;
 pub enum ApiError {
     /// No server of this machine serves the API.
     #[error(
-        "no running server of the data directory {path} serves the API: {source}; give --data-dir of a \
-         running server, or --url of another machine's",
+        "no running server of the data directory {path} serves the API on loopback: {source}; give \
+         --data-dir of a running server whose `http` is on loopback, or --url and an API key",
         path = path.display()
     )]
     NoLocalServer {

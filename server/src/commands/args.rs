@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
+use nucleus_control::api::Scope;
 use nucleus_core::text::parse_duration;
-use serde_json::{Value, json};
+
+use super::tenant_args::TenantArgs;
+use super::values::{parse_ban, parse_scope, parse_time};
 
 use super::history_args::HistoryCommand;
 use super::people_args::AdminCommand;
@@ -17,7 +20,7 @@ pub struct ApiArgs {
     #[arg(long, value_name = "DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,
     /// Address of another server's API, such as `https://nucleus.example.com`; needs an API key in
-    /// NUCLEUS_API_KEY
+    /// NUCLEUS_API_KEY. SSL_CERT_FILE may name a file of authorities to trust
     #[arg(long, global = true)]
     pub url: Option<String>,
     /// Print JSON, for programs
@@ -104,7 +107,7 @@ pub enum ApiCommand {
         #[arg(long)]
         tenant: String,
         /// How long the ban lasts [default: until it is lifted]
-        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_ban)]
         time: Option<Duration>,
         /// Why, for people
         #[arg(long)]
@@ -193,6 +196,15 @@ pub enum ApiCommand {
         /// The act.
         #[command(subcommand)]
         command: AdminCommand,
+        /// Where the server is.
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// Show who did what, the newest first
+    Audit {
+        /// Most entries, 1 to 200
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
         /// Where the server is.
         #[command(flatten)]
         api: ApiArgs,
@@ -311,15 +323,16 @@ pub enum WebhooksCommand {
         /// The webhook's id
         id: String,
     },
-    /// Send again what a webhook has not taken
+    /// Send again at once what a webhook has not taken
+    #[command(group = ArgGroup::new("what").required(true).args(["since", "delivery"]))]
     Replay {
         /// The webhook's id
         id: String,
         /// From when on, as in 2026-11-30T08:00:00Z
-        #[arg(long, value_name = "TIME", required_unless_present = "delivery")]
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
         since: Option<String>,
         /// One delivery, also if it was taken
-        #[arg(long, value_name = "ID", conflicts_with = "since")]
+        #[arg(long, value_name = "ID")]
         delivery: Option<String>,
     },
 }
@@ -348,6 +361,7 @@ pub enum BansCommand {
 #[derive(Debug, Subcommand)]
 pub enum IssuersCommand {
     /// Trust the signatures of another key, or of the keys at an address, for one tenant
+    #[command(group = ArgGroup::new("keys").required(true).args(["public_key_file", "jwks_url"]))]
     Create {
         /// What the issuer is, for people
         name: String,
@@ -355,7 +369,7 @@ pub enum IssuersCommand {
         #[arg(long)]
         tenant: String,
         /// File of a public key, PEM
-        #[arg(long, value_name = "FILE", conflicts_with = "jwks_url", requires = "algorithm")]
+        #[arg(long, value_name = "FILE", requires = "algorithm")]
         public_key_file: Option<PathBuf>,
         /// Algorithm of the key
         #[arg(long, value_name = "EdDSA|ES256|RS256")]
@@ -364,7 +378,7 @@ pub enum IssuersCommand {
         #[arg(long, requires = "public_key_file")]
         kid: Option<String>,
         /// Address at which the issuer publishes its keys (JWK Set)
-        #[arg(long, value_name = "URL", required_unless_present = "public_key_file")]
+        #[arg(long, value_name = "URL")]
         jwks_url: Option<String>,
         /// Audience that the tokens must name [default: that of the server]
         #[arg(long)]
@@ -377,51 +391,6 @@ pub enum IssuersCommand {
     },
 }
 
-/// What of a tenant may be set.
-#[derive(Debug, Args)]
-pub struct TenantArgs {
-    /// Product that the tenant has; may be given several times [default: all]
-    #[arg(long = "product", value_name = "PRODUCT")]
-    products: Vec<String>,
-    /// Begin of the licence, such as 2026-12-01T00:00:00Z; never: it has begun
-    #[arg(long, value_name = "TIME|never")]
-    starts: Option<String>,
-    /// End of the licence; never: it does not end
-    #[arg(long, value_name = "TIME|never")]
-    ends: Option<String>,
-    /// Most sessions at a time
-    #[arg(long)]
-    max_sessions: Option<u32>,
-    /// Most rooms at a time
-    #[arg(long)]
-    max_rooms: Option<u32>,
-    /// Whether the tenant's users may join
-    #[arg(long)]
-    active: Option<bool>,
-}
-
-impl TenantArgs {
-    /// Puts what was named into the body of a request.
-    pub(super) fn apply(self, body: &mut Value) {
-        let time = |text: String| if text == "never" { Value::Null } else { Value::from(text) };
-        if !self.products.is_empty() {
-            body["products"] = json!(self.products);
-        }
-        let set = [
-            ("starts_at", self.starts.map(time)),
-            ("ends_at", self.ends.map(time)),
-            ("max_sessions", self.max_sessions.map(Value::from)),
-            ("max_rooms", self.max_rooms.map(Value::from)),
-            ("active", self.active.map(Value::from)),
-        ];
-        for (name, value) in set {
-            if let Some(value) = value {
-                body[name] = value;
-            }
-        }
-    }
-}
-
 /// An act on an API key.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -431,11 +400,14 @@ pub enum KeysCommand {
         #[arg(long)]
         name: String,
         /// What the key allows: read, operate, tokens, manage; may be given several times
-        #[arg(long = "scope", required = true)]
-        scopes: Vec<String>,
+        #[arg(long = "scope", required = true, value_parser = parse_scope)]
+        scopes: Vec<Scope>,
         /// Name of the tenant to which the key is limited [default: the whole server]
         #[arg(long)]
         tenant: Option<String>,
+        /// From when on the key is refused, as in 2027-01-01T00:00:00Z [default: never]
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        expires: Option<String>,
     },
     /// Refuse a key from now on
     Revoke {
@@ -464,6 +436,7 @@ impl ApiCommand {
             | Self::Calls { api, .. }
             | Self::History { api, .. }
             | Self::Admin { api, .. }
+            | Self::Audit { api, .. }
             | Self::Keys { api, .. } => api,
         }
     }

@@ -90,8 +90,13 @@ pub fn restore(from: &Path, data: &Path) -> Result<String, BackupError> {
 /// Copies all files but the database and the id to a directory that is empty or missing. Returns whether
 /// there is a database.
 fn copy(from: &Path, to: &Path) -> Result<bool, BackupError> {
-    if !from.join(ID).is_file() {
-        return Err(BackupError::NotAServer(from.to_owned()));
+    match std::fs::metadata(from.join(ID)) {
+        Ok(metadata) if metadata.is_file() => {}
+        // Not the user of the server: the files may well be there.
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(BackupError::File { path: from.join(ID), source });
+        }
+        _ => return Err(BackupError::NotAServer(from.to_owned())),
     }
     let of = |path: &Path| {
         let path = path.to_owned();

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::values::parse_time;
+
 /// What of the history is shown.
 #[derive(Debug, Subcommand)]
 pub enum HistoryCommand {
@@ -31,10 +33,10 @@ pub struct HistoryArgs {
     #[arg(long)]
     pub tenant: Option<String>,
     /// Begun at this time or later, such as 2026-11-29T12:00:00Z
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub from: Option<String>,
     /// Begun before this time
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub to: Option<String>,
     /// Most rows, 1 to 200
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]

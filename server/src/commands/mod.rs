@@ -10,10 +10,14 @@ mod issuers;
 mod people;
 mod people_args;
 mod table;
+mod tenant_args;
+mod values;
 mod webhooks;
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
+use nucleus_control::Timestamp;
 use serde_json::{Value, json};
 
 pub use api_client::{ApiClient, ApiError};
@@ -25,6 +29,7 @@ pub use backup::{BackupError, backup, restore};
 pub use history_args::{HistoryArgs, HistoryCommand};
 pub use people_args::AdminCommand;
 use table::{Column, table};
+pub use tenant_args::TenantArgs;
 
 /// Most pages that a list reads: 200,000 rows. A list that is longer says so.
 const MAX_PAGES: usize = 1_000;
@@ -54,7 +59,15 @@ const TENANTS: [Column; 7] = [
     Column::text("FROM", "starts_at"),
     Column::text("TO", "ends_at"),
     Column::number("SESSIONS", "max_sessions"),
-    Column::marks("STATE", &["active"]),
+    Column::computed("STATE", tenant_state),
+];
+const AUDIT: [Column; 6] = [
+    Column::text("AT", "at"),
+    Column::text("WHO", "actor"),
+    Column::text("FROM", "ip"),
+    Column::text("ACT", "action"),
+    Column::text("OF", "target"),
+    Column::text("DETAIL", "detail"),
 ];
 const BANS: [Column; 5] = [
     Column::text("ID", "id"),
@@ -63,7 +76,8 @@ const BANS: [Column; 5] = [
     Column::text("ENDS", "ends_at"),
     Column::text("REASON", "reason"),
 ];
-const FORGOTTEN: [Column; 3] = [
+const FORGOTTEN: [Column; 4] = [
+    Column::number("SESSIONS", "sessions"),
     Column::number("AUDIT ENTRIES", "audit_entries"),
     Column::number("BANS", "bans"),
     Column::marks("STATE", &["is_banned"]),
@@ -172,7 +186,14 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
             let (answer, columns) = webhooks::act(&client, command).await?;
             match answer["secret"].as_str() {
                 // Alone on its line, so that a script can take it.
-                Some(secret) if !json => format!("{secret}\n"),
+                Some(secret) if !json => {
+                    if let Some(problem) = answer["problem"].as_str() {
+                        let problem = table::plain(&problem.into());
+                        // Not on stdout, which has the secret alone. A test of the webhook says the same.
+                        let _written = writeln!(std::io::stderr(), "nucleus: note: {problem}");
+                    }
+                    format!("{secret}\n")
+                }
                 _ => shown(&answer, columns),
             }
         }
@@ -204,15 +225,23 @@ pub async fn run(command: ApiCommand) -> Result<String, ApiError> {
                 _ => shown(&answer, &people::COLUMNS),
             }
         }
+        ApiCommand::Audit { limit, .. } => {
+            let mut page =
+                client.send("GET", &format!("/audit?limit={limit}"), Value::Null).await?;
+            shown(&page["items"].take(), &AUDIT)
+        }
         ApiCommand::Keys { command: None, .. } => shown(&list(&client, "/keys", &[]).await?, &KEYS),
         ApiCommand::Keys {
-            command: Some(KeysCommand::Create { name, scopes, tenant }), ..
+            command: Some(KeysCommand::Create { name, scopes, tenant, expires }),
+            ..
         } => {
             let tenant = match tenant {
                 Some(name) => Some(tenant_id(&client, &name).await?),
                 None => None,
             };
-            let body = json!({"name": name, "scopes": scopes, "tenant": tenant});
+            let body = json!({
+                "name": name, "scopes": scopes, "tenant": tenant, "expires_at": expires,
+            });
             let made = client.send("POST", "/keys", body).await?;
             // Alone on its line, so that a script can take it.
             if json {
@@ -250,6 +279,22 @@ async fn tenants(client: &ApiClient, act: TenantsCommand) -> Result<Value, ApiEr
             client.send("DELETE", &format!("/tenants/{id}"), Value::Null).await
         }
     }
+}
+
+/// Says whether the users of a tenant may join now, by the clock of this machine.
+fn tenant_state(tenant: &Value) -> String {
+    let time = |field: &str| tenant[field].as_str().and_then(Timestamp::parse);
+    let now = Timestamp::now();
+    let state = if tenant["active"] == false {
+        "off"
+    } else if time("ends_at").is_some_and(|end| end <= now) {
+        "licence ended"
+    } else if time("starts_at").is_some_and(|start| start > now) {
+        "not begun"
+    } else {
+        "active"
+    };
+    state.to_owned()
 }
 
 /// Returns the id of the tenant with this name.
@@ -321,4 +366,24 @@ fn status(server: &Value) -> String {
         );
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_tenant_says_whether_users_may_join() {
+        let (past, future) = ("2020-01-01T00:00:00Z", "9000-01-01T00:00:00Z");
+        for (tenant, state) in [
+            (json!({"active": true, "starts_at": null, "ends_at": null}), "active"),
+            (json!({"active": true, "starts_at": past, "ends_at": future}), "active"),
+            (json!({"active": true, "starts_at": past, "ends_at": past}), "licence ended"),
+            (json!({"active": true, "starts_at": future, "ends_at": null}), "not begun"),
+            (json!({"active": false, "starts_at": past, "ends_at": past}), "off"),
+        ] {
+            let shown = table(&TENANTS[6..], &tenant);
+            assert_eq!(shown, format!("STATE\n{state}\n"), "{tenant}");
+        }
+    }
 }

@@ -19,6 +19,8 @@ enum ColumnKind {
     List(&'static str),
     /// The names of the fields that are true.
     Marks(&'static [&'static str]),
+    /// What is made of the whole row.
+    Computed(fn(&Value) -> String),
 }
 
 impl Column {
@@ -46,6 +48,10 @@ impl Column {
         Self { title, field: "", kind: ColumnKind::Marks(of) }
     }
 
+    pub(super) const fn computed(title: &'static str, of: fn(&Value) -> String) -> Self {
+        Self { title, field: "", kind: ColumnKind::Computed(of) }
+    }
+
     fn cell(&self, row: &Value) -> String {
         let value = &row[self.field];
         match self.kind {
@@ -57,6 +63,7 @@ impl Column {
                 }
                 _ => empty.to_owned(),
             },
+            ColumnKind::Computed(of) => of(row),
             ColumnKind::Marks(names) => {
                 let set = names.iter().filter(|name| row[**name] == true);
                 set.map(|name| name.replace('_', "-")).collect::<Vec<_>>().join(",")

@@ -7,13 +7,14 @@ use super::args::WebhooksCommand;
 use super::table::Column;
 use super::{list, tenant_id};
 
-const WEBHOOKS: [Column; 6] = [
+const WEBHOOKS: [Column; 7] = [
     Column::text("ID", "id"),
     Column::text("TENANT", "tenant"),
     Column::text("NAME", "name"),
     Column::text("ADDRESS", "url"),
     Column::list("EVENTS", "events", "all"),
     Column::text("OFF BECAUSE", "off_reason"),
+    Column::text("PROBLEM", "problem"),
 ];
 const DELIVERIES: [Column; 6] = [
     Column::text("ID", "id"),

@@ -1,7 +1,7 @@
 //! Starts the control plane: its thread, its database and what it serves.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,7 @@ use nucleus_control::series::{SeriesKeeper, SeriesStore};
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
 use nucleus_control::{
-    BanFollower, PlanesHandle, RetentionKeeper, RetentionSettings, SnapshotKeeper,
+    BanFollower, PlanesHandle, RetentionKeeper, RetentionSettings, Snapshot, SnapshotKeeper,
     SnapshotSettings, Timestamp,
 };
 use nucleus_core::ids::Product;
@@ -47,6 +47,18 @@ pub enum ControlPlaneError {
         address: String,
         /// The database's error.
         source: DatabaseError,
+    },
+    /// The database is missing, and was there before.
+    #[error(
+        "the database {database} is missing or empty, and {copy} says that it had tenants, API keys or \
+         bans: restore it from a backup, or delete {copy} to begin with an empty database",
+        database = database.display(), copy = copy.display()
+    )]
+    LostDatabase {
+        /// The file of the database.
+        database: PathBuf,
+        /// The copy of what it held.
+        copy: PathBuf,
     },
     /// The system refuses a thread or a socket.
     #[error("cannot start the control plane: {0}")]
@@ -114,7 +126,8 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// The database is of a newer server or damaged, or the system refuses a thread.
+    /// The database is lost, damaged or of a newer server, or refuses the login, or the system refuses a
+    /// thread.
     pub(super) async fn start(parts: ControlParts, dir: &Path) -> Result<Self, ControlPlaneError> {
         let address = |socket: &TcpListener| socket.local_addr();
         let http = parts.http.as_ref().map(address).transpose()?;
@@ -128,6 +141,21 @@ impl ControlPlane {
             HttpServer::start(async move { setup(parts, &dir, key, is_local).await }).await?;
         Ok(Self { _server: server, _local: local, http, https, has_demo })
     }
+}
+
+/// Checks that a database which held something was not lost: an empty one in its place would let in whom the
+/// old one had banned, and would overwrite the copy, the last trace of it.
+fn check_not_lost(address: &DatabaseAddress, copy: &Path) -> Result<(), ControlPlaneError> {
+    let DatabaseAddress::Sqlite(file) = address else { return Ok(()) };
+    let is_lost = match std::fs::metadata(file) {
+        Ok(metadata) => metadata.is_file() && metadata.len() == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if is_lost && Snapshot::has_copy(copy) {
+        let (database, copy) = (file.clone(), copy.to_owned());
+        return Err(ControlPlaneError::LostDatabase { database, copy });
+    }
+    Ok(())
 }
 
 /// Opens the database and makes what is served, on the thread of the control plane.
@@ -163,16 +191,20 @@ async fn setup(
     } = parts;
     let sqlite = || DatabaseAddress::Sqlite(dir.join(DATABASE_FILE));
     let address = address.unwrap_or_else(sqlite);
+    let copy = dir.join(COPY_FILE);
+    check_not_lost(&address, &copy)?;
     let failed = |source| ControlPlaneError::Database { address: address.to_string(), source };
     let database = Database::open(&address);
     let keeper = SnapshotKeeper::new(SnapshotSettings {
         database: database.clone(),
         policies,
         listed_only,
-        copy: dir.join(COPY_FILE),
+        copy,
         now: Arc::new(Timestamp::now),
     });
     keeper.start().await.map_err(failed)?;
+    let informed = keeper.clone();
+    health.watch_knowledge(move || informed.is_informed());
     let webhooks = Arc::new(WebhookSettings {
         database: database.clone(),
         signer: webhook_signer,
@@ -213,6 +245,7 @@ async fn setup(
     let has_sign_in = sign_in.is_some();
     let series = SeriesStore::new();
     let sampling = SeriesKeeper::new(series.clone(), planes.clone());
+    let ending = database.clone();
     let state = ApiState::new(ApiSettings {
         database,
         snapshot: keeper.clone(),
@@ -268,6 +301,12 @@ async fn setup(
         let keeping = api::keep_sign_in(state);
         serving.background.push(supervised("the sign-in", &health, keeping));
     }
+    // The file of SQLite is then the whole database: who copies it without its log loses nothing.
+    serving.finish = Some(Box::pin(async move {
+        if let Err(error) = ending.checkpoint().await {
+            tracing::debug!(%error, "the log of the database stays beside it");
+        }
+    }));
     Ok(serving)
 }
 

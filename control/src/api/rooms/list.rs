@@ -12,7 +12,7 @@ use super::Room;
 use crate::api::caller::{Caller, Scope};
 use crate::api::extract::{UrlQuery, page_limit};
 use crate::api::problem::Problem;
-use crate::api::responses::Common;
+use crate::api::responses::{Common, OfOne};
 use crate::api::state::ApiState;
 use crate::room_id::RoomAddress;
 
@@ -60,9 +60,10 @@ struct RoomQuery {
     #[serde(default)]
     #[param(max_length = 64)]
     tenant: Option<String>,
-    /// The order.
+    /// The order: `name` (by tenant, product and name), `peers` (the fullest first) or `age` (the oldest
+    /// first).
     #[serde(default)]
-    #[param(inline)]
+    #[param(inline, default = "name")]
     order: Order,
     /// `next` of the page before.
     #[serde(default)]
@@ -74,7 +75,7 @@ struct RoomQuery {
     limit: Option<u32>,
 }
 
-/// The live rooms that the key may see.
+/// The live rooms that the key may see. What was changed of a room is in the list within a second.
 #[utoipa::path(
     get,
     path = "/rooms",
@@ -86,7 +87,7 @@ struct RoomQuery {
         (status = 200, description = "A page of rooms", body = RoomPage),
         (status = 409, description = "The room of the cursor has ended", body = Problem,
             content_type = "application/problem+json"),
-        Common
+        Common, OfOne
     )
 )]
 async fn list(
@@ -103,8 +104,10 @@ async fn list(
         query.cursor.as_deref().map(|text| text.parse::<RoomAddress>().map_err(|()| wrong()));
     let limit = page_limit(query.limit)?;
     if query.tenant.as_deref().is_some_and(|tenant| !caller.sees_named(tenant)) {
+        caller.explain_empty(&state, query.tenant.as_deref())?;
         return Ok(Json(RoomPage { items: Vec::new(), total: 0, next: None }));
     }
+    let named = query.tenant.clone();
     let own = caller.tenant.as_ref().map(|tenant| tenant.name.clone());
     let search = RoomSearch {
         tenant: own.or(query.tenant),
@@ -122,6 +125,9 @@ async fn list(
     else {
         return Err(Problem::unavailable("the server gave another answer"));
     };
+    if total == 0 {
+        caller.explain_empty(&state, named.as_deref())?;
+    }
     let items: Vec<Room> = rooms.iter().map(Room::from).collect();
     let next = items.last().filter(|_| items.len() >= limit as usize).map(|room| room.id.clone());
     Ok(Json(RoomPage { items, total, next }))

@@ -14,6 +14,7 @@ use nucleus_protocol::limits::{
     MAX_STATE_KEY, MAX_STATE_OPERATIONS, MAX_STATE_REQUEST, MAX_STATE_VALUE,
 };
 use nucleus_protocol::session::{Value, value};
+use serde_json::value::RawValue;
 use serde_json::{Number, Value as JsonValue, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -61,8 +62,8 @@ async fn get(
 }
 
 /// Sets properties of a live room, all or none of them: null deletes one, and what the body does not name
-/// stays. A number with a fraction or an exponent is a float, any other one an integer. Clients see an
-/// ordinary update of the server. The limits are those of a client: 64 properties, keys of 64 bytes, values
+/// stays. A number with a fraction or an exponent is a float, any other one an integer of 64 bits, and
+/// one that is out of their range is refused. Clients see an ordinary update of the server. The limits are those of a client: 64 properties, keys of 64 bytes, values
 /// of 4 KiB, 16 KiB in one request.
 #[utoipa::path(
     patch,
@@ -78,7 +79,8 @@ async fn set(
     State(state): State<ApiState>,
     caller: Caller,
     Id(id): Id,
-    JsonBody(body): JsonBody<BTreeMap<String, JsonValue>>,
+    // `serde_json` reads an integer that is too large as a float: its text says what was meant.
+    JsonBody(body): JsonBody<BTreeMap<String, Box<RawValue>>>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(Scope::Operate)?;
     let fields = fields(body)?;
@@ -108,23 +110,19 @@ async fn find(
 }
 
 /// Checks a body, and translates it for the room.
-fn fields(body: BTreeMap<String, JsonValue>) -> Result<Vec<RoomProperty>, Problem> {
+fn fields(body: BTreeMap<String, Box<RawValue>>) -> Result<Vec<RoomProperty>, Problem> {
     if !(1..=MAX_STATE_OPERATIONS).contains(&body.len()) {
         let text = format!("the body must name 1 to {MAX_STATE_OPERATIONS} properties");
         return Err(Problem::invalid(text));
     }
     let mut bytes = 0;
     let mut fields = Vec::with_capacity(body.len());
-    for (key, json) in body {
+    for (key, raw) in body {
         let wrong = |why: &str| Problem::invalid(format!("`{}` {why}", text::printable(&key)));
         if !is_key(key.as_bytes()) {
             return Err(wrong(&format!("is no key: it must have 1 to {MAX_STATE_KEY} bytes")));
         }
-        let value = from_json(&json).ok_or_else(|| {
-            wrong(
-                "must be null, a boolean, a number, a text, or an object with `base64` or `float`",
-            )
-        })?;
+        let value = from_raw(&raw).map_err(wrong)?;
         if !is_value(&value) {
             return Err(wrong(&format!("may have {MAX_STATE_VALUE} bytes")));
         }
@@ -153,34 +151,55 @@ fn to_json(value: &Value) -> JsonValue {
     }
 }
 
-/// Translates a value of a body. `None`: it is none of the shared state.
-fn from_json(json: &JsonValue) -> Option<Value> {
-    let plain = |kind, bits| Some(Value { kind, bits, bytes: Vec::new() });
+/// Why a value cannot be one of the shared state.
+const NO_VALUE: &str =
+    "must be null, a boolean, a number, a text, or an object with `base64` or `float`";
+const NO_INTEGER: &str = "is an integer outside of -9223372036854775808 to 9223372036854775807: with a \
+                          fraction or an exponent, as in 1.0e19, it is a float";
+const NO_BASE64: &str = "`base64` must be a text in Base64 with its padding, as in AAH/ or AAE=";
+const NO_FLOAT: &str = "`float` must be \"inf\" or \"-inf\"; write other floats as numbers";
+
+/// Translates a value of a body.
+///
+/// # Errors
+///
+/// Why it is none of the shared state, for a text that begins with its key.
+fn from_raw(raw: &RawValue) -> Result<Value, &'static str> {
+    let text = raw.get().strip_prefix('-').unwrap_or(raw.get());
+    let is_integer = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_integer && raw.get().parse::<i64>().is_err() {
+        return Err(NO_INTEGER);
+    }
+    let json = serde_json::from_str(raw.get()).map_err(|_| NO_VALUE)?;
+    from_json(&json)
+}
+
+fn from_json(json: &JsonValue) -> Result<Value, &'static str> {
+    let plain = |kind, bits| Ok(Value { kind, bits, bytes: Vec::new() });
     match json {
         JsonValue::Null => plain(value::NONE, 0),
         JsonValue::Bool(is) => plain(value::BOOL, (*is).into()),
         JsonValue::Number(number) => match number.as_i64() {
             Some(integer) => plain(value::INTEGER, integer as u64),
-            // A number above all integers of the state would lose digits.
-            None if number.is_u64() => None,
-            None => plain(value::FLOAT, number.as_f64()?.to_bits()),
+            None => plain(value::FLOAT, number.as_f64().ok_or(NO_VALUE)?.to_bits()),
         },
         JsonValue::String(text) => {
-            Some(Value { kind: value::TEXT, bits: 0, bytes: text.clone().into_bytes() })
+            Ok(Value { kind: value::TEXT, bits: 0, bytes: text.clone().into_bytes() })
         }
         JsonValue::Object(object) if object.len() == 1 => {
             if let Some(text) = object.get("base64") {
-                let bytes = STANDARD.decode(text.as_str()?).ok()?;
-                return Some(Value { kind: value::BYTES, bits: 0, bytes });
+                let bytes = STANDARD.decode(text.as_str().ok_or(NO_BASE64)?);
+                let bytes = bytes.map_err(|_| NO_BASE64)?;
+                return Ok(Value { kind: value::BYTES, bits: 0, bytes });
             }
-            let number = match object.get("float")?.as_str()? {
-                "inf" => f64::INFINITY,
-                "-inf" => f64::NEG_INFINITY,
-                _ => return None,
+            let number = match object.get("float").ok_or(NO_VALUE)?.as_str() {
+                Some("inf") => f64::INFINITY,
+                Some("-inf") => f64::NEG_INFINITY,
+                _ => return Err(NO_FLOAT),
             };
             plain(value::FLOAT, number.to_bits())
         }
-        JsonValue::Array(_) | JsonValue::Object(_) => None,
+        JsonValue::Array(_) | JsonValue::Object(_) => Err(NO_VALUE),
     }
 }
 
@@ -210,29 +229,45 @@ mod tests {
             assert_eq!(to_json(&value), json);
         }
         assert_ne!(from_json(&json!(2)), from_json(&json!(2.0)), "an integer and a float");
-        for wrong in [
-            json!(u64::MAX),
-            json!([1]),
-            json!({}),
-            json!({"base64": "?"}),
-            json!({"base64": 1}),
-            json!({"float": "nan"}),
-            json!({"base64": "AAH/", "float": "inf"}),
+        for (wrong, why) in [
+            (json!([1]), NO_VALUE),
+            (json!({}), NO_VALUE),
+            (json!({"base64": "?"}), NO_BASE64),
+            (json!({"base64": 1}), NO_BASE64),
+            (json!({"float": "nan"}), NO_FLOAT),
+            (json!({"base64": "AAH/", "float": "inf"}), NO_VALUE),
         ] {
-            assert_eq!(from_json(&wrong), None, "{wrong}");
+            assert_eq!(from_json(&wrong), Err(why), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_integer_is_never_rounded() {
+        let read = |text: &str| from_raw(&RawValue::from_string(text.to_owned()).unwrap());
+        for integer in [i64::MIN, -1, 0, i64::MAX] {
+            assert_eq!(read(&integer.to_string()), from_json(&json!(integer)), "{integer}");
+        }
+        for wrong in ["9223372036854775808", "18446744073709551616", "-9223372036854775809"] {
+            assert_eq!(read(wrong), Err(NO_INTEGER), "{wrong}");
+            let float = format!("{wrong}.0");
+            assert_eq!(read(&float).unwrap().kind, value::FLOAT, "{float}");
         }
     }
 
     #[test]
     fn a_request_is_bounded() {
-        let body = |count: usize, key: usize, len: usize| -> BTreeMap<String, JsonValue> {
-            let field = |n| (format!("{n:0key$}"), JsonValue::from("x".repeat(len)));
+        let raw = |text: String| RawValue::from_string(text).unwrap();
+        let body = |count: usize, key: usize, len: usize| -> BTreeMap<String, Box<RawValue>> {
+            let field = |n| (format!("{n:0key$}"), raw(format!("\"{}\"", "x".repeat(len))));
             (0..count).map(field).collect()
         };
         assert!(fields(body(64, 2, 100)).is_ok() && fields(body(1, 64, 4_096)).is_ok());
         for (count, key, len) in [(0, 1, 1), (65, 2, 1), (1, 65, 1), (1, 1, 4_097), (5, 1, 4_000)] {
             assert!(fields(body(count, key, len)).is_err(), "{count} {key} {len}");
         }
-        assert!(fields(BTreeMap::from([(String::new(), json!(1))])).is_err(), "an empty key");
+        assert!(
+            fields(BTreeMap::from([(String::new(), raw("1".to_owned()))])).is_err(),
+            "an empty key"
+        );
     }
 }
