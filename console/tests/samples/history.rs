@@ -219,11 +219,6 @@ fn audit(data: Data) -> AuditPage {
         tenant: (minute != 2).then(|| data.name_of("Klinikum Nord")),
         ip: "203.0.113.24".to_owned(),
     };
-    let action = |value: &str, title: &str| Choice {
-        value: value.to_owned(),
-        title: title.to_owned(),
-        is_chosen: value.is_empty(),
-    };
     AuditPage {
         shell: data.shell("Audit", MenuPlace::Audit, MenuRole::Operator),
         csv_href: "/audit.csv".to_owned(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::Response;
+use nucleus_console::stream::event;
 use nucleus_console::{Template, render};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -52,11 +53,6 @@ where
             continue;
         };
         let Ok(html) = render(&part) else { return };
-        for line in html.lines() {
-            text.push_str("data: ");
-            text.push_str(line);
-            text.push('\n');
-        }
-        text.push('\n');
+        text = event(&html);
     }
 }

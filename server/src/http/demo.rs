@@ -61,8 +61,9 @@ impl Demo {
         Self { minter, now, server: reachable(session) }
     }
 
-    /// Returns the routes of the page, which is served at `addr`.
-    pub(crate) fn router(self, addr: SocketAddr) -> Router {
+    /// Returns the routes of the page, which is served at `addr`. `leads_root`: whether `/` leads to it,
+    /// because there is no dashboard.
+    pub(crate) fn router(self, addr: SocketAddr, leads_root: bool) -> Router {
         let policy = HeaderValue::try_from(format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
              connect-src 'self' https://{}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
@@ -70,9 +71,10 @@ impl Demo {
         ));
         // An address and a port have no characters that a header does not take.
         let policy = policy.unwrap_or(HeaderValue::from_static("default-src 'none'"));
-        let mut router = Router::new()
-            .route("/", get(async || Redirect::temporary("/demo")))
-            .route("/demo/token", post(serve_token));
+        let mut router = Router::new().route("/demo/token", post(serve_token));
+        if leads_root {
+            router = router.route("/", get(async || Redirect::temporary("/demo")));
+        }
         for (path, kind, content) in FILES {
             let file = async move || ([(header::CONTENT_TYPE, kind)], content);
             router = router.route(path, get(file));

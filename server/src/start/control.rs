@@ -276,7 +276,7 @@ async fn setup(
         if is_local {
             router = router.merge(api.clone());
             if let Some(demo) = demo {
-                router = router.merge(demo.router(socket.local_addr()?));
+                router = router.merge(demo.router(socket.local_addr()?, !has_sign_in));
             }
         }
         serving.listeners.push(Listener { socket, tls: None, router });

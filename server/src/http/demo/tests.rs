@@ -27,10 +27,10 @@ impl DemoServer {
     fn start() -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = socket.local_addr().unwrap();
-        let router = demo().router(addr);
+        let router = demo().router(addr, true);
         let serving = async move {
             let listeners = vec![Listener { socket, tls: None, router }];
-            Ok::<_, std::io::Error>(Serving { listeners, background: Vec::new() })
+            Ok::<_, std::io::Error>(Serving { listeners, ..Serving::default() })
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { _server: runtime.block_on(HttpServer::start(serving)).unwrap(), addr }
