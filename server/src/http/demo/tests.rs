@@ -30,7 +30,7 @@ impl DemoServer {
         let router = demo().router(addr);
         let serving = async move {
             let listeners = vec![Listener { socket, tls: None, router }];
-            Ok::<_, std::io::Error>(Serving { listeners, background: Vec::new() })
+            Ok::<_, std::io::Error>(Serving { listeners, ..Serving::default() })
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { _server: runtime.block_on(HttpServer::start(serving)).unwrap(), addr }
