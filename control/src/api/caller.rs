@@ -163,7 +163,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// The answer to send: the caller may know of no tenant of this name.
+    /// The answer to send: a key of the whole server asks for a tenant that is not there.
     pub(super) fn explain_empty(
         &self,
         state: &ApiState,
@@ -171,7 +171,8 @@ impl Caller {
     ) -> Result<(), Problem> {
         let snapshot = state.snapshot();
         let is_known = |name: &&str| {
-            snapshot.revision < 0 || self.sees_named(name) && snapshot.tenant_named(name).is_some()
+            // The list of another tenant is as empty for a tenant's key as that of none.
+            self.tenant.is_some() || snapshot.revision < 0 || snapshot.tenant_named(name).is_some()
         };
         match name.filter(|name| !is_known(name)) {
             None => Ok(()),

@@ -129,7 +129,6 @@ async fn list(
     let named = wanted.tenant.clone();
     let tenant = wanted.tenant.or_else(|| caller.tenant_name().map(str::to_owned));
     if tenant.as_ref().is_some_and(|tenant| !caller.sees_named(tenant)) {
-        caller.explain_empty(&state, named.as_deref())?;
         return Ok(Json(CallPage { items: Vec::new(), total: 0, next: None }));
     }
     let products = products(&state, tenant).await?;
