@@ -30,14 +30,14 @@ pub enum TotpState {
     /// No code.
     Off,
     /// A secret was made, and its first code is awaited.
-    Enrolling(TotpEnrolment),
+    Enrolling(TotpSetup),
     /// A code.
     On,
 }
 
 /// What an authenticator needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TotpEnrolment {
+pub struct TotpSetup {
     /// The secret in base32, in groups of four.
     pub secret: String,
     /// The address for an authenticator on the same device: `otpauth://...`.

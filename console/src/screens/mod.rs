@@ -18,7 +18,7 @@ mod sign_in;
 mod tenants;
 mod webhooks;
 
-pub use account::{AccountPage, OwnSession, TotpEnrolment, TotpState};
+pub use account::{AccountPage, OwnSession, TotpSetup, TotpState};
 pub use accounts::{PersonPage, PersonRow, PersonsPage};
 pub use audit::{AuditPage, AuditRow};
 pub use calls::{CallRow, CallsLive, CallsPage};

@@ -322,7 +322,7 @@ fn person(data: Data) -> PersonPage {
 }
 
 fn enrolling(data: Data) -> TotpState {
-    TotpState::Enrolling(TotpEnrolment {
+    TotpState::Enrolling(TotpSetup {
         secret: "EXAM PLE2 EXAM PLE2 EXAM PLE2 EXAM PLE2".to_owned(),
         address: format!(
             "otpauth://totp/Nucleus:{}",

@@ -3,13 +3,13 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use nucleus_console::MenuPlace;
-use nucleus_console::screens::{AccountPage, FormProblem, TotpEnrolment, TotpState};
+use nucleus_console::screens::{AccountPage, FormProblem, TotpSetup, TotpState};
 
 use super::answer::{self, PageError, PageResult};
-use super::client::Refusal;
+use super::client::ApiRefusal;
 use super::form::Fields;
 use super::people;
-use super::reader::Reader;
+use super::reader::PageReader;
 use super::sign_in::why;
 use super::state::ConsoleState;
 use crate::api;
@@ -17,7 +17,7 @@ use crate::api;
 /// The characters of a group of the secret that is typed.
 const GROUP: usize = 4;
 
-pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> PageResult {
+pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     let sessions = people::sessions(&reader, &reader.viewer.person).await?;
     let failed = reader.query("failed");
     let totp = match (reader.viewer.has_totp, reader.query("totp")) {
@@ -47,12 +47,12 @@ fn problem(failed: &str, totp: &TotpState) -> Option<FormProblem> {
     Some(FormProblem { field: field.to_owned(), what: what.to_owned(), remedy: remedy.to_owned() })
 }
 
-fn enrolling(state: &ConsoleState, reader: &Reader) -> Result<TotpState, PageError> {
+fn enrolling(state: &ConsoleState, reader: &PageReader) -> Result<TotpState, PageError> {
     let begun = api::begin_totp(&state.api, &reader.viewer);
-    let begun = begun.map_err(|problem| PageError::from(Refusal::from(problem)))?;
+    let begun = begun.map_err(|problem| PageError::from(ApiRefusal::from(problem)))?;
     let letters: Vec<_> = begun.secret.chars().collect();
     let groups: Vec<String> = letters.chunks(GROUP).map(|group| group.iter().collect()).collect();
-    Ok(TotpState::Enrolling(TotpEnrolment {
+    Ok(TotpState::Enrolling(TotpSetup {
         secret: groups.join(" "),
         address: begun.address,
         enrolment: begun.enrolment,
@@ -61,7 +61,7 @@ fn enrolling(state: &ConsoleState, reader: &Reader) -> Result<TotpState, PageErr
 }
 
 pub(super) async fn end_session(
-    reader: Reader,
+    reader: PageReader,
     Path(session): Path<String>,
     _fields: Fields,
 ) -> Result<Response, PageError> {

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use nucleus_console::screens::{ErrorKind, ErrorPage};
 use nucleus_console::{RenderError, Template, Theme, assets, render};
 
-use super::client::Refusal;
+use super::client::ApiRefusal;
+use super::cookies::cookie;
 use crate::api::RequestInfo;
 
 /// What a page's route answers.
@@ -23,8 +24,8 @@ pub(super) enum PageError {
     Other(Box<Response>),
 }
 
-impl From<Refusal> for PageError {
-    fn from(refusal: Refusal) -> Self {
+impl From<ApiRefusal> for PageError {
+    fn from(refusal: ApiRefusal) -> Self {
         Self::Kind(match refusal.status {
             StatusCode::UNAUTHORIZED => return Self::Other(Box::new(to("/signin?failed=ended"))),
             StatusCode::FORBIDDEN => ErrorKind::Forbidden,
@@ -84,7 +85,7 @@ fn html(status: StatusCode, text: String) -> Response {
 /// nothing of it is kept.
 pub(super) async fn finish(request: Request, next: Next) -> Response {
     let request_id = request.extensions().get::<RequestInfo>().map(|info| info.id.clone());
-    let theme = Theme::from_cookie(super::reader::cookie(request.headers(), Theme::COOKIE));
+    let theme = Theme::from_cookie(cookie(request.headers(), Theme::COOKIE));
     let mut response = next.run(request).await;
     if let Some(kind) = response.extensions().get::<ErrorKind>().copied() {
         let page = ErrorPage {

@@ -6,13 +6,13 @@ use nucleus_console::screens::{CallRow, CallsLive, CallsPage, PageLinks};
 use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, Tone};
 
 use super::answer::{self, PageError, PageResult};
-use super::client::ApiClient;
+use super::client::ApiAsker;
 use super::live;
-use super::reader::{PAGE_ROWS, Reader, StreamCaller};
-use super::row::Row;
+use super::reader::{PAGE_ROWS, PageReader, StreamCaller};
+use super::row::AnswerRow;
 use super::state::ConsoleState;
 
-pub(super) async fn page(reader: Reader) -> PageResult {
+pub(super) async fn page(reader: PageReader) -> PageResult {
     let after = reader.query("after").to_owned();
     let shell = reader.shell("Calls", MenuPlace::Calls).await;
     let live = part(&reader.client, &after).await?;
@@ -23,7 +23,7 @@ pub(super) async fn page(reader: Reader) -> PageResult {
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
     StreamCaller(caller): StreamCaller,
-    reader: Reader,
+    reader: PageReader,
 ) -> PageResult {
     let (client, after) = (reader.client.clone(), reader.query("after").to_owned());
     live::open(&state, caller, move || {
@@ -32,10 +32,10 @@ pub(super) async fn stream(
     })
 }
 
-async fn part(client: &ApiClient, after: &str) -> Result<CallsLive, PageError> {
+async fn part(client: &ApiAsker, after: &str) -> Result<CallsLive, PageError> {
     let path = query("/calls", &[("cursor", after), ("limit", &PAGE_ROWS.to_string())]);
     let list = client.get(&path).await?;
-    let list = Row(&list);
+    let list = AnswerRow(&list);
     let rows: Vec<_> = list.rows("items").map(call_row).collect();
     let total = Quantity::count(list.count("total")).plain();
     Ok(CallsLive {
@@ -48,7 +48,7 @@ async fn part(client: &ApiClient, after: &str) -> Result<CallsLive, PageError> {
     })
 }
 
-fn call_row(call: Row<'_>) -> CallRow {
+fn call_row(call: AnswerRow<'_>) -> CallRow {
     let talking = call.count("talking_seconds");
     CallRow {
         id: call.text("call").to_owned(),

@@ -13,7 +13,6 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::answer::PageError;
 use crate::api::{FromPage, Problem, RequestInfo};
 use crate::http::OverTls;
 
@@ -23,7 +22,7 @@ const KEPT: [HeaderName; 4] =
 
 /// Asks the API for a reader.
 #[derive(Clone)]
-pub(super) struct ApiClient {
+pub(super) struct ApiAsker {
     api: Router,
     headers: HeaderMap,
     extensions: Extensions,
@@ -31,13 +30,13 @@ pub(super) struct ApiClient {
 
 /// Why the API has refused something.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiRefusal {
     pub(super) status: StatusCode,
     /// What is wrong and what to do.
     pub(super) detail: String,
 }
 
-impl ApiClient {
+impl ApiAsker {
     /// Makes a client for the person who sends a request.
     pub(super) fn new(api: Router, parts: &Parts) -> Self {
         let mut headers = HeaderMap::new();
@@ -58,9 +57,9 @@ impl ApiClient {
     ///
     /// # Errors
     ///
-    /// The page to show: what the API refuses.
-    pub(super) async fn get(&self, path: &str) -> Result<Value, PageError> {
-        Ok(self.ask(Method::GET, path, &Value::Null).await?)
+    /// What the API refuses.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, ApiRefusal> {
+        self.ask(Method::GET, path, &Value::Null).await
     }
 
     /// Does something. A body that is `null` is not sent.
@@ -73,13 +72,13 @@ impl ApiClient {
         method: Method,
         path: &str,
         body: &Value,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, ApiRefusal> {
         let mut request = Request::new(match body {
             Value::Null => Body::empty(),
             body => Body::from(body.to_string()),
         });
         *request.method_mut() = method;
-        *request.uri_mut() = format!("/api/v1{path}").parse().map_err(|_| Refusal::address())?;
+        *request.uri_mut() = format!("/api/v1{path}").parse().map_err(|_| ApiRefusal::address())?;
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone();
         if !body.is_null() {
@@ -89,13 +88,13 @@ impl ApiClient {
         let Ok(response) = self.api.clone().oneshot(request).await;
         let status = response.status();
         // The API's answers are whole, so reading one neither waits nor fails.
-        let body = response.into_body().collect().await.map_err(|_| Refusal::address())?;
+        let body = response.into_body().collect().await.map_err(|_| ApiRefusal::address())?;
         let value = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
         if status.is_success() {
             return Ok(value);
         }
         let detail = value.get("detail").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Err(Refusal { status, detail })
+        Err(ApiRefusal { status, detail })
     }
 }
 
@@ -105,13 +104,13 @@ fn copy<T: Clone + Send + Sync + 'static>(parts: &Parts, to: &mut Extensions) {
     }
 }
 
-impl From<Problem> for Refusal {
+impl From<Problem> for ApiRefusal {
     fn from(problem: Problem) -> Self {
         Self { status: problem.status(), detail: problem.into_detail() }
     }
 }
 
-impl Refusal {
+impl ApiRefusal {
     /// The address of the page has something that no address of the API may have.
     fn address() -> Self {
         Self { status: StatusCode::NOT_FOUND, detail: "there is no such thing".to_owned() }

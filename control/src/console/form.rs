@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest, Request};
 
 use super::answer::PageError;
-use super::client::Refusal;
+use super::client::ApiRefusal;
 use super::state::ConsoleState;
 use crate::api::{FormBody, SameOrigin};
 
@@ -32,7 +32,7 @@ impl FromRequest<ConsoleState> for Fields {
 
     async fn from_request(request: Request, state: &ConsoleState) -> Result<Self, PageError> {
         let (parts, body) = request.into_parts();
-        let wrong = |problem: crate::api::Problem| PageError::from(Refusal::from(problem));
+        let wrong = |problem: crate::api::Problem| PageError::from(ApiRefusal::from(problem));
         SameOrigin::check(&parts, &state.api).map_err(wrong)?;
         let request = Request::from_parts(parts, body);
         let FormBody(fields) = FormBody::from_request(request, &state.api).await.map_err(wrong)?;

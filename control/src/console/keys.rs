@@ -9,25 +9,25 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, PageError, PageResult};
 use super::form::Fields;
-use super::reader::Reader;
-use super::row::{Row, encoded};
+use super::reader::PageReader;
+use super::row::{AnswerRow, encoded};
 use crate::api::Scope;
 use crate::timestamp::Timestamp;
 
 /// Most keys and issuers that are looked through.
 const MOST_PAGES: usize = 10;
 
-pub(super) async fn page(reader: Reader) -> PageResult {
+pub(super) async fn page(reader: PageReader) -> PageResult {
     let tenant = reader.query("tenant").to_owned();
     let tenant = Some(tenant).filter(|id| !id.is_empty()).or_else(|| reader.viewer.tenant.clone());
     shown(&reader, tenant, None).await
 }
 
-async fn shown(reader: &Reader, tenant: Option<String>, new_key: Option<String>) -> PageResult {
+async fn shown(reader: &PageReader, tenant: Option<String>, new_key: Option<String>) -> PageResult {
     let name = match &tenant {
         Some(id) => {
             let tenant = reader.client.get(&format!("/tenants/{}", encoded(id))).await?;
-            Some(Row(&tenant).name("name"))
+            Some(AnswerRow(&tenant).name("name"))
         }
         None => None,
     };
@@ -55,7 +55,7 @@ async fn shown(reader: &Reader, tenant: Option<String>, new_key: Option<String>)
 
 /// Returns the rows of a list of the API whose tenant is `tenant`, or `None` the server's own.
 async fn rows_of(
-    reader: &Reader,
+    reader: &PageReader,
     path: &str,
     tenant: Option<&str>,
 ) -> Result<Vec<Value>, PageError> {
@@ -63,9 +63,9 @@ async fn rows_of(
     for _ in 0..MOST_PAGES {
         let path = nucleus_console::link::query(path, &[("cursor", &cursor), ("limit", "200")]);
         let list = reader.client.get(&path).await?;
-        let own = Row(&list).rows("items").filter(|row| row.some_text("tenant") == tenant);
+        let own = AnswerRow(&list).rows("items").filter(|row| row.some_text("tenant") == tenant);
         found.extend(own.map(|row| row.0.clone()));
-        match Row(&list).some_text("next") {
+        match AnswerRow(&list).some_text("next") {
             Some(next) => cursor = next.to_owned(),
             None => break,
         }
@@ -74,14 +74,14 @@ async fn rows_of(
 }
 
 pub(super) async fn key_rows(
-    reader: &Reader,
+    reader: &PageReader,
     tenant: Option<&str>,
 ) -> Result<Vec<KeyRow>, PageError> {
     let keys = rows_of(reader, "/keys", tenant).await?;
-    Ok(keys.iter().map(|key| key_row(Row(key))).collect())
+    Ok(keys.iter().map(|key| key_row(AnswerRow(key))).collect())
 }
 
-fn key_row(key: Row<'_>) -> KeyRow {
+fn key_row(key: AnswerRow<'_>) -> KeyRow {
     let now = Timestamp::now().micros();
     let mark = match (key.some_text("revoked_at"), key.micros("expires_at")) {
         (Some(_), _) => Mark::new(Tone::Idle, "Revoked"),
@@ -100,14 +100,14 @@ fn key_row(key: Row<'_>) -> KeyRow {
 }
 
 pub(super) async fn issuer_rows(
-    reader: &Reader,
+    reader: &PageReader,
     tenant: &str,
 ) -> Result<Vec<IssuerRow>, PageError> {
     let issuers = rows_of(reader, "/issuers", Some(tenant)).await?;
-    Ok(issuers.iter().map(|issuer| issuer_row(Row(issuer))).collect())
+    Ok(issuers.iter().map(|issuer| issuer_row(AnswerRow(issuer))).collect())
 }
 
-fn issuer_row(issuer: Row<'_>) -> IssuerRow {
+fn issuer_row(issuer: AnswerRow<'_>) -> IssuerRow {
     let url = issuer.some_text("jwks_url");
     let key = url.map(str::to_owned).unwrap_or_else(|| {
         let parts = [issuer.text("algorithm"), issuer.text("kid")];
@@ -126,7 +126,7 @@ fn issuer_row(issuer: Row<'_>) -> IssuerRow {
     }
 }
 
-pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, PageError> {
+pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Response, PageError> {
     let mut body = Map::new();
     body.insert("name".to_owned(), fields.get("name").into());
     body.insert("scopes".to_owned(), fields.all("scopes").into());
@@ -138,23 +138,23 @@ pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, P
     }
     let made = reader.client.ask(Method::POST, "/keys", &Value::Object(body)).await?;
     let tenant = fields.some("tenant").map(str::to_owned);
-    shown(&reader, tenant, Row(&made).some_text("key").map(str::to_owned)).await
+    shown(&reader, tenant, AnswerRow(&made).some_text("key").map(str::to_owned)).await
 }
 
 pub(super) async fn revoke(
-    reader: Reader,
+    reader: PageReader,
     Path(id): Path<String>,
     _fields: Fields,
 ) -> Result<Response, PageError> {
     let path = format!("/keys/{}", encoded(&id));
     let key = reader.client.ask(Method::DELETE, &path, &Value::Null).await?;
-    Ok(answer::to(&match Row(&key).some_text("tenant") {
+    Ok(answer::to(&match AnswerRow(&key).some_text("tenant") {
         Some(tenant) => format!("/tenants/{}?done=key-revoked", encoded(tenant)),
         None => "/keys?done=key-revoked".to_owned(),
     }))
 }
 
-pub(super) async fn add_issuer(reader: Reader, fields: Fields) -> Result<Response, PageError> {
+pub(super) async fn add_issuer(reader: PageReader, fields: Fields) -> Result<Response, PageError> {
     let tenant = fields.get("tenant").to_owned();
     let mut body = Map::new();
     body.insert("name".to_owned(), fields.get("name").into());
@@ -173,7 +173,7 @@ pub(super) async fn add_issuer(reader: Reader, fields: Fields) -> Result<Respons
 }
 
 pub(super) async fn delete_issuer(
-    reader: Reader,
+    reader: PageReader,
     Path(id): Path<String>,
     _fields: Fields,
 ) -> Result<Response, PageError> {

@@ -8,7 +8,7 @@ use nucleus_console::{Template, render};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::answer::PageError;
-use super::client::Refusal;
+use super::client::ApiRefusal;
 use super::state::ConsoleState;
 use crate::api::{self, Caller, StreamWriter};
 
@@ -34,7 +34,7 @@ where
     let opened = api::open_stream(&state.api, caller, |writer| async move {
         write(&writer, make).await;
     });
-    opened.map_err(|problem| PageError::from(Refusal::from(problem)))
+    opened.map_err(|problem| PageError::from(ApiRefusal::from(problem)))
 }
 
 async fn write<T, F>(writer: &StreamWriter, make: impl Fn() -> F)

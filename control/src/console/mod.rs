@@ -8,6 +8,7 @@ mod answer;
 mod audit;
 mod calls;
 mod client;
+mod cookies;
 mod form;
 mod keys;
 mod live;

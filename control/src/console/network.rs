@@ -6,11 +6,11 @@ use nucleus_console::{Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
 use serde_json::Value;
 
 use super::answer::{self, PageResult};
-use super::reader::Reader;
-use super::row::Row;
+use super::reader::PageReader;
+use super::row::AnswerRow;
 use super::state::{ConsoleSettings, ConsoleState};
 
-pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> PageResult {
+pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     let settings = &state.settings;
     let shell = reader.shell("Network", MenuPlace::Network).await;
     let server = match reader.sees_server() {
@@ -19,14 +19,14 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
     };
     answer::page(&NetworkPage {
         shell,
-        verdict: verdict(Row(&server), reader.sees_server()),
+        verdict: verdict(AnswerRow(&server), reader.sees_server()),
         host: ShownName::new(settings.host.as_str()),
         ports: ports(settings),
-        addresses: if reader.sees_server() { addresses(Row(&server)) } else { Vec::new() },
+        addresses: if reader.sees_server() { addresses(AnswerRow(&server)) } else { Vec::new() },
     })
 }
 
-fn verdict(server: Row<'_>, sees_server: bool) -> PageVerdict {
+fn verdict(server: AnswerRow<'_>, sees_server: bool) -> PageVerdict {
     let sum = |name: &str| server.rows("shards").filter_map(|shard| shard.count(name)).sum::<u64>();
     let (links, fallback) = (sum("links"), sum("on_fallback"));
     let share = (links > 0).then(|| fallback as f64 / links as f64);
@@ -80,7 +80,7 @@ fn ports(settings: &ConsoleSettings) -> Vec<PortRow> {
     ports
 }
 
-fn addresses(server: Row<'_>) -> Vec<AddressRow> {
+fn addresses(server: AnswerRow<'_>) -> Vec<AddressRow> {
     let row = |title: &str, value: Markup| AddressRow { title: title.to_owned(), value };
     vec![
         row("Server id", Markup::new().then(&server.name("id"))),

@@ -12,11 +12,11 @@ use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownNam
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
-use super::client::ApiClient;
+use super::client::ApiAsker;
 use super::form::Fields;
 use super::live;
-use super::reader::{Reader, StreamCaller};
-use super::row::Row;
+use super::reader::{PageReader, StreamCaller};
+use super::row::AnswerRow;
 use super::state::ConsoleState;
 use super::trends::{ChartUnit, Trends};
 
@@ -28,7 +28,7 @@ const WORST_ROOMS: usize = 5;
 const WARN_DAYS: i64 = 14;
 const DAY: i64 = 86_400_000_000;
 
-pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> PageResult {
+pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     let shell = reader.shell("Overview", MenuPlace::Overview).await;
     let settings = &state.settings;
     let host = ShownName::new(settings.host.as_str());
@@ -41,7 +41,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
         return answer::page(&FirstRunPage {
             shell,
             host,
-            uptime: Quantity::seconds(Row(&server).count("uptime_seconds")),
+            uptime: Quantity::seconds(AnswerRow(&server).count("uptime_seconds")),
             data_dir: ShownName::new(settings.data_dir.as_str()),
             demo_href: settings.has_demo.then(|| "/demo".to_owned()),
             token_command: reader
@@ -54,7 +54,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
     let rooms = Quantity::count(shell.rooms);
     let live = part(&reader.client, reader.sees_server(), true).await?;
     answer::page(&OverviewPage {
-        accepts: !reader.sees_server() || Row(&server).flag("accepts"),
+        accepts: !reader.sees_server() || AnswerRow(&server).flag("accepts"),
         shell,
         host,
         rooms,
@@ -63,14 +63,14 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
     })
 }
 
-async fn has_nothing(client: &ApiClient, path: &str) -> bool {
-    client.get(path).await.is_ok_and(|list| Row(&list).rows("items").next().is_none())
+async fn has_nothing(client: &ApiAsker, path: &str) -> bool {
+    client.get(path).await.is_ok_and(|list| AnswerRow(&list).rows("items").next().is_none())
 }
 
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
     StreamCaller(caller): StreamCaller,
-    reader: Reader,
+    reader: PageReader,
 ) -> PageResult {
     let (client, sees_server) = (reader.client.clone(), reader.sees_server());
     live::open(&state, caller, move || {
@@ -80,25 +80,25 @@ pub(super) async fn stream(
 }
 
 /// One chart alone, which the page fetches again.
-pub(super) async fn chart(reader: Reader, Path(name): Path<String>) -> PageResult {
+pub(super) async fn chart(reader: PageReader, Path(name): Path<String>) -> PageResult {
     let trends = trends(&reader.client).await?;
     let chart = charts(&trends, true).into_iter().find(|slot| slot.source.ends_with(&name));
     let chart = chart.and_then(|slot| slot.chart).ok_or(PageError::Kind(ErrorKind::NotFound))?;
     answer::page(&OneChart { chart })
 }
 
-pub(super) async fn drain(reader: Reader, _fields: Fields) -> Result<Response, PageError> {
+pub(super) async fn drain(reader: PageReader, _fields: Fields) -> Result<Response, PageError> {
     reader.client.ask(Method::POST, "/drain", &Value::Null).await?;
     Ok(answer::to("/?done=drain"))
 }
 
-async fn trends(client: &ApiClient) -> Result<Trends, PageError> {
+async fn trends(client: &ApiAsker) -> Result<Trends, PageError> {
     Ok(Trends::new(client.get("/series?span=1h").await?))
 }
 
 /// `with_charts`: whether the charts have their lines; live parts leave those that the page shows.
 async fn part(
-    client: &ApiClient,
+    client: &ApiAsker,
     sees_server: bool,
     with_charts: bool,
 ) -> Result<OverviewLive, PageError> {
@@ -106,17 +106,17 @@ async fn part(
     let trends = if sees_server { trends(client).await? } else { Trends::default() };
     let rooms = client.get("/rooms?limit=1").await?;
     let lines = client.get(&format!("/series/rooms?limit={HEAT_ROOMS}")).await?;
-    let losses: Vec<_> = Row(&lines).rows("rooms").map(RoomLoss::of).collect();
+    let losses: Vec<_> = AnswerRow(&lines).rows("rooms").map(RoomLoss::of).collect();
     Ok(OverviewLive {
         base: String::new(),
-        verdict: verdict(Row(&server), sees_server, &losses),
+        verdict: verdict(AnswerRow(&server), sees_server, &losses),
         tiles: if sees_server {
-            server_tiles(Row(&server), &trends)
+            server_tiles(AnswerRow(&server), &trends)
         } else {
-            tenant_tiles(Row(&rooms), Row(&lines))
+            tenant_tiles(AnswerRow(&rooms), AnswerRow(&lines))
         },
         charts: if sees_server { charts(&trends, with_charts) } else { Vec::new() },
-        shards: shards(Row(&server), &trends),
+        shards: shards(AnswerRow(&server), &trends),
         heat: HeatMap {
             cells: losses.iter().map(|room| HeatCell { worst_loss_ppm: room.ppm }).collect(),
         },
@@ -134,7 +134,7 @@ struct RoomLoss {
 }
 
 impl RoomLoss {
-    fn of(room: Row<'_>) -> Self {
+    fn of(room: AnswerRow<'_>) -> Self {
         let ppm = room.newest("loss_in_ppm").max(room.newest("loss_out_ppm"));
         let ppm = ppm.and_then(|ppm| u32::try_from(ppm).ok());
         Self { id: room.text("id").to_owned(), name: room.name("name"), ppm }
@@ -156,7 +156,7 @@ fn worst(losses: &[RoomLoss]) -> Vec<WorstRoom> {
     worst.iter().take(WORST_ROOMS).map(row).collect()
 }
 
-fn verdict(server: Row<'_>, sees_server: bool, losses: &[RoomLoss]) -> PageVerdict {
+fn verdict(server: AnswerRow<'_>, sees_server: bool, losses: &[RoomLoss]) -> PageVerdict {
     let suffering = losses.iter().filter(|room| room.suffers()).count();
     if sees_server && !server.flag("accepts") {
         return PageVerdict {
@@ -191,7 +191,7 @@ fn tile(title: &str, value: Quantity, context: String) -> Tile {
     Tile { title: title.to_owned(), value, context, trend: None }
 }
 
-fn server_tiles(server: Row<'_>, trends: &Trends) -> Vec<Tile> {
+fn server_tiles(server: AnswerRow<'_>, trends: &Trends) -> Vec<Tile> {
     let links: u64 = server.rows("shards").filter_map(|shard| shard.count("links")).sum();
     let fallback: u64 = server.rows("shards").filter_map(|shard| shard.count("on_fallback")).sum();
     let drops: u64 = server.rows("shards").filter_map(|shard| shard.count("kernel_drops")).sum();
@@ -256,7 +256,7 @@ fn server_tiles(server: Row<'_>, trends: &Trends) -> Vec<Tile> {
     ]
 }
 
-fn tenant_tiles(rooms: Row<'_>, lines: Row<'_>) -> Vec<Tile> {
+fn tenant_tiles(rooms: AnswerRow<'_>, lines: AnswerRow<'_>) -> Vec<Tile> {
     let peers: u64 = lines.rows("rooms").filter_map(|room| room.newest("peers")).sum();
     vec![
         tile("Rooms", Quantity::count(rooms.count("total")), "at this moment".to_owned()),
@@ -286,8 +286,8 @@ fn charts(trends: &Trends, with_lines: bool) -> Vec<ChartSlot> {
     ]
 }
 
-fn shards(server: Row<'_>, trends: &Trends) -> Vec<ShardRow> {
-    let row = |(number, shard): (usize, Row<'_>)| {
+fn shards(server: AnswerRow<'_>, trends: &Trends) -> Vec<ShardRow> {
+    let row = |(number, shard): (usize, AnswerRow<'_>)| {
         let id = u64::try_from(number).ok();
         let rate = |name| trends.newest(name, id);
         let datagrams = rate("datagrams_in").zip(rate("datagrams_out"));
@@ -303,10 +303,10 @@ fn shards(server: Row<'_>, trends: &Trends) -> Vec<ShardRow> {
 }
 
 /// The licences that end soon.
-async fn days_left(client: &ApiClient) -> Vec<LabelledMark> {
+async fn days_left(client: &ApiAsker) -> Vec<LabelledMark> {
     let Ok(tenants) = client.get("/tenants?limit=200").await else { return Vec::new() };
     let now = crate::timestamp::Timestamp::now().micros();
-    let mut ends: Vec<_> = Row(&tenants)
+    let mut ends: Vec<_> = AnswerRow(&tenants)
         .rows("items")
         .filter_map(|tenant| Some(((tenant.micros("ends_at")? - now) / DAY, tenant.name("name"))))
         .filter(|(days, _)| (0..4 * WARN_DAYS).contains(days))

@@ -12,18 +12,18 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, PageError, PageResult};
 use super::form::Fields;
-use super::reader::{PAGE_ROWS, Reader, menu_role};
-use super::row::{Row, encoded};
+use super::reader::{PAGE_ROWS, PageReader, menu_role};
+use super::row::{AnswerRow, encoded};
 use super::tenants::TenantNames;
 use crate::people::PersonRole;
 
-pub(super) async fn list(reader: Reader) -> PageResult {
+pub(super) async fn list(reader: PageReader) -> PageResult {
     shown(&reader, None, None, None).await
 }
 
 /// Shows the list. `fields`: what was sent, if that was not accepted.
 async fn shown(
-    reader: &Reader,
+    reader: &PageReader,
     fields: Option<&Fields>,
     problem: Option<FormProblem>,
     new_link: Option<String>,
@@ -33,7 +33,8 @@ async fn shown(
     let path = query("/people", &[("cursor", after), ("limit", &PAGE_ROWS.to_string())]);
     let list = reader.client.get(&path).await?;
     let names = TenantNames::read(reader).await;
-    let rows: Vec<_> = Row(&list).rows("items").map(|person| person_row(person, &names)).collect();
+    let rows: Vec<_> =
+        AnswerRow(&list).rows("items").map(|person| person_row(person, &names)).collect();
     answer::page(&PersonsPage {
         shell: reader.shell("People", MenuPlace::Accounts).await,
         roles: roles(reader, "viewer"),
@@ -44,14 +45,16 @@ async fn shown(
         pages: PageLinks {
             shown: format!("{} people", rows.len()),
             previous: (!after.is_empty()).then(|| "/people".to_owned()),
-            next: Row(&list).some_text("next").map(|next| query("/people", &[("after", next)])),
+            next: AnswerRow(&list)
+                .some_text("next")
+                .map(|next| query("/people", &[("after", next)])),
         },
         rows,
     })
 }
 
 /// The roles that the reader may give: nobody gives more than they have.
-fn roles(reader: &Reader, chosen: &str) -> Vec<Choice> {
+fn roles(reader: &PageReader, chosen: &str) -> Vec<Choice> {
     let may_give = |role: &PersonRole| {
         if reader.sees_server() { true } else { role.may_be_of_tenant() }
     };
@@ -63,7 +66,7 @@ fn roles(reader: &Reader, chosen: &str) -> Vec<Choice> {
     PersonRole::ALL.into_iter().filter(may_give).map(choice).collect()
 }
 
-fn person_row(person: Row<'_>, names: &TenantNames) -> PersonRow {
+fn person_row(person: AnswerRow<'_>, names: &TenantNames) -> PersonRow {
     let role = MenuRole::from_name(person.text("role"));
     PersonRow {
         id: person.text("id").to_owned(),
@@ -82,7 +85,7 @@ fn person_row(person: Row<'_>, names: &TenantNames) -> PersonRow {
     }
 }
 
-pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, PageError> {
+pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Response, PageError> {
     let mut body = Map::new();
     body.insert("email".to_owned(), fields.get("email").into());
     body.insert("role".to_owned(), fields.get("role").into());
@@ -96,19 +99,19 @@ pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, P
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let path = format!("/people/{}/link", encoded(Row(&person).text("id")));
+    let path = format!("/people/{}/link", encoded(AnswerRow(&person).text("id")));
     let link = reader.client.ask(Method::POST, &path, &Value::Null).await?;
-    shown(&reader, None, None, Some(Row(&link).text("url").to_owned())).await
+    shown(&reader, None, None, Some(AnswerRow(&link).text("url").to_owned())).await
 }
 
-pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
     shown_one(&reader, &id, None).await
 }
 
-async fn shown_one(reader: &Reader, id: &str, new_link: Option<String>) -> PageResult {
+async fn shown_one(reader: &PageReader, id: &str, new_link: Option<String>) -> PageResult {
     let path = format!("/people/{}", encoded(id));
     let person = reader.client.get(&path).await?;
-    let person = Row(&person);
+    let person = AnswerRow(&person);
     let sessions = sessions(reader, id).await?;
     let names = TenantNames::read(reader).await;
     let email = person.name("email");
@@ -124,9 +127,9 @@ async fn shown_one(reader: &Reader, id: &str, new_link: Option<String>) -> PageR
 }
 
 /// Returns the browsers in which a person is signed in.
-pub(super) async fn sessions(reader: &Reader, id: &str) -> Result<Vec<OwnSession>, PageError> {
+pub(super) async fn sessions(reader: &PageReader, id: &str) -> Result<Vec<OwnSession>, PageError> {
     let list = reader.client.get(&format!("/people/{}/sessions", encoded(id))).await?;
-    let session = |session: Row<'_>| OwnSession {
+    let session = |session: AnswerRow<'_>| OwnSession {
         id: session.text("id").to_owned(),
         agent: ShownName::new(match session.text("agent") {
             "" => "unknown browser",
@@ -136,12 +139,12 @@ pub(super) async fn sessions(reader: &Reader, id: &str) -> Result<Vec<OwnSession
         seen_at: session.time("seen_at"),
         is_this: session.text("id") == reader.viewer.session,
     };
-    Ok(Row(&list).rows("items").map(session).collect())
+    Ok(AnswerRow(&list).rows("items").map(session).collect())
 }
 
 /// Changes the role, disables, deletes a person or makes a link.
 pub(super) async fn act(
-    reader: Reader,
+    reader: PageReader,
     Path((id, act)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, PageError> {
@@ -151,7 +154,7 @@ pub(super) async fn act(
         "link" => {
             let made =
                 reader.client.ask(Method::POST, &format!("{path}/link"), &Value::Null).await?;
-            return shown_one(&reader, &id, Some(Row(&made).text("url").to_owned())).await;
+            return shown_one(&reader, &id, Some(AnswerRow(&made).text("url").to_owned())).await;
         }
         "role" => (Method::PATCH, json!({"role": fields.get("role")}), "saved"),
         "disable" => {
@@ -169,7 +172,7 @@ pub(super) async fn act(
 }
 
 pub(super) async fn end_session(
-    reader: Reader,
+    reader: PageReader,
     Path((id, session)): Path<(String, String)>,
     _fields: Fields,
 ) -> Result<Response, PageError> {
@@ -178,7 +181,7 @@ pub(super) async fn end_session(
 }
 
 /// Ends a session of a person.
-pub(super) async fn end(reader: &Reader, id: &str, session: &str) -> Result<(), PageError> {
+pub(super) async fn end(reader: &PageReader, id: &str, session: &str) -> Result<(), PageError> {
     let path = query(&format!("/people/{}/sessions", encoded(id)), &[("session", session)]);
     reader.client.ask(Method::DELETE, &path, &Value::Null).await?;
     Ok(())

@@ -2,14 +2,14 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, ShownName, Theme};
 
 use super::answer::PageError;
-use super::client::{ApiClient, Refusal};
+use super::client::{ApiAsker, ApiRefusal};
+use super::cookies::cookie;
 use super::notice;
-use super::row::Row;
+use super::row::AnswerRow;
 use super::state::ConsoleState;
 use crate::api::{Caller, Scope, SignedIn, Viewer};
 use crate::people::PersonRole;
@@ -18,14 +18,14 @@ use crate::people::PersonRole;
 pub(super) const PAGE_ROWS: u32 = 100;
 
 /// Somebody who is signed in and reads a page. Others are led to the sign-in.
-pub(super) struct Reader {
+pub(super) struct PageReader {
     pub(super) viewer: Viewer,
-    pub(super) client: ApiClient,
+    pub(super) client: ApiAsker,
     pub(super) theme: Theme,
     query: Query,
 }
 
-impl FromRequestParts<ConsoleState> for Reader {
+impl FromRequestParts<ConsoleState> for PageReader {
     type Rejection = PageError;
 
     async fn from_request_parts(
@@ -37,7 +37,7 @@ impl FromRequestParts<ConsoleState> for Reader {
             signed_in.map_err(|answer| PageError::Other(Box::new(answer.into_response())))?;
         Ok(Self {
             viewer,
-            client: ApiClient::new(state.router.clone(), parts),
+            client: ApiAsker::new(state.router.clone(), parts),
             theme: Theme::from_cookie(cookie(&parts.headers, Theme::COOKIE)),
             query: Query::of(parts),
         })
@@ -55,11 +55,11 @@ impl FromRequestParts<ConsoleState> for StreamCaller {
         state: &ConsoleState,
     ) -> Result<Self, PageError> {
         let caller = Caller::from_request_parts(parts, &state.api).await;
-        caller.map(Self).map_err(|problem| PageError::from(Refusal::from(problem)))
+        caller.map(Self).map_err(|problem| PageError::from(ApiRefusal::from(problem)))
     }
 }
 
-impl Reader {
+impl PageReader {
     /// Returns a value of the query; empty: there is none.
     pub(super) fn query(&self, name: &str) -> &str {
         self.query.get(name)
@@ -83,8 +83,8 @@ impl Reader {
     pub(super) async fn shell(&self, title: &str, place: MenuPlace) -> PageShell {
         let rooms = self.client.get("/rooms?limit=1").await;
         let calls = self.client.get("/calls?limit=1").await;
-        let total = |answer: Result<serde_json::Value, PageError>| {
-            answer.ok().and_then(|list| Row(&list).count("total"))
+        let total = |answer: Result<serde_json::Value, ApiRefusal>| {
+            answer.ok().and_then(|list| AnswerRow(&list).count("total"))
         };
         PageShell {
             title: title.to_owned(),
@@ -128,11 +128,4 @@ pub(super) fn menu_role(role: PersonRole) -> MenuRole {
         PersonRole::Operator => MenuRole::Operator,
         PersonRole::Viewer => MenuRole::Viewer,
     }
-}
-
-/// Returns the value of a cookie.
-pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
 }

@@ -9,20 +9,20 @@ use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownNam
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
-use super::client::ApiClient;
+use super::client::ApiAsker;
 use super::live;
-use super::reader::{Reader, StreamCaller};
-use super::row::Row;
+use super::reader::{PageReader, StreamCaller};
+use super::row::AnswerRow;
 use super::state::ConsoleState;
 use crate::api::Scope;
 
 /// Most entries of the shared state that are shown.
 const MOST_STATE: usize = 200;
 
-pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
     let path = format!("/rooms/{}", super::row::encoded(&id));
     let room = reader.client.get(&path).await?;
-    let room = Row(&room);
+    let room = AnswerRow(&room);
     let name = room.name("name");
     let shell = reader.shell(&name.label(), MenuPlace::Rooms).await;
     let live = part(&reader.client, &path, reader.may(Scope::Operate)).await?;
@@ -41,7 +41,7 @@ pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
     StreamCaller(caller): StreamCaller,
-    reader: Reader,
+    reader: PageReader,
     Path(id): Path<String>,
 ) -> PageResult {
     let path = format!("/rooms/{}", super::row::encoded(&id));
@@ -52,13 +52,13 @@ pub(super) async fn stream(
     })
 }
 
-async fn part(client: &ApiClient, path: &str, may_operate: bool) -> Result<RoomLive, PageError> {
+async fn part(client: &ApiAsker, path: &str, may_operate: bool) -> Result<RoomLive, PageError> {
     let room = client.get(path).await?;
     let stats = client.get(&format!("{path}/stats")).await?;
     // The plan and the shared state are additions: a room that is busy is shown without them.
     let plan = client.get(&format!("{path}/plan")).await.unwrap_or_default();
     let fields = client.get(&format!("{path}/properties")).await.unwrap_or_default();
-    let (room, stats, plan) = (Row(&room), Row(&stats), Row(&plan));
+    let (room, stats, plan) = (AnswerRow(&room), AnswerRow(&stats), AnswerRow(&plan));
     let figures: HashMap<_, _> = stats.rows("peers").map(|peer| (peer.text("id"), peer)).collect();
     let roster: Vec<_> = room
         .rows("members")
@@ -86,7 +86,7 @@ async fn part(client: &ApiClient, path: &str, may_operate: bool) -> Result<RoomL
     })
 }
 
-fn suffers(peer: Row<'_>) -> bool {
+fn suffers(peer: AnswerRow<'_>) -> bool {
     let lost = |name: &str| peer.ppm(name).is_some_and(|ppm| ppm >= LOSS_WARN_PPM);
     lost("loss_in_ppm") || lost("loss_out_ppm")
 }
@@ -100,9 +100,9 @@ fn mark(suffering: usize, peers: usize) -> Mark {
     }
 }
 
-fn tiles(room: Row<'_>, stats: Row<'_>) -> Vec<Tile> {
+fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>) -> Vec<Tile> {
     let nothing = Value::Null;
-    let total = Row(stats.0.get("total").unwrap_or(&nothing));
+    let total = AnswerRow(stats.0.get("total").unwrap_or(&nothing));
     let tile = |title: &str, value: Quantity, context: String| Tile {
         title: title.to_owned(),
         value,
@@ -144,7 +144,7 @@ fn tiles(room: Row<'_>, stats: Row<'_>) -> Vec<Tile> {
     ]
 }
 
-fn roster_row(number: usize, member: Row<'_>, figures: Option<Row<'_>>) -> RosterRow {
+fn roster_row(number: usize, member: AnswerRow<'_>, figures: Option<AnswerRow<'_>>) -> RosterRow {
     let age = figures.and_then(|peer| peer.count("age_seconds")).unwrap_or_default();
     let way = if member.flag("lost") {
         Mark::new(Tone::Bad, "Lost, may come back")
@@ -176,7 +176,7 @@ fn roster_row(number: usize, member: Row<'_>, figures: Option<Row<'_>>) -> Roste
     }
 }
 
-fn words(stats: Row<'_>, suffering: usize) -> String {
+fn words(stats: AnswerRow<'_>, suffering: usize) -> String {
     let names =
         |peers: Vec<ShownName>| peers.iter().map(ShownName::label).collect::<Vec<_>>().join(", ");
     let of = |flag: &str| -> Vec<_> {
@@ -199,12 +199,12 @@ fn words(stats: Row<'_>, suffering: usize) -> String {
 }
 
 /// Returns the plan; `None`: no head has a place.
-fn drawing(plan: Row<'_>, roster: &[RosterRow]) -> Option<PlanDrawing> {
+fn drawing(plan: AnswerRow<'_>, roster: &[RosterRow]) -> Option<PlanDrawing> {
     let heads: Vec<_> = plan.rows("heads").filter_map(|head| plan_head(head, roster)).collect();
     (!heads.is_empty()).then_some(PlanDrawing { heads })
 }
 
-fn plan_head(head: Row<'_>, roster: &[RosterRow]) -> Option<PlanHead> {
+fn plan_head(head: AnswerRow<'_>, roster: &[RosterRow]) -> Option<PlanHead> {
     let row = roster.iter().find(|row| row.id == head.text("id"))?;
     let state = match () {
         () if head.flag("away") => HeadState::Away,

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::answer::{self, PageError};
 use super::form::Fields;
-use super::reader::Reader;
+use super::reader::PageReader;
 use super::row::encoded;
 
 /// Longest ban by a page, in seconds: a day. Longer ones are made by the API.
 const LONGEST_BAN: u32 = 86_400;
 
 pub(super) async fn close(
-    reader: Reader,
+    reader: PageReader,
     Path(id): Path<String>,
     _fields: Fields,
 ) -> Result<Response, PageError> {
@@ -24,7 +24,7 @@ pub(super) async fn close(
 }
 
 pub(super) async fn lock(
-    reader: Reader,
+    reader: PageReader,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, PageError> {
@@ -35,7 +35,7 @@ pub(super) async fn lock(
 }
 
 pub(super) async fn mute(
-    reader: Reader,
+    reader: PageReader,
     Path((id, peer)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, PageError> {
@@ -46,7 +46,7 @@ pub(super) async fn mute(
 }
 
 pub(super) async fn kick(
-    reader: Reader,
+    reader: PageReader,
     Path((id, peer)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, PageError> {

@@ -11,10 +11,10 @@ use nucleus_console::{LOSS_WARN_PPM, MenuPlace, Quantity, csv};
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
-use super::client::ApiClient;
+use super::client::ApiAsker;
 use super::live;
-use super::reader::{PAGE_ROWS, Reader, StreamCaller};
-use super::row::Row;
+use super::reader::{PAGE_ROWS, PageReader, StreamCaller};
+use super::row::AnswerRow;
 use super::state::ConsoleState;
 
 /// Most rooms of the CSV file: more are not looked at as a list.
@@ -34,7 +34,7 @@ struct RoomsView {
 }
 
 impl RoomsView {
-    fn of(reader: &Reader) -> Self {
+    fn of(reader: &PageReader) -> Self {
         let sort = reader.query("sort");
         let sort = if ORDERS.iter().any(|(order, _)| *order == sort) { sort } else { "peers" };
         let text = |name: &str| reader.query(name).to_owned();
@@ -70,7 +70,7 @@ impl RoomsView {
     }
 }
 
-pub(super) async fn page(reader: Reader) -> PageResult {
+pub(super) async fn page(reader: PageReader) -> PageResult {
     let view = RoomsView::of(&reader);
     let shell = reader.shell("Rooms", MenuPlace::Rooms).await;
     let live = part(&reader.client, &view).await?;
@@ -90,7 +90,7 @@ pub(super) async fn page(reader: Reader) -> PageResult {
 pub(super) async fn stream(
     State(state): State<ConsoleState>,
     StreamCaller(caller): StreamCaller,
-    reader: Reader,
+    reader: PageReader,
 ) -> PageResult {
     let (client, view) = (reader.client.clone(), RoomsView::of(&reader));
     live::open(&state, caller, move || {
@@ -99,14 +99,14 @@ pub(super) async fn stream(
     })
 }
 
-pub(super) async fn csv(reader: Reader) -> Result<Response, PageError> {
+pub(super) async fn csv(reader: PageReader) -> Result<Response, PageError> {
     let view = RoomsView::of(&reader);
     let mut text =
         csv::line(&["room", "tenant", "name", "peers", "capacity", "locked", "open_for_s"]);
     let (mut cursor, mut count) = (String::new(), 0);
     loop {
         let list = reader.client.get(&view.api_path(200, &cursor)).await?;
-        for room in Row(&list).rows("items") {
+        for room in AnswerRow(&list).rows("items") {
             let number = |name| room.count(name).map(|count| count.to_string()).unwrap_or_default();
             text.push_str(&csv::line(&[
                 room.text("id"),
@@ -119,7 +119,7 @@ pub(super) async fn csv(reader: Reader) -> Result<Response, PageError> {
             ]));
             count += 1;
         }
-        match Row(&list).some_text("next") {
+        match AnswerRow(&list).some_text("next") {
             Some(next) if count < CSV_ROOMS => cursor = next.to_owned(),
             _ => return Ok(answer::csv("rooms.csv", text)),
         }
@@ -127,7 +127,7 @@ pub(super) async fn csv(reader: Reader) -> Result<Response, PageError> {
 }
 
 /// The tenants to choose from; empty: the reader sees one alone, or may not list them.
-pub(super) async fn tenants(reader: &Reader, chosen: &str) -> Vec<Choice> {
+pub(super) async fn tenants(reader: &PageReader, chosen: &str) -> Vec<Choice> {
     if !reader.sees_server() {
         return Vec::new();
     }
@@ -137,7 +137,7 @@ pub(super) async fn tenants(reader: &Reader, chosen: &str) -> Vec<Choice> {
         title,
         is_chosen: value == chosen,
     };
-    let mut choices: Vec<_> = Row(&list)
+    let mut choices: Vec<_> = AnswerRow(&list)
         .rows("items")
         .map(|tenant| choice(tenant.text("name"), tenant.name("name").label()))
         .collect();
@@ -147,9 +147,9 @@ pub(super) async fn tenants(reader: &Reader, chosen: &str) -> Vec<Choice> {
     choices
 }
 
-async fn part(client: &ApiClient, view: &RoomsView) -> Result<RoomsLive, PageError> {
+async fn part(client: &ApiAsker, view: &RoomsView) -> Result<RoomsLive, PageError> {
     let list = client.get(&view.api_path(PAGE_ROWS, &view.after)).await?;
-    let ids: Vec<_> = Row(&list).rows("items").map(|room| room.text("id")).collect();
+    let ids: Vec<_> = AnswerRow(&list).rows("items").map(|room| room.text("id")).collect();
     // The lines are an addition: without them the list is shown all the same.
     let lines = match ids.is_empty() {
         true => Value::Null,
@@ -159,13 +159,13 @@ async fn part(client: &ApiClient, view: &RoomsView) -> Result<RoomsLive, PageErr
         }
     };
     let lines: HashMap<_, _> =
-        Row(&lines).rows("rooms").map(|line| (line.text("id"), line)).collect();
-    let total = Row(&list).count("total");
-    let rows: Vec<_> = Row(&list)
+        AnswerRow(&lines).rows("rooms").map(|line| (line.text("id"), line)).collect();
+    let total = AnswerRow(&list).count("total");
+    let rows: Vec<_> = AnswerRow(&list)
         .rows("items")
         .map(|room| room_row(room, lines.get(room.text("id")).copied()))
         .collect();
-    let next = Row(&list).some_text("next").map(|next| view.href("/rooms", &view.sort, next));
+    let next = AnswerRow(&list).some_text("next").map(|next| view.href("/rooms", &view.sort, next));
     let is_filtered = !view.search.is_empty() || !view.tenant.is_empty();
     Ok(RoomsLive {
         base: String::new(),
@@ -192,7 +192,7 @@ fn columns(view: &RoomsView) -> [SortColumn; 6] {
     })
 }
 
-fn room_row(room: Row<'_>, line: Option<Row<'_>>) -> RoomRow {
+fn room_row(room: AnswerRow<'_>, line: Option<AnswerRow<'_>>) -> RoomRow {
     let capacity = Quantity::count(room.count("capacity")).plain();
     let loss = line.and_then(|line| line.newest("loss_in_ppm").max(line.newest("loss_out_ppm")));
     let loss = loss.and_then(|ppm| u32::try_from(ppm).ok());

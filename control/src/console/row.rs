@@ -7,9 +7,9 @@ use crate::timestamp::Timestamp;
 
 /// An object of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row<'a>(pub(super) &'a Value);
+pub(super) struct AnswerRow<'a>(pub(super) &'a Value);
 
-impl<'a> Row<'a> {
+impl<'a> AnswerRow<'a> {
     pub(super) fn text(self, name: &str) -> &'a str {
         self.some_text(name).unwrap_or_default()
     }
@@ -44,8 +44,8 @@ impl<'a> Row<'a> {
     }
 
     /// The objects of a list.
-    pub(super) fn rows(self, name: &str) -> impl Iterator<Item = Row<'a>> + use<'a> {
-        self.0.get(name).and_then(Value::as_array).into_iter().flatten().map(Row)
+    pub(super) fn rows(self, name: &str) -> impl Iterator<Item = AnswerRow<'a>> + use<'a> {
+        self.0.get(name).and_then(Value::as_array).into_iter().flatten().map(AnswerRow)
     }
 
     /// The texts of a list.

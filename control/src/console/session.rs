@@ -6,18 +6,18 @@ use nucleus_console::screens::{FactRow, PageVerdict, SessionPage};
 use nucleus_console::{Mark, Markup, MenuPlace, Quantity, Tone};
 
 use super::answer::{self, PageResult};
-use super::client::ApiClient;
-use super::reader::Reader;
-use super::row::{Row, encoded};
+use super::client::ApiAsker;
+use super::reader::PageReader;
+use super::row::{AnswerRow, encoded};
 use super::session_life::{changed_networks, drawing, end_mark, gone_for, happenings, key_moment};
 use crate::timestamp::Timestamp;
 
 /// How far around a loss others are counted who left too, in microseconds: five seconds.
 const AROUND: i64 = 5_000_000;
 
-pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
     let session = reader.client.get(&format!("/history/sessions/{}", encoded(&id))).await?;
-    let session = Row(&session);
+    let session = AnswerRow(&session);
     let name = session.name("name");
     let shown = if name.raw().is_empty() { session.name("user") } else { name.clone() };
     let shell = reader.shell(&shown.label(), MenuPlace::Sessions).await;
@@ -50,7 +50,7 @@ pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
 }
 
 /// Answers why the person dropped, in words.
-fn verdict(session: Row<'_>, room_is_live: bool) -> PageVerdict {
+fn verdict(session: AnswerRow<'_>, room_is_live: bool) -> PageVerdict {
     let lost = key_moment(session);
     let lost_at = lost.and_then(|moment| moment.micros("at"));
     let reason = session.some_text("reason");
@@ -103,7 +103,7 @@ fn verdict(session: Row<'_>, room_is_live: bool) -> PageVerdict {
     }
 }
 
-fn remedy(session: Row<'_>) -> Option<Markup> {
+fn remedy(session: AnswerRow<'_>) -> Option<Markup> {
     let on_fallback = session.count("fallback_ms").is_some_and(|millis| millis > 10_000);
     on_fallback.then(|| {
         Markup::from("part of the session took the fallback: ask the owner of the network to open UDP 5056 outbound. ")
@@ -111,7 +111,7 @@ fn remedy(session: Row<'_>) -> Option<Markup> {
     })
 }
 
-fn facts(session: Row<'_>) -> Vec<FactRow> {
+fn facts(session: AnswerRow<'_>) -> Vec<FactRow> {
     let fact = |title: &str, value: Markup| FactRow { title: title.to_owned(), value };
     let name = |title: &str, name: &str| fact(title, Markup::new().then(&session.name(name)));
     let figure = |title: &str, quantity: Quantity| fact(title, Markup::new().then(&quantity));
@@ -133,7 +133,7 @@ fn facts(session: Row<'_>) -> Vec<FactRow> {
 }
 
 /// Says whether others left at the same time: then it was not one person's network.
-async fn others(client: &ApiClient, session: Row<'_>) -> Option<Markup> {
+async fn others(client: &ApiAsker, session: AnswerRow<'_>) -> Option<Markup> {
     let at = key_moment(session).and_then(|moment| moment.micros("at"))?;
     let moment = |micros: i64| Timestamp::from_micros(micros).to_string();
     let path = query(
@@ -146,14 +146,14 @@ async fn others(client: &ApiClient, session: Row<'_>) -> Option<Markup> {
         ],
     );
     let list = client.get(&path).await.ok()?;
-    let is_near = |other: &Row<'_>| {
+    let is_near = |other: &AnswerRow<'_>| {
         other.text("id") != session.text("id")
             && other.text("code") != "left"
             && other
                 .micros("left_at")
                 .is_some_and(|left| (at - AROUND..at + 60_000_000).contains(&left))
     };
-    Some(match Row(&list).rows("items").filter(is_near).count() {
+    Some(match AnswerRow(&list).rows("items").filter(is_near).count() {
         0 => Markup::from("No. Nobody else of this tenant dropped within a minute."),
         1 => Markup::from("One other session of this tenant dropped within a minute."),
         more => Markup::from(

@@ -4,7 +4,7 @@ use nucleus_console::charts::{LifeDrawing, LifeLane, LifeSpan, LifeSpanKind};
 use nucleus_console::screens::Happening;
 use nucleus_console::{Mark, Markup, Tone};
 
-use super::row::Row;
+use super::row::AnswerRow;
 
 /// How long two moments may lie apart and belong together, in microseconds: three seconds.
 const TOGETHER: i64 = 3_000_000;
@@ -24,13 +24,13 @@ pub(super) fn end_mark(code: &str) -> Mark {
 }
 
 /// The moment that answers why somebody dropped: the last loss; else the end.
-pub(super) fn key_moment<'a>(session: Row<'a>) -> Option<Row<'a>> {
+pub(super) fn key_moment<'a>(session: AnswerRow<'a>) -> Option<AnswerRow<'a>> {
     let moments: Vec<_> = session.rows("moments").collect();
     moments.iter().rev().find(|moment| moment.text("kind") == "lost").copied()
 }
 
 /// Returns what happened, the oldest first.
-pub(super) fn happenings(session: Row<'_>) -> Vec<Happening> {
+pub(super) fn happenings(session: AnswerRow<'_>) -> Vec<Happening> {
     let key = key_moment(session).map(|moment| moment.text("at"));
     session
         .rows("moments")
@@ -77,7 +77,7 @@ impl Pen {
 }
 
 /// Draws the lanes of a session that ended at `to`; `None`: its moments are not known.
-pub(super) fn drawing(session: Row<'_>, to: i64) -> Option<LifeDrawing> {
+pub(super) fn drawing(session: AnswerRow<'_>, to: i64) -> Option<LifeDrawing> {
     let from = session.micros("joined_at")?;
     if !session.flag("moments_known") || to <= from {
         return None;
@@ -126,7 +126,7 @@ pub(super) fn drawing(session: Row<'_>, to: i64) -> Option<LifeDrawing> {
 }
 
 /// Returns for how long the participant was gone after a loss; `None`: it never came back.
-pub(super) fn gone_for(session: Row<'_>, lost_at: i64) -> Option<u64> {
+pub(super) fn gone_for(session: AnswerRow<'_>, lost_at: i64) -> Option<u64> {
     let resumed = session.rows("moments").find(|moment| {
         moment.text("kind") == "resumed" && moment.micros("at").is_some_and(|at| at >= lost_at)
     });
@@ -135,7 +135,7 @@ pub(super) fn gone_for(session: Row<'_>, lost_at: i64) -> Option<u64> {
 }
 
 /// Whether the address or the way changed just before or after a moment: the client changed networks.
-pub(super) fn changed_networks(session: Row<'_>, lost_at: i64) -> bool {
+pub(super) fn changed_networks(session: AnswerRow<'_>, lost_at: i64) -> bool {
     let mut before = None;
     for moment in session.rows("moments") {
         let Some(at) = moment.micros("at") else { continue };

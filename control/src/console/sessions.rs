@@ -6,12 +6,12 @@ use nucleus_console::screens::{PageLinks, SessionRow, SessionsPage};
 use nucleus_console::{Mark, MenuPlace, Quantity, Tone};
 
 use super::answer::{self, PageResult};
-use super::reader::{PAGE_ROWS, Reader};
-use super::row::Row;
+use super::reader::{PAGE_ROWS, PageReader};
+use super::row::AnswerRow;
 use super::session_life::end_mark;
 use super::state::ConsoleState;
 
-pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> PageResult {
+pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     let [user, room, from, to, after] =
         ["user", "room", "from", "to", "after"].map(|name| reader.query(name).to_owned());
     let shell = reader.shell("Sessions", MenuPlace::Sessions).await;
@@ -27,7 +27,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: Reader) -> P
         ],
     );
     let list = reader.client.get(&path).await?;
-    let list = Row(&list);
+    let list = AnswerRow(&list);
     let href = |after: &str| {
         let pairs = [
             ("user", user.as_str()),
@@ -66,7 +66,7 @@ pub(super) fn last_moment(day: &str) -> String {
     if day.is_empty() { String::new() } else { format!("{day}T23:59:59.999999Z") }
 }
 
-fn session_row(session: Row<'_>) -> SessionRow {
+fn session_row(session: AnswerRow<'_>) -> SessionRow {
     let length = session.micros("left_at").zip(session.micros("joined_at"));
     SessionRow {
         id: session.text("id").to_owned(),

@@ -6,8 +6,9 @@ use nucleus_console::screens::{FormProblem, LinkPage, SignInPage};
 use nucleus_console::{ShownName, Theme};
 
 use super::answer::{self, PageError, PageResult};
-use super::client::Refusal;
-use super::reader::{Query, cookie};
+use super::client::ApiRefusal;
+use super::cookies::cookie;
+use super::reader::Query;
 use super::state::ConsoleState;
 use crate::api::{self, LinkPurpose};
 
@@ -50,7 +51,7 @@ fn sign_in_field(failed: &str) -> &'static str {
 pub(super) async fn link(State(state): State<ConsoleState>, stranger: Stranger) -> PageResult {
     let token = stranger.query.get("token");
     let purpose = api::link_purpose(&state.api, token).await;
-    let purpose = purpose.map_err(|problem| PageError::from(Refusal::from(problem)))?;
+    let purpose = purpose.map_err(|problem| PageError::from(ApiRefusal::from(problem)))?;
     let failed = stranger.query.get("failed");
     let field = match failed {
         "short" | "long" | "like_email" => "password",

@@ -12,11 +12,11 @@ use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, ShownTime, Tone};
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, PageError, PageResult};
-use super::client::Refusal;
+use super::client::ApiRefusal;
 use super::form::Fields;
 use super::keys::{issuer_rows, key_rows};
-use super::reader::Reader;
-use super::row::{Row, encoded};
+use super::reader::PageReader;
+use super::row::{AnswerRow, encoded};
 use crate::timestamp::Timestamp;
 
 /// From how many days on the end of a licence is worth a warning.
@@ -30,10 +30,11 @@ pub(super) struct TenantNames(HashMap<String, String>);
 
 impl TenantNames {
     /// Asks for the tenants that the reader may see; unknown ones keep their ids.
-    pub(super) async fn read(reader: &Reader) -> Self {
+    pub(super) async fn read(reader: &PageReader) -> Self {
         let list = reader.client.get("/tenants?limit=200").await.unwrap_or_default();
-        let pair = |tenant: Row<'_>| (tenant.text("id").to_owned(), tenant.text("name").to_owned());
-        Self(Row(&list).rows("items").map(pair).collect())
+        let pair =
+            |tenant: AnswerRow<'_>| (tenant.text("id").to_owned(), tenant.text("name").to_owned());
+        Self(AnswerRow(&list).rows("items").map(pair).collect())
     }
 
     pub(super) fn of(&self, id: &str) -> ShownName {
@@ -41,7 +42,7 @@ impl TenantNames {
     }
 
     /// The tenants to choose from, with the whole server first; empty: the reader has one alone.
-    pub(super) fn choices(&self, reader: &Reader, whole: &str, chosen: &str) -> Vec<Choice> {
+    pub(super) fn choices(&self, reader: &PageReader, whole: &str, chosen: &str) -> Vec<Choice> {
         if !reader.sees_server() {
             return Vec::new();
         }
@@ -61,13 +62,13 @@ impl TenantNames {
     }
 }
 
-pub(super) async fn list(reader: Reader) -> PageResult {
+pub(super) async fn list(reader: PageReader) -> PageResult {
     let shell = reader.shell("Tenants and keys", MenuPlace::Tenants).await;
     let after = reader.query("after");
     let path = nucleus_console::link::query("/tenants", &[("cursor", after), ("limit", "100")]);
     let list = reader.client.get(&path).await?;
-    let rows: Vec<_> = Row(&list).rows("items").map(tenant_row).collect();
-    let next = Row(&list).some_text("next");
+    let rows: Vec<_> = AnswerRow(&list).rows("items").map(tenant_row).collect();
+    let next = AnswerRow(&list).some_text("next");
     let pages = PageLinks {
         shown: format!("{} tenants", rows.len()),
         previous: (!after.is_empty()).then(|| "/tenants".to_owned()),
@@ -76,7 +77,7 @@ pub(super) async fn list(reader: Reader) -> PageResult {
     answer::page(&TenantsPage { shell, rows, pages })
 }
 
-fn tenant_row(tenant: Row<'_>) -> TenantRow {
+fn tenant_row(tenant: AnswerRow<'_>) -> TenantRow {
     let products: Vec<_> = tenant.texts("products").collect();
     let limit = |name: &str| Quantity::count(tenant.count(name));
     TenantRow {
@@ -93,7 +94,7 @@ fn tenant_row(tenant: Row<'_>) -> TenantRow {
     }
 }
 
-fn mark(tenant: Row<'_>) -> Mark {
+fn mark(tenant: AnswerRow<'_>) -> Mark {
     let now = Timestamp::now().micros();
     let days = tenant.micros("ends_at").map(|end| (end - now).div_euclid(DAY));
     match (tenant.flag("active"), days) {
@@ -107,22 +108,22 @@ fn mark(tenant: Row<'_>) -> Mark {
     }
 }
 
-pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
     let tenant = reader.client.get(&format!("/tenants/{}", encoded(&id))).await?;
-    shown(&reader, Some(&id), Row(&tenant), None, None).await
+    shown(&reader, Some(&id), AnswerRow(&tenant), None, None).await
 }
 
-pub(super) async fn new(reader: Reader) -> PageResult {
+pub(super) async fn new(reader: PageReader) -> PageResult {
     let fresh = json!({"active": true});
-    shown(&reader, None, Row(&fresh), None, None).await
+    shown(&reader, None, AnswerRow(&fresh), None, None).await
 }
 
-pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, PageError> {
+pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Response, PageError> {
     save_as(reader, Method::POST, None, fields).await
 }
 
 pub(super) async fn save(
-    reader: Reader,
+    reader: PageReader,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, PageError> {
@@ -130,7 +131,7 @@ pub(super) async fn save(
 }
 
 async fn save_as(
-    reader: Reader,
+    reader: PageReader,
     method: Method,
     id: Option<String>,
     fields: Fields,
@@ -142,18 +143,25 @@ async fn save_as(
     let saved = match body(&fields) {
         Ok(body) => reader.client.ask(method, &path, &body).await,
         Err(problem) => {
-            return shown(&reader, id.as_deref(), Row(&Value::Null), Some(&fields), Some(problem))
-                .await;
+            return shown(
+                &reader,
+                id.as_deref(),
+                AnswerRow(&Value::Null),
+                Some(&fields),
+                Some(problem),
+            )
+            .await;
         }
     };
     match saved {
         Ok(tenant) => {
-            let id = Row(&tenant).text("id");
+            let id = AnswerRow(&tenant).text("id");
             Ok(answer::to(&format!("/tenants/{}?done=saved", encoded(id))))
         }
         Err(refusal) if refusal.is_about_form() => {
             let problem = refusal.problem(&["name", "starts_at", "ends_at"]);
-            shown(&reader, id.as_deref(), Row(&Value::Null), Some(&fields), Some(problem)).await
+            shown(&reader, id.as_deref(), AnswerRow(&Value::Null), Some(&fields), Some(problem))
+                .await
         }
         Err(refusal) => Err(refusal.into()),
     }
@@ -185,9 +193,9 @@ fn body(fields: &Fields) -> Result<Value, FormProblem> {
 
 /// Shows the page of a tenant. `fields`: what was sent, if that was not accepted.
 async fn shown(
-    reader: &Reader,
+    reader: &PageReader,
     id: Option<&str>,
-    tenant: Row<'_>,
+    tenant: AnswerRow<'_>,
     fields: Option<&Fields>,
     problem: Option<FormProblem>,
 ) -> PageResult {
@@ -218,21 +226,21 @@ async fn shown(
 }
 
 /// The products of the server to choose from, which only readers of the whole server know.
-async fn products(reader: &Reader, form: &TenantForm) -> Vec<Choice> {
+async fn products(reader: &PageReader, form: &TenantForm) -> Vec<Choice> {
     let server = reader.client.get("/server").await.unwrap_or_default();
     let choice = |product: &str| Choice {
         value: product.to_owned(),
         title: product.to_owned(),
         is_chosen: form.products.iter().any(|chosen| chosen.value == product),
     };
-    Row(&server).texts("products").map(choice).collect()
+    AnswerRow(&server).texts("products").map(choice).collect()
 }
 
 fn chosen(product: &str) -> Choice {
     Choice { value: product.to_owned(), title: product.to_owned(), is_chosen: true }
 }
 
-fn stored_form(tenant: Row<'_>) -> TenantForm {
+fn stored_form(tenant: AnswerRow<'_>) -> TenantForm {
     let day = |name: &str| ShownTime::of(tenant.micros(name)).input_day();
     let number = |name: &str| tenant.count(name).map(|most| most.to_string()).unwrap_or_default();
     TenantForm {
@@ -261,7 +269,7 @@ fn sent_form(fields: &Fields) -> TenantForm {
     }
 }
 
-impl Refusal {
+impl ApiRefusal {
     /// Whether the reader can mend the form: the API does not take a value, or there is such a thing already.
     pub(super) fn is_about_form(&self) -> bool {
         matches!(self.status.as_u16(), 400 | 409 | 422)

@@ -3,7 +3,7 @@
 use nucleus_console::charts::{ChartSeries, LineChart, Sparkline};
 use serde_json::Value;
 
-use super::row::Row;
+use super::row::AnswerRow;
 
 /// The lines of an answer of `/series`.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +14,8 @@ impl Trends {
         Self(answer)
     }
 
-    fn line(&self, name: &str, shard: Option<u64>) -> Option<Row<'_>> {
-        Row(&self.0)
+    fn line(&self, name: &str, shard: Option<u64>) -> Option<AnswerRow<'_>> {
+        AnswerRow(&self.0)
             .rows("lines")
             .find(|line| line.text("name") == name && line.count("shard") == shard)
     }
@@ -51,7 +51,7 @@ impl Trends {
 
     /// The times of the values, in seconds since 1970.
     fn times(&self, count: usize) -> Vec<i64> {
-        let answer = Row(&self.0);
+        let answer = AnswerRow(&self.0);
         let end = answer.micros("end").unwrap_or_default() / 1_000_000;
         let step = answer.count("step_seconds").and_then(|step| i64::try_from(step).ok());
         let count = i64::try_from(count).unwrap_or_default();

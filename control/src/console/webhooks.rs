@@ -13,31 +13,31 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, PageError, PageResult};
 use super::form::Fields;
-use super::reader::{PAGE_ROWS, Reader};
-use super::row::{Row, encoded};
+use super::reader::{PAGE_ROWS, PageReader};
+use super::row::{AnswerRow, encoded};
 use super::tenants::TenantNames;
 use crate::events::PlaneEventKind;
 
 /// Most pages of webhooks that are looked through for one.
 const MOST_PAGES: usize = 10;
 
-pub(super) async fn list(reader: Reader) -> PageResult {
+pub(super) async fn list(reader: PageReader) -> PageResult {
     let after = reader.query("after").to_owned();
     let path = query("/webhooks", &[("cursor", &after), ("limit", &PAGE_ROWS.to_string())]);
     let list = reader.client.get(&path).await?;
     let names = TenantNames::read(&reader).await;
     let rows: Vec<_> =
-        Row(&list).rows("items").map(|webhook| webhook_row(webhook, &names)).collect();
+        AnswerRow(&list).rows("items").map(|webhook| webhook_row(webhook, &names)).collect();
     let pages = PageLinks {
         shown: format!("{} webhooks", rows.len()),
         previous: (!after.is_empty()).then(|| "/webhooks".to_owned()),
-        next: Row(&list).some_text("next").map(|next| query("/webhooks", &[("after", next)])),
+        next: AnswerRow(&list).some_text("next").map(|next| query("/webhooks", &[("after", next)])),
     };
     let shell = reader.shell("Webhooks", MenuPlace::Webhooks).await;
     answer::page(&WebhooksPage { shell, rows, pages })
 }
 
-fn webhook_row(webhook: Row<'_>, names: &TenantNames) -> WebhookRow {
+fn webhook_row(webhook: AnswerRow<'_>, names: &TenantNames) -> WebhookRow {
     WebhookRow {
         id: webhook.text("id").to_owned(),
         name: webhook.name("name"),
@@ -47,7 +47,7 @@ fn webhook_row(webhook: Row<'_>, names: &TenantNames) -> WebhookRow {
     }
 }
 
-fn mark(webhook: Row<'_>) -> Mark {
+fn mark(webhook: AnswerRow<'_>) -> Mark {
     match (webhook.flag("on"), webhook.some_text("off_reason"), webhook.some_text("problem")) {
         (true, _, None) => Mark::new(Tone::Good, "On"),
         (true, _, Some(_)) => Mark::new(Tone::Warn, "On, with a problem"),
@@ -56,15 +56,17 @@ fn mark(webhook: Row<'_>) -> Mark {
     }
 }
 
-async fn find(reader: &Reader, id: &str) -> Result<Value, PageError> {
+async fn find(reader: &PageReader, id: &str) -> Result<Value, PageError> {
     let mut cursor = String::new();
     for _ in 0..MOST_PAGES {
         let path = query("/webhooks", &[("cursor", &cursor), ("limit", "200")]);
         let list = reader.client.get(&path).await?;
-        if let Some(webhook) = Row(&list).rows("items").find(|webhook| webhook.text("id") == id) {
+        if let Some(webhook) =
+            AnswerRow(&list).rows("items").find(|webhook| webhook.text("id") == id)
+        {
             return Ok(webhook.0.clone());
         }
-        match Row(&list).some_text("next") {
+        match AnswerRow(&list).some_text("next") {
             Some(next) => cursor = next.to_owned(),
             None => break,
         }
@@ -72,12 +74,16 @@ async fn find(reader: &Reader, id: &str) -> Result<Value, PageError> {
     Err(PageError::Kind(ErrorKind::NotFound))
 }
 
-pub(super) async fn page(reader: Reader, Path(id): Path<String>) -> PageResult {
+pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
     let webhook = find(&reader, &id).await?;
-    shown(&reader, Row(&webhook), None).await
+    shown(&reader, AnswerRow(&webhook), None).await
 }
 
-async fn shown(reader: &Reader, webhook: Row<'_>, new_secret: Option<String>) -> PageResult {
+async fn shown(
+    reader: &PageReader,
+    webhook: AnswerRow<'_>,
+    new_secret: Option<String>,
+) -> PageResult {
     let id = webhook.text("id");
     let after = reader.query("after");
     let path = query(
@@ -85,12 +91,12 @@ async fn shown(reader: &Reader, webhook: Row<'_>, new_secret: Option<String>) ->
         &[("cursor", after), ("limit", &PAGE_ROWS.to_string())],
     );
     let list = reader.client.get(&path).await?;
-    let deliveries: Vec<_> = Row(&list).rows("items").map(delivery_row).collect();
+    let deliveries: Vec<_> = AnswerRow(&list).rows("items").map(delivery_row).collect();
     let here = format!("/webhooks/{}", encoded(id));
     let pages = PageLinks {
         shown: format!("{} deliveries", deliveries.len()),
         previous: (!after.is_empty()).then(|| here.clone()),
-        next: Row(&list).some_text("next").map(|next| query(&here, &[("after", next)])),
+        next: AnswerRow(&list).some_text("next").map(|next| query(&here, &[("after", next)])),
     };
     let name = webhook.name("name");
     answer::page(&WebhookPage {
@@ -113,7 +119,7 @@ async fn shown(reader: &Reader, webhook: Row<'_>, new_secret: Option<String>) ->
     })
 }
 
-fn problem_words(webhook: Row<'_>) -> Option<Markup> {
+fn problem_words(webhook: AnswerRow<'_>) -> Option<Markup> {
     let words = webhook.some_text("off_reason").or_else(|| webhook.some_text("problem"))?;
     Some(Markup::from(words).text(
         ". Look at the address, then switch the webhook on; deliveries of the last days can be sent again.",
@@ -129,7 +135,7 @@ fn events(chosen: &[&str]) -> Vec<Choice> {
     PlaneEventKind::ALL.into_iter().map(choice).collect()
 }
 
-fn delivery_row(delivery: Row<'_>) -> DeliveryRow {
+fn delivery_row(delivery: AnswerRow<'_>) -> DeliveryRow {
     let mark = match (delivery.some_text("delivered_at"), delivery.some_text("next_at")) {
         (Some(_), _) => Mark::new(Tone::Good, "Taken"),
         (None, Some(_)) => Mark::new(Tone::Warn, "Waits"),
@@ -146,12 +152,12 @@ fn delivery_row(delivery: Row<'_>) -> DeliveryRow {
     }
 }
 
-pub(super) async fn new(reader: Reader) -> PageResult {
+pub(super) async fn new(reader: PageReader) -> PageResult {
     new_page(&reader, None, None).await
 }
 
 async fn new_page(
-    reader: &Reader,
+    reader: &PageReader,
     fields: Option<&Fields>,
     problem: Option<FormProblem>,
 ) -> PageResult {
@@ -178,7 +184,7 @@ async fn new_page(
     })
 }
 
-pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, PageError> {
+pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Response, PageError> {
     let mut body = Map::new();
     body.insert("name".to_owned(), fields.get("name").into());
     body.insert("url".to_owned(), fields.get("url").into());
@@ -188,8 +194,8 @@ pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, P
     }
     match reader.client.ask(Method::POST, "/webhooks", &Value::Object(body)).await {
         Ok(made) => {
-            let secret = Row(&made).some_text("secret").map(str::to_owned);
-            shown(&reader, Row(&made), secret).await
+            let secret = AnswerRow(&made).some_text("secret").map(str::to_owned);
+            shown(&reader, AnswerRow(&made), secret).await
         }
         Err(refusal) if refusal.is_about_form() => {
             new_page(&reader, Some(&fields), Some(refusal.problem(&["name", "url"]))).await
@@ -200,7 +206,7 @@ pub(super) async fn create(reader: Reader, fields: Fields) -> Result<Response, P
 
 /// Tests, replays, switches or deletes a webhook.
 pub(super) async fn act(
-    reader: Reader,
+    reader: PageReader,
     Path((id, act)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, PageError> {

@@ -3,6 +3,7 @@
 mod acme;
 pub mod cli;
 pub mod config;
+mod console;
 pub mod control;
 pub mod data_dir;
 pub mod log_writer;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use nucleus_control::PlanesHandle;
-use nucleus_control::console::ConsoleSettings;
 use nucleus_control::events::EventFeed;
 use nucleus_control::history::{HistoryRecorder, RecorderHandle, RecorderSettings};
 use nucleus_control::issuers::FreshKeys;
@@ -25,6 +24,7 @@ use tokio::time::Instant;
 
 use super::acme::{self, AcmeError, AcmeKeeper};
 use super::config::{Config, ServersSettings};
+use super::console::console_settings;
 use super::control::{ControlParts, ControlPlane, ControlPlaneError};
 use super::data_dir::{DataDir, DataDirError};
 use super::logging;
@@ -104,29 +104,6 @@ impl RunError {
     /// Whether the operator can mend the error by changing a setting. The exit code is 2 then.
     pub fn is_configuration(&self) -> bool {
         !matches!(self, RunError::Io(_) | RunError::Control(ControlPlaneError::Io(_)))
-    }
-}
-
-/// Returns what the dashboard says of this server, which listens on the UDP addresses.
-fn console_settings(
-    config: &Config,
-    dir: &DataDir,
-    (session, session_also, realtime): (SocketAddr, &[SocketAddr], SocketAddr),
-) -> ConsoleSettings {
-    let url = config.sign_in.url.as_deref().and_then(|url| url.split("://").nth(1));
-    let domain = config.acme.as_ref().and_then(|acme| acme.domains.first().map(String::as_str));
-    let host = url.or(domain).unwrap_or("this server");
-    ConsoleSettings {
-        host: host.to_owned(),
-        data_dir: dir.path().display().to_string(),
-        session_port: session.port(),
-        session_also: session_also.iter().map(SocketAddr::port).collect(),
-        realtime_port: realtime.port(),
-        // The control plane knows the port and the demo page.
-        https_port: None,
-        has_demo: false,
-        history_days: config.control.history_days,
-        drain_seconds: limits::DRAIN_TIME.as_secs(),
     }
 }
 

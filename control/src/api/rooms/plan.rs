@@ -44,12 +44,12 @@ struct RoomPlan {
     /// Whether the poses are kept: false if too many other rooms are looked at. Heads have no positions then.
     poses_kept: bool,
     /// The peers, by their numbers.
-    heads: Vec<PlanHead>,
+    heads: Vec<RoomPlanHead>,
 }
 
 /// A peer in the plan. What is not known is null.
 #[derive(Debug, Serialize, ToSchema)]
-struct PlanHead {
+struct RoomPlanHead {
     /// The peer's id, for `peers/{id}`.
     id: String,
     /// The user id.
@@ -122,7 +122,8 @@ impl RoomPlan {
         let poses_kept = poses.is_some();
         let fresh = poses.unwrap_or_default().into_iter().filter(|pose| pose.age <= STALE);
         let poses: HashMap<PeerId, HeadPose> = fresh.map(|pose| (pose.peer, pose)).collect();
-        let head = |peer: &LivePeerStats| PlanHead::new(address, peer, poses.get(&peer.peer.peer));
+        let head =
+            |peer: &LivePeerStats| RoomPlanHead::new(address, peer, poses.get(&peer.peer.peer));
         Self {
             id: address.to_string(),
             name: stats.room.key.name.clone(),
@@ -132,7 +133,7 @@ impl RoomPlan {
     }
 }
 
-impl PlanHead {
+impl RoomPlanHead {
     fn new(room: RoomAddress, stats: &LivePeerStats, pose: Option<&HeadPose>) -> Self {
         let LivePeerStats { peer, link, .. } = stats;
         let position = |axis: usize| pose.map(|pose| pose.head.position[axis]);
