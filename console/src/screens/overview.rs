@@ -84,13 +84,13 @@ impl ShardRow {
     }
 }
 
-/// A room with a link that suffers.
+/// A room that loses datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorstRoom {
     /// The room's id.
     pub id: String,
     /// The name.
     pub name: ShownName,
-    /// The loss of the worst link.
+    /// The loss of the room: the mean of its links, in the worse direction.
     pub loss: Quantity,
 }

@@ -38,7 +38,7 @@ pub struct RoomsPage {
 pub struct RoomsLive {
     /// The base path of the dashboard.
     pub base: String,
-    /// The columns that can be sorted by, in their order in the table: room, tenant, peers, rate, worst link,
+    /// The columns that can be sorted by, in their order in the table: room, tenant, peers, rate, loss,
     /// open for.
     pub columns: [SortColumn; 6],
     /// The rooms.
@@ -73,7 +73,7 @@ pub struct RoomRow {
     pub peers: Quantity,
     /// What the server sends.
     pub rate_out: Quantity,
-    /// The loss of the worst link.
+    /// The loss of the room: the mean of its links, in the worse direction.
     pub worst_loss: Quantity,
     /// The loss over the last minutes, all on one scale.
     pub trend: Option<Sparkline>,

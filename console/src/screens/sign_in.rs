@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::parts::FormProblem;
 use crate::assets;
+use crate::markup::Mark;
 use crate::name::ShownName;
 use crate::shell::Theme;
 
@@ -19,6 +20,8 @@ pub struct SignInPage {
     pub host: ShownName,
     /// The email that was sent, if it was not accepted.
     pub email: String,
+    /// What came of the act before, as "You are signed out".
+    pub notice: Option<Mark>,
     /// Why the form was not accepted. The fields are `email`, `password` and `code`.
     pub problem: Option<FormProblem>,
     /// Whether there is single sign-on.

@@ -366,6 +366,7 @@ fn sign_in(data: Data) -> SignInPage {
         theme: Theme::System,
         host: data.name_of("xr.example.org"),
         email: if data == Data::Empty { String::new() } else { data.text("m.ruiz@example.org") },
+        notice: data.some(Mark::new(Tone::Good, "You are signed out")),
         problem: problem(data, "password", "Email or password is wrong.", "4 tries left."),
         has_single_sign_on: data != Data::Empty,
         next: if data == Data::Hostile { data.text("next") } else { String::new() },

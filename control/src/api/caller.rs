@@ -198,6 +198,13 @@ impl Caller {
         if !parts.method.is_safe() {
             SameOrigin::check(parts, state)?;
         }
+        let snapshot = state.snapshot();
+        let own = viewer.tenant.as_ref().and_then(|id| snapshot.tenants.get(id));
+        if own.is_some_and(|tenant| !is_in_force(tenant, state.now())) {
+            return Err(Problem::forbidden(
+                "the licence of the person's tenant has ended, or the tenant is switched off",
+            ));
+        }
         let tenant = viewer.tenant.clone().zip(viewer.tenant_name.clone());
         Ok(Self {
             actor: viewer.actor(parts),

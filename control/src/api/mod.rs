@@ -61,7 +61,7 @@ pub use state::{ApiSettings, ApiState};
 
 pub(crate) use caller::Caller;
 pub(crate) use request::{FromPage, RequestInfo, prepare};
-pub(crate) use sign_in::{FormBody, LinkPurpose, link_purpose};
+pub(crate) use sign_in::{FormBody, LinkPurpose, MAX_FORM, link_purpose};
 pub(crate) use streams::{StreamWriter, open as open_stream};
 
 /// Most bytes of a request's body. The largest one makes a tenant.

@@ -125,7 +125,8 @@ pub(super) async fn is_signed_in(state: &ApiState, session_hash: &str) -> bool {
 }
 
 fn is_for_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).is_some_and(|kinds| kinds == "text/event-stream")
+    let kinds = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok());
+    kinds.is_some_and(|kinds| kinds.contains("text/event-stream"))
 }
 
 /// Whether an answer is for a person: a page, or a way to one.

@@ -69,6 +69,12 @@ pub(super) fn to(path: &str) -> Response {
     Redirect::to(path).into_response()
 }
 
+/// Answers a part of a page whose reader is signed out: the page loads itself again, which leads to the
+/// sign-in.
+pub(super) fn signed_out_part() -> Response {
+    (StatusCode::UNAUTHORIZED, [("hx-refresh", "true")]).into_response()
+}
+
 /// Returns a text file to keep.
 pub(super) fn csv(file: &'static str, text: String) -> Response {
     let kind = nucleus_console::csv::CONTENT_TYPE;

@@ -17,8 +17,14 @@ use crate::api::{FromPage, Problem, RequestInfo};
 use crate::http::OverTls;
 
 /// What a request to the API takes from the one to the page: who asks, and from where.
-const KEPT: [HeaderName; 4] =
-    [header::COOKIE, header::HOST, header::ORIGIN, HeaderName::from_static("sec-fetch-site")];
+const KEPT: [HeaderName; 5] = [
+    // Says whether it is for a stream, which keeps no session alive.
+    header::ACCEPT,
+    header::COOKIE,
+    header::HOST,
+    header::ORIGIN,
+    HeaderName::from_static("sec-fetch-site"),
+];
 
 /// Asks the API for a reader.
 #[derive(Clone)]
@@ -111,6 +117,11 @@ impl From<Problem> for ApiRefusal {
 }
 
 impl ApiRefusal {
+    /// Whether a list has changed, so that it must be read again from its first page.
+    pub(super) fn is_changed(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+
     /// The address of the page has something that no address of the API may have.
     fn address() -> Self {
         Self { status: StatusCode::NOT_FOUND, detail: "there is no such thing".to_owned() }

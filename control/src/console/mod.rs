@@ -31,7 +31,7 @@ mod trends;
 mod webhooks;
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -39,6 +39,7 @@ use axum::routing::{get, post};
 use nucleus_console::assets;
 use nucleus_console::screens::ErrorKind;
 
+use crate::api::MAX_FORM;
 use answer::PageError;
 
 pub use state::{ConsoleSettings, ConsoleState};
@@ -87,6 +88,7 @@ pub fn router(state: ConsoleState) -> Router {
         .route("/link", get(sign_in::link))
         .fallback(async || PageError::Kind(ErrorKind::NotFound))
         .method_not_allowed_fallback(async || PageError::Kind(ErrorKind::NotFound))
+        .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(middleware::from_fn(answer::finish))
         .layer(middleware::from_fn_with_state(state.api.clone(), crate::api::prepare))
         .route("/assets/{file}", get(asset))

@@ -3,7 +3,9 @@
 use nucleus_console::{Mark, Tone};
 
 /// Each code with its words.
-const DONE: [(&str, &str); 21] = [
+const DONE: [(&str, &str); 23] = [
+    ("password", "The password is set"),
+    ("signed_out", "You are signed out"),
     ("drain", "The server takes no more sessions and ends"),
     ("room-closed", "Room closed"),
     ("room-locked", "Room locked"),

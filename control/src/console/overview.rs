@@ -245,7 +245,9 @@ fn server_tiles(server: AnswerRow<'_>, trends: &Trends) -> Vec<Tile> {
         with(
             tile(
                 "Kernel drops",
-                Quantity::per_second(trends.newest("kernel_drops", None)),
+                Quantity::per_second(
+                    trends.newest("kernel_drops", None).map(|drops| drops / trends.step_seconds()),
+                ),
                 match drops {
                     0 => "none since the start".to_owned(),
                     drops => format!("{drops} since the start"),

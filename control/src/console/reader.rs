@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, ShownName, Theme};
 
-use super::answer::PageError;
+use super::answer::{self, PageError};
 use super::client::{ApiAsker, ApiRefusal};
 use super::cookies::cookie;
 use super::notice;
@@ -33,8 +33,16 @@ impl FromRequestParts<ConsoleState> for PageReader {
         state: &ConsoleState,
     ) -> Result<Self, PageError> {
         let signed_in = SignedIn::from_request_parts(parts, &state.api).await;
-        let SignedIn(viewer) =
-            signed_in.map_err(|answer| PageError::Other(Box::new(answer.into_response())))?;
+        let SignedIn(viewer) = signed_in.map_err(|answer| {
+            let answer = answer.into_response();
+            let is_part = parts.headers.contains_key("hx-request");
+            let answer = if is_part && answer.status().is_redirection() {
+                answer::signed_out_part()
+            } else {
+                answer
+            };
+            PageError::Other(Box::new(answer))
+        })?;
         Ok(Self {
             viewer,
             client: ApiAsker::new(state.router.clone(), parts),

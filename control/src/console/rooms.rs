@@ -11,7 +11,7 @@ use nucleus_console::{LOSS_WARN_PPM, MenuPlace, Quantity, csv};
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
-use super::client::ApiAsker;
+use super::client::{ApiAsker, ApiRefusal};
 use super::live;
 use super::reader::{PAGE_ROWS, PageReader, StreamCaller};
 use super::row::AnswerRow;
@@ -105,7 +105,14 @@ pub(super) async fn csv(reader: PageReader) -> Result<Response, PageError> {
         csv::line(&["room", "tenant", "name", "peers", "capacity", "locked", "open_for_s"]);
     let (mut cursor, mut count) = (String::new(), 0);
     loop {
-        let list = reader.client.get(&view.api_path(200, &cursor)).await?;
+        let list = match reader.client.get(&view.api_path(200, &cursor)).await {
+            // The list has changed while it was read: what there is says so.
+            Err(refusal) if refusal.is_changed() => {
+                text.push_str(&csv::line(&["the list has changed while it was read"]));
+                return Ok(answer::csv("rooms.csv", text));
+            }
+            list => list?,
+        };
         for room in AnswerRow(&list).rows("items") {
             let number = |name| room.count(name).map(|count| count.to_string()).unwrap_or_default();
             text.push_str(&csv::line(&[
@@ -148,7 +155,12 @@ pub(super) async fn tenants(reader: &PageReader, chosen: &str) -> Vec<Choice> {
 }
 
 async fn part(client: &ApiAsker, view: &RoomsView) -> Result<RoomsLive, PageError> {
-    let list = client.get(&view.api_path(PAGE_ROWS, &view.after)).await?;
+    let mut list = client.get(&view.api_path(PAGE_ROWS, &view.after)).await;
+    if list.as_ref().is_err_and(ApiRefusal::is_changed) {
+        // The room after which this page begins has ended.
+        list = client.get(&view.api_path(PAGE_ROWS, "")).await;
+    }
+    let list = list?;
     let ids: Vec<_> = AnswerRow(&list).rows("items").map(|room| room.text("id")).collect();
     // The lines are an addition: without them the list is shown all the same.
     let lines = match ids.is_empty() {

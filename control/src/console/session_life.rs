@@ -9,13 +9,17 @@ use super::row::AnswerRow;
 /// How long two moments may lie apart and belong together, in microseconds: three seconds.
 const TOGETHER: i64 = 3_000_000;
 
+/// The ways of realtime messages, as the lane shows them.
+const REALTIME: (LifeSpanKind, &str) = (LifeSpanKind::Normal, "Realtime port");
+const FALLBACK: (LifeSpanKind, &str) = (LifeSpanKind::Fallback, "Fallback, inside the session");
+
 /// Returns how a session ended, by its code.
 pub(super) fn end_mark(code: &str) -> Mark {
     match code {
         "left" => Mark::new(Tone::Good, "Left"),
-        "kicked" | "banned" | "removed" => Mark::new(Tone::Info, "Removed"),
+        "kicked" => Mark::new(Tone::Info, "Removed"),
         "timed_out" => Mark::new(Tone::Bad, "Dropped: nothing came any more"),
-        "server_shutdown" | "shutdown" | "room_closed" => {
+        "shutting_down" | "room_ended" | "replaced" => {
             Mark::new(Tone::Info, &code.replace('_', " "))
         }
         "" => Mark::new(Tone::Idle, "Unknown"),
@@ -85,25 +89,34 @@ pub(super) fn drawing(session: AnswerRow<'_>, to: i64) -> Option<LifeDrawing> {
     let (mut presence, mut way, mut address) =
         (Pen::new("Presence"), Pen::new("Plane"), Pen::new("Address"));
     presence.turn(from, Some((LifeSpanKind::Normal, "Here")));
+    // What a resume goes on with: the history has no moment if the way is the same as before.
+    let (mut last_way, mut last_address) = (None, String::new());
     for moment in session.rows("moments") {
         let at = moment.micros("at").unwrap_or(from).clamp(from, to);
         let place = moment.text("address");
         match moment.text("kind") {
             "away" => presence.turn(at, Some((LifeSpanKind::Asleep, "Away"))),
             "back" => presence.turn(at, Some((LifeSpanKind::Normal, "Here"))),
-            "resumed" => presence.turn(at, Some((LifeSpanKind::Normal, "Here again"))),
+            "resumed" => {
+                presence.turn(at, Some((LifeSpanKind::Normal, "Here again")));
+                way.turn(at, last_way);
+                if last_way == Some(REALTIME) {
+                    address.turn(at, Some((LifeSpanKind::Normal, &last_address)));
+                }
+            }
             "lost" => {
                 presence.turn(at, Some((LifeSpanKind::Gone, "Gone")));
                 way.turn(at, None);
                 address.turn(at, None);
             }
-            "realtime" => {
-                way.turn(at, Some((LifeSpanKind::Normal, "Realtime, UDP 5056")));
+            "realtime" | "moved" => {
+                (last_way, last_address) = (Some(REALTIME), place.to_owned());
+                way.turn(at, last_way);
                 address.turn(at, Some((LifeSpanKind::Normal, place)));
             }
-            "moved" => address.turn(at, Some((LifeSpanKind::Normal, place))),
             "fallback" => {
-                way.turn(at, Some((LifeSpanKind::Fallback, "Fallback, 5055")));
+                last_way = Some(FALLBACK);
+                way.turn(at, last_way);
                 address.turn(at, None);
             }
             _ => {}
@@ -137,8 +150,13 @@ pub(super) fn gone_for(session: AnswerRow<'_>, lost_at: i64) -> Option<u64> {
 /// Whether the address or the way changed just before or after a moment: the client changed networks.
 pub(super) fn changed_networks(session: AnswerRow<'_>, lost_at: i64) -> bool {
     let mut before = None;
+    let back_at = gone_for(session, lost_at).and_then(|seconds| i64::try_from(seconds).ok());
+    let end = lost_at + back_at.unwrap_or(0) * 1_000_000 + TOGETHER;
     for moment in session.rows("moments") {
         let Some(at) = moment.micros("at") else { continue };
+        if at > end {
+            break;
+        }
         let host = moment.some_text("address").and_then(|address| address.rsplit_once(':'));
         let Some((host, _)) = host else { continue };
         let is_near = at >= lost_at - TOGETHER;

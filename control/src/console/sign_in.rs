@@ -8,6 +8,7 @@ use nucleus_console::{ShownName, Theme};
 use super::answer::{self, PageError, PageResult};
 use super::client::ApiRefusal;
 use super::cookies::cookie;
+use super::notice;
 use super::reader::Query;
 use super::state::ConsoleState;
 use crate::api::{self, LinkPurpose};
@@ -34,6 +35,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, stranger: Stranger) 
         theme: stranger.theme,
         host: ShownName::new(state.settings.host.as_str()),
         email: String::new(),
+        notice: notice::of(stranger.query.get("done")),
         problem: problem(failed, stranger.query.get("wait"), sign_in_field(failed)),
         has_single_sign_on: api::single_sign_on_label(&state.api).is_some(),
         next: stranger.query.get("next").to_owned(),
@@ -101,6 +103,10 @@ pub(super) fn why(failed: &str) -> Option<(&'static str, &'static str)> {
         "long" => ("This password is too long.", "Use 128 characters or less."),
         "like_email" => ("This password is your email address.", "Choose another one."),
         "enrolment" => ("This set-up has ended.", "Begin it again."),
+        "has_app" => (
+            "Your account has an authenticator app.",
+            "Ask an administrator to take it away first.",
+        ),
         "sso" => {
             ("The provider of single sign-on does not answer.", "Try again, or use a password.")
         }

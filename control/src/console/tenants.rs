@@ -140,7 +140,11 @@ async fn save_as(
         Some(id) => format!("/tenants/{}", encoded(id)),
         None => "/tenants".to_owned(),
     };
-    let saved = match body(&fields) {
+    let stored = match &id {
+        Some(_) => reader.client.get(&path).await?,
+        None => Value::Null,
+    };
+    let saved = match body(&fields, AnswerRow(&stored)) {
         Ok(body) => reader.client.ask(method, &path, &body).await,
         Err(problem) => {
             return shown(
@@ -167,15 +171,20 @@ async fn save_as(
     }
 }
 
-/// Translates the form for the API.
-fn body(fields: &Fields) -> Result<Value, FormProblem> {
+/// Translates the form for the API. `stored`: the tenant as it is; a day that stays keeps its time of day.
+fn body(fields: &Fields, stored: AnswerRow<'_>) -> Result<Value, FormProblem> {
     let mut body = Map::new();
     body.insert("name".to_owned(), fields.get("name").into());
     body.insert("products".to_owned(), fields.all("products").into());
     body.insert("active".to_owned(), (fields.get("active") == "true").into());
     for name in ["starts_at", "ends_at"] {
         if let Some(day) = fields.some(name) {
-            body.insert(name.to_owned(), format!("{day}T00:00:00Z").into());
+            let is_stored = ShownTime::of(stored.micros(name)).input_day() == day;
+            let time = match stored.some_text(name) {
+                Some(time) if is_stored => time.to_owned(),
+                _ => format!("{day}T00:00:00Z"),
+            };
+            body.insert(name.to_owned(), time.into());
         }
     }
     for name in LIMITS {
@@ -217,7 +226,7 @@ async fn shown(
         base: String::new(),
         id: id.map(str::to_owned),
         mark: mark(tenant),
-        form: TenantForm { products: products(reader, &form).await, ..form },
+        form: TenantForm { products: products(reader, &form).await?, ..form },
         problem,
         may_edit: reader.sees_server() && reader.role().may_manage(),
         keys,
@@ -225,15 +234,25 @@ async fn shown(
     })
 }
 
-/// The products of the server to choose from, which only readers of the whole server know.
-async fn products(reader: &PageReader, form: &TenantForm) -> Vec<Choice> {
-    let server = reader.client.get("/server").await.unwrap_or_default();
+/// The products to choose from: those of the server, which only readers of the whole server know, and the
+/// tenant's own. A form that left one out would take it away.
+async fn products(reader: &PageReader, form: &TenantForm) -> Result<Vec<Choice>, ApiRefusal> {
+    let server = match reader.sees_server() {
+        true => reader.client.get("/server").await?,
+        false => Value::Null,
+    };
     let choice = |product: &str| Choice {
         value: product.to_owned(),
         title: product.to_owned(),
         is_chosen: form.products.iter().any(|chosen| chosen.value == product),
     };
-    AnswerRow(&server).texts("products").map(choice).collect()
+    let mut choices: Vec<_> = AnswerRow(&server).texts("products").map(choice).collect();
+    for own in &form.products {
+        if !choices.iter().any(|choice| choice.value == own.value) {
+            choices.push(own.clone());
+        }
+    }
+    Ok(choices)
 }
 
 fn chosen(product: &str) -> Choice {

@@ -30,6 +30,11 @@ impl Trends {
         self.values(name, shard, 1.0).into_iter().rev().take(3).flatten().next()
     }
 
+    /// Returns the time from one value to the next, in seconds.
+    pub(super) fn step_seconds(&self) -> f64 {
+        AnswerRow(&self.0).count("step_seconds").map_or(1.0, |step| step.max(1) as f64)
+    }
+
     /// The sum of the known values; `None`: none is known.
     pub(super) fn sum(&self, name: &str) -> Option<f64> {
         let known: Vec<f64> = self.values(name, None, 1.0).into_iter().flatten().collect();

@@ -42,7 +42,7 @@ impl TextState {
                 format!("realtime messages come {again}on UDP 5056, {from}")
             }
             MomentKind::Fallback if !std::mem::replace(&mut self.has_come, true) => {
-                "realtime messages come inside the session (fallback): UDP 5056 does not answer the client"
+                "realtime messages come inside the session (fallback): the client is a browser, or UDP 5056 does not answer it"
                     .to_owned()
             }
             MomentKind::Fallback => {

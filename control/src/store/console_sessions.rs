@@ -158,6 +158,9 @@ pub async fn end(
     let sql = "DELETE FROM console_session WHERE person = $1 AND ($2 IS NULL OR id = $2)";
     let values = vec![person.id.as_str().into(), only.map(str::to_owned).into()];
     let ended = change.transaction.run(sql, values).await?;
+    if ended == 0 {
+        return Ok(0);
+    }
     let detail = format!("{}, sessions ended: {ended}", person.email);
     audit::note(change, person.tenant.as_deref(), "person.sign_out", &person.id, &detail).await?;
     Ok(ended)

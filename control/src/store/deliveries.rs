@@ -278,8 +278,9 @@ pub async fn note_tries(database: &Database, tried: &[WebhookDelivery]) -> Resul
 }
 
 async fn note_together(database: &Database, tried: &[WebhookDelivery]) -> Result<(), StoreError> {
+    // A replay during the try has begun its tries anew: a failure does not undo it.
     let sql = "UPDATE webhook_delivery SET tries = $2, next_at = $3, delivered_at = $4, answer = $5 \
-               WHERE id = $1 AND next_at IS NOT NULL";
+               WHERE id = $1 AND next_at IS NOT NULL AND ($4 IS NOT NULL OR tries = $2 - 1)";
     let mut transaction = database.begin().await?;
     for one in tried {
         let values = vec![

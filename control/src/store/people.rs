@@ -165,8 +165,9 @@ pub async fn find_subject(
     Ok(rows.first().map(read).transpose()?)
 }
 
-/// Gives the person with an email address to a subject of a provider. `None`: there is no such person, or
-/// another subject has it.
+/// Gives the person with an email address to a subject of a provider. `None`: there is no such person in the
+/// tenant (`None`: of the whole server), another subject has it, or it is a super admin, whom no provider
+/// makes.
 ///
 /// # Errors
 ///
@@ -176,10 +177,13 @@ pub async fn link_subject(
     issuer: &str,
     subject: &str,
     email: &str,
+    tenant: Option<&str>,
 ) -> Result<Option<Person>, StoreError> {
     let sql = "UPDATE person SET oidc_issuer = $1, oidc_subject = $2 \
-               WHERE email = $3 AND oidc_subject IS NULL RETURNING *";
-    let values = vec![issuer.into(), subject.into(), email.into()];
+               WHERE email = $3 AND (tenant = $4 OR ($4 IS NULL AND tenant IS NULL)) \
+               AND role <> 'super_admin' AND (oidc_subject IS NULL OR oidc_issuer <> $1) RETURNING *";
+    let values =
+        vec![issuer.into(), subject.into(), email.into(), tenant.map(str::to_owned).into()];
     let rows = change.transaction.rows(sql, values).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let person = read(row)?;
@@ -281,6 +285,7 @@ pub async fn change(
     let person = read(rows.first().ok_or(StoreError::NotFound("person"))?)?;
     if to.role.is_some() || to.disabled == Some(true) {
         end_sessions(change, id).await?;
+        delete_links(change, id).await?;
     }
     let mut acts = Vec::new();
     acts.extend(to.name.as_ref().map(|_| "name".to_owned()));
@@ -323,6 +328,7 @@ pub async fn set_password(
     let rows = change.transaction.rows(sql, vec![id.into(), hash.into()]).await?;
     let person = read(rows.first().ok_or(StoreError::NotFound("person"))?)?;
     end_sessions(change, id).await?;
+    delete_links(change, id).await?;
     audit::note(change, person.tenant.as_deref(), "person.password", id, &person.email).await?;
     Ok(person)
 }
@@ -344,6 +350,27 @@ pub async fn set_totp(
     audit::note(change, person.tenant.as_deref(), "person.totp", id, &person.email).await
 }
 
+/// Whether a person still has what was verified: the same password and authenticator app, and an account that
+/// is not disabled. Until the change ends, nobody else changes the person.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn is_unchanged(
+    change: &mut AuditedChange<'_>,
+    person: &Person,
+    verified: &PersonSecrets,
+) -> Result<bool, StoreError> {
+    // An update takes the row also on PostgreSQL.
+    let sql = "UPDATE person SET name = name WHERE id = $1 RETURNING *";
+    let rows = change.transaction.rows(sql, vec![person.id.as_str().into()]).await?;
+    let Some(row) = rows.first() else { return Ok(false) };
+    let hash: Option<String> = row.get("password_hash")?;
+    let totp: Option<String> = row.get("totp")?;
+    let is_disabled = read(row)?.disabled_at.is_some();
+    Ok(hash == verified.password_hash && totp == verified.totp && !is_disabled)
+}
+
 /// Notes that the code of a time step was used. Returns whether it had not been used before: of two requests
 /// with the same code at the same time, one gets in.
 ///
@@ -358,6 +385,13 @@ pub async fn use_totp(
     let sql = "UPDATE person SET totp_step = $2 \
                WHERE id = $1 AND (totp_step IS NULL OR totp_step < $2)";
     Ok(change.transaction.run(sql, vec![id.into(), step.into()]).await? == 1)
+}
+
+/// Deletes the one-time link of a person: who made it may no longer act upon the person.
+async fn delete_links(change: &mut AuditedChange<'_>, person: &str) -> Result<(), StoreError> {
+    let sql = "DELETE FROM one_time_link WHERE person = $1";
+    change.transaction.run(sql, vec![person.into()]).await?;
+    Ok(())
 }
 
 /// Ends all sessions of a person with another change, which is in the audit.

@@ -84,6 +84,14 @@ impl<'a> Browser<'a> {
         self.send(request).await
     }
 
+    /// Opens a stream as a page does. Returns its status, and its body.
+    pub(crate) async fn stream(&self, path: &str) -> (StatusCode, Body) {
+        let request = self.request("GET", path).header("hx-request", "true");
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.world.router().oneshot(request).await.unwrap();
+        (response.status(), response.into_body())
+    }
+
     /// Returns the head of the answer to a link.
     pub(crate) async fn headers(&mut self, path: &str) -> HeaderMap {
         let request = self.request("GET", path).body(Body::empty()).unwrap();

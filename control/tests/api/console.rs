@@ -1,6 +1,10 @@
 //! The pages of the dashboard, over HTTP: who sees what, what forms do, and that nothing hostile runs.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::http::{StatusCode, header};
+use http_body_util::BodyExt;
 use serde_json::json;
 
 use crate::browser::{Browser, PASSWORD, person};
@@ -169,4 +173,99 @@ async fn pages_say_what_they_may_load_and_assets_are_kept() {
     let asset = page.split("href=\"/assets/").nth(1).unwrap().split('"').next().unwrap();
     let response = stranger.headers(&format!("/assets/{asset}")).await;
     assert!(response[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+}
+
+/// Reads a stream until it has sent a part of a page.
+async fn first_part(mut body: Body) -> String {
+    let mut text = String::new();
+    let reading = async {
+        while !text.contains("data: ") {
+            let frame = body.frame().await.expect("the stream goes on").unwrap();
+            text += std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("a part arrives");
+    text
+}
+
+#[tokio::test]
+async fn live_parts_arrive_and_keep_no_session_alive() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    browser.accept = "text/html, text/event-stream";
+    for live in ["/live/overview", "/live/rooms", "/live/rooms/0101010101010101", "/live/calls"] {
+        let (status, body) = browser.stream(live).await;
+        assert_eq!(status, StatusCode::OK, "{live}");
+        let part = first_part(body).await;
+        assert!(part.contains("data: <"), "{live}: {part}");
+    }
+    let (status, _) = browser.stream("/charts/latency").await;
+    assert_eq!(status, StatusCode::OK);
+    *world.now.lock().unwrap() += 1_700;
+    let (_, body) = browser.stream("/live/overview").await;
+    first_part(body).await;
+    *world.now.lock().unwrap() += 101;
+    let (status, _) = browser.stream("/charts/latency").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "no sign-in form inside a page");
+    browser.accept = "text/html";
+    let page = browser.get("/").await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER, "the session has ended: {page:?}");
+}
+
+#[tokio::test]
+async fn a_room_is_shown_and_acted_upon() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "operator", None).await;
+    let room = "/rooms/0101010101010101";
+    let page = browser.get(room).await;
+    assert!(page.status == StatusCode::OK && page.text.contains("acme lobby"), "{page:?}");
+    let peer = format!("{room}/peers/0101010101010101-7");
+    for (act, field, done) in [
+        (format!("{room}/lock"), ("locked", "true"), "room-locked"),
+        (format!("{room}/lock"), ("locked", "false"), "room-unlocked"),
+        (format!("{peer}/mute"), ("muted", "true"), "muted"),
+        (format!("{peer}/kick"), ("ban_seconds", "3600"), "kicked"),
+    ] {
+        let answer = browser.post(&act, &[field]).await;
+        assert_eq!(answer.location, format!("{room}?done={done}"), "{act}: {answer:?}");
+    }
+    let closed = browser.post(&format!("{room}/close"), &[]).await;
+    assert_eq!(closed.location, "/rooms?done=room-closed", "{closed:?}");
+    let absent = browser.get("/rooms/0303030303030303").await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND, "{absent:?}");
+    for odd in ["/rooms/..%2F..%2Faudit", "/rooms/%00", "/sessions/%FF", "/rooms/a?b#c"] {
+        let answer = browser.get(odd).await;
+        assert!(answer.status.is_client_error(), "{odd}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn saving_a_tenant_keeps_what_the_form_does_not_show() {
+    let world = World::new().await;
+    let body = json!({"name": "acme", "ends_at": "2027-03-01T20:30:00Z"});
+    let id =
+        world.ask("POST", "/tenants", LOCAL, body).await.json()["id"].as_str().unwrap().to_owned();
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    let page = format!("/tenants/{id}");
+    let form =
+        [("name", "acme"), ("active", "true"), ("ends_at", "2027-03-01"), ("max_rooms", "9")];
+    let saved = browser.post(&page, &form).await;
+    assert_eq!(saved.status, StatusCode::SEE_OTHER, "{saved:?}");
+    let tenant = world.get(&page, LOCAL).await.json();
+    assert_eq!(
+        (&tenant["ends_at"], &tenant["max_rooms"]),
+        (&json!("2027-03-01T20:30:00Z"), &json!(9))
+    );
+}
+
+#[tokio::test]
+async fn people_of_a_tenant_that_is_not_in_force_see_nothing() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let mut browser = signed_in(&world, "ann@acme.example", "partner_admin", Some(&acme)).await;
+    assert_eq!(browser.get("/rooms").await.status, StatusCode::OK);
+    let off = json!({"name": "acme", "active": false});
+    world.ask("PUT", &format!("/tenants/{acme}"), LOCAL, off).await;
+    let refused = browser.get("/rooms").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
 }

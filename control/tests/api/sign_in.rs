@@ -1,6 +1,9 @@
 //! Signing in and out, one-time links, authenticator apps, and the cookie.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
+use http_body_util::BodyExt;
 use nucleus_control::Timestamp;
 use nucleus_control::api::first_admin_link;
 use nucleus_control::people::TotpSecret;
@@ -332,9 +335,12 @@ async fn a_stream_ends_with_the_session_of_its_person() {
     let ada = person(&world, ADA, "viewer", None).await;
     let mut browser = Browser::new(&world);
     browser.sign_in(ADA, PASSWORD, "").await;
-    let answer = browser.ask("GET", "/live", Value::Null).await;
-    assert!(answer.status == StatusCode::OK && answer.kind == "text/event-stream", "{answer:?}");
+    browser.accept = "text/event-stream";
+    let (status, mut body) = browser.stream("/api/v1/live").await;
+    assert_eq!(status, StatusCode::OK);
     world.ask("DELETE", &format!("/people/{ada}/sessions"), LOCAL, Value::Null).await;
+    let until_end = async { while body.frame().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(20), until_end).await.expect("the stream ends");
     let refused = browser.ask("GET", "/live", Value::Null).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
 }

@@ -241,7 +241,8 @@ async fn setup(
     });
     let sweeping = WebhookSweeper::new(webhooks.clone());
     let local = http.as_ref().filter(|_| is_local).map(TcpListener::local_addr).transpose()?;
-    let sign_in = sign_in_settings(sign_in, local)?;
+    // A link to loopback is worth nothing to a person who reaches the server over HTTPS.
+    let sign_in = sign_in_settings(sign_in, local.filter(|_| https.is_none()))?;
     let has_sign_in = sign_in.is_some();
     let series = SeriesStore::new();
     let sampling = SeriesKeeper::new(series.clone(), planes.clone());

@@ -25,8 +25,8 @@ use crate::room_id::{PeerAddress, RoomAddress};
 const FIRST_POSES: Duration = Duration::from_millis(150);
 /// A pose that is older says no longer where the head is.
 const STALE: Duration = Duration::from_secs(5);
-/// From this share of lost datagrams on, people see others jump and hear gaps: 2 %.
-const BAD_LOSS_PPM: u32 = 20_000;
+/// From this share of lost datagrams since the link began on, a link suffers: 1 %, as in the dashboard.
+const BAD_LOSS_PPM: u32 = 10_000;
 /// From this jitter on, the buffers of receivers no longer hide it.
 const BAD_JITTER: Duration = Duration::from_millis(50);
 
@@ -70,7 +70,7 @@ struct RoomPlanHead {
     speaking: bool,
     /// Whether the client is away or its session is lost.
     away: bool,
-    /// Whether the link suffers: it loses 2 % of its datagrams, or its delay varies by 50 ms.
+    /// Whether the link suffers: it has lost 1 % of its datagrams since it began, or its delay varies by 50 ms.
     suffers: bool,
     /// Whether the realtime messages go through QUIC instead of UDP 5056.
     on_fallback: Option<bool>,

@@ -120,6 +120,10 @@ async fn begin_session(
     {
         return Err(FormFailure::WrongCode);
     }
+    // The password, the app or the account may have changed while the password was verified.
+    if !people::is_unchanged(&mut change, person, secrets).await? {
+        return Err(FormFailure::Wrong);
+    }
     let way = if step.is_some() { "by password and code" } else { "by password" };
     let secret = write_session(&mut change, sender, person, way).await?;
     change.commit_entry().await?;

@@ -22,8 +22,8 @@ use crate::api::state::ApiState;
 use crate::people::{PasswordFault, WorkerBusy};
 use crate::store::{Actor, StoreError};
 
-/// Most bytes of a form. The longest has two passwords and an email address.
-pub(super) const MAX_FORM: usize = 8 << 10;
+/// Most bytes of a form. The longest has a public key in PEM.
+pub(crate) const MAX_FORM: usize = 16 << 10;
 /// Most characters of what a browser says it is.
 const MAX_AGENT: usize = 64;
 
@@ -44,7 +44,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for FormBody<T> {
         let reading = timeout(limits::HTTP_BODY_TIME, Bytes::from_request(request, state));
         let bytes = reading.await.map_err(late)?;
         let bytes = bytes.map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::bad_request("the form may have 8 KiB"),
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::bad_request("the form may have 16 KiB"),
             _ => Problem::bad_request("the form did not arrive"),
         })?;
         let fields = serde_urlencoded::from_bytes(&bytes);
@@ -152,6 +152,8 @@ pub(super) enum FormFailure {
     Password(PasswordFault),
     /// The enrolment of an authenticator app has ended.
     Enrolment,
+    /// There is an authenticator app, which an administrator must take away first.
+    HasApp,
     /// The provider of single sign-on does not answer, or not as it should.
     Provider,
     /// The provider has refused, or the person may not sign in here.
@@ -177,6 +179,7 @@ impl FormFailure {
             Self::Password(PasswordFault::Long) => "long",
             Self::Password(PasswordFault::Email) => "like_email",
             Self::Enrolment => "enrolment",
+            Self::HasApp => "has_app",
             Self::Provider => "sso",
             Self::ProviderRefused => "sso_refused",
             Self::ProviderLate => "sso_late",
@@ -204,6 +207,9 @@ impl FormFailure {
             Self::Name => Problem::invalid("`name` must have 1 to 128 bytes of plain text"),
             Self::Password(fault) => Problem::invalid(fault.to_string()),
             Self::Enrolment => Problem::invalid("`enrolment` has ended: begin again"),
+            Self::HasApp => Problem::conflict(
+                "there is an authenticator app: an administrator must take it away first",
+            ),
             Self::Provider => {
                 Problem::unavailable("the provider of single sign-on does not answer")
             }

@@ -16,13 +16,12 @@ use axum::routing::{get, post};
 
 use super::request;
 use super::state::ApiState;
-use form::MAX_FORM;
 
 pub use keeper::{first_admin_link, keep_sign_in, note_failed_sign_ins};
 pub use single_sign_on::single_sign_on_label;
 pub use totp::{TotpEnrolment, begin_totp};
 
-pub(crate) use form::FormBody;
+pub(crate) use form::{FormBody, MAX_FORM};
 pub(crate) use link::{LinkPurpose, link_purpose};
 
 /// Returns the routes.

@@ -96,7 +96,13 @@ pub(super) async fn come_back(
             go_on(&next, &secret, &sender)
         }
         Err(why) => {
-            attempts.failed().add(None, None, &sender.network);
+            match why {
+                FormFailure::ProviderRefused => {
+                    attempts.failed().add(None, None, &sender.network);
+                }
+                // Not the sender's failure, or nothing that asks the provider: any page can lead a browser here.
+                _ => attempts.rates().forgive(&email, &sender.network),
+            }
             sender.refuse(PAGE, why)
         }
     };
@@ -178,9 +184,6 @@ async fn link_or_create(
     // Also for a person who is there: the provider answers for its own domains alone.
     let rule = provider.domain_of(&email).ok_or(FormFailure::ProviderRefused)?;
     let (issuer, subject) = (provider.issuer.as_str(), token.subject.as_str());
-    if let Some(person) = people::link_subject(change, issuer, subject, &email).await? {
-        return Ok(person);
-    }
     let snapshot = state.snapshot();
     let tenant = match &rule.tenant {
         None => None,
@@ -189,9 +192,18 @@ async fn link_or_create(
             None => return Err(failed("`[sign_in.oidc]` names a tenant that does not exist")),
         },
     };
+    let own = tenant.as_deref();
+    if let Some(person) = people::link_subject(change, issuer, subject, &email, own).await? {
+        return Ok(person);
+    }
     let name = token.name.clone().unwrap_or_else(|| email.clone());
-    let new =
-        NewPerson { tenant, email: email.clone(), name, role: rule.role, password_hash: None };
+    let new = NewPerson {
+        tenant: tenant.clone(),
+        email: email.clone(),
+        name,
+        role: rule.role,
+        password_hash: None,
+    };
     match people::create(change, &new, PEOPLE_OF_TENANT).await {
         Ok(_) => {}
         // The account belongs to another subject, or the tenant has no place.
@@ -200,7 +212,7 @@ async fn link_or_create(
         }
         Err(error) => return Err(error.into()),
     }
-    let linked = people::link_subject(change, issuer, subject, &email).await?;
+    let linked = people::link_subject(change, issuer, subject, &email, tenant.as_deref()).await?;
     linked.ok_or(FormFailure::ProviderRefused)
 }
 

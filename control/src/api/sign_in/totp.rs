@@ -82,6 +82,10 @@ pub(super) async fn enrol(
     sender: FormSender,
     FormBody(form): FormBody<TotpForm>,
 ) -> Result<Response, Problem> {
+    // A browser that was left open must not lock its person out.
+    if viewer.has_totp {
+        return Ok(sender.refuse(PAGE, FormFailure::HasApp));
+    }
     if form.enrolment.is_empty() && sender.wants_page {
         return Ok(Redirect::to("/account?totp=new").into_response());
     }
@@ -92,7 +96,7 @@ pub(super) async fn enrol(
     }
     Ok(match take_over(&state, &viewer, &sender, &form).await {
         Ok(()) => Redirect::to("/account?done=totp").into_response(),
-        Err(why) => sender.refuse(PAGE, why),
+        Err(why) => sender.refuse("/account?totp=new", why),
     })
 }
 
