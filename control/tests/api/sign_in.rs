@@ -209,7 +209,11 @@ async fn a_code_of_an_authenticator_app_is_needed_and_counts_once() {
     let now = || Timestamp::from_seconds(*world.now.lock().unwrap());
     let mut browser = Browser::new(&world);
     browser.sign_in(ADA, PASSWORD, "").await;
+    let page = browser.post("/account/totp", &[]).await;
+    assert_eq!(page.location, "/account?totp=new", "a page shows the secret");
+    browser.accept = "application/json";
     let begun = browser.post("/account/totp", &[]).await;
+    browser.accept = "text/html";
     assert_eq!(begun.status, StatusCode::OK, "{begun:?}");
     let begun: Value = serde_json::from_str(&begun.text).unwrap();
     let text = |name: &str| begun[name].as_str().unwrap().to_owned();
@@ -220,11 +224,13 @@ async fn a_code_of_an_authenticator_app_is_needed_and_counts_once() {
         let fields = [("enrolment", enrolment), ("code", code)];
         browser.post("/account/totp", &fields).await.location
     };
-    assert_eq!(enrol(&enrolment, "000000").await, "/account?failed=wrong_code");
-    assert_eq!(enrol("sealed1.AAAA", "000000").await, "/account?failed=enrolment");
+    assert_eq!(enrol(&enrolment, "000000").await, "/account?totp=new&failed=wrong_code");
+    assert_eq!(enrol("sealed1.AAAA", "000000").await, "/account?totp=new&failed=enrolment");
     let forged = format!("9999999999999999 {}", secret.text().as_str());
-    assert_eq!(enrol(&forged, &secret.code_at(now())).await, "/account?failed=enrolment");
+    assert_eq!(enrol(&forged, &secret.code_at(now())).await, "/account?totp=new&failed=enrolment");
     assert_eq!(enrol(&enrolment, &secret.code_at(now())).await, "/account?done=totp");
+    let again = browser.post("/account/totp", &[]).await;
+    assert_eq!(again.location, "/account?failed=has_app", "an open browser takes no app over");
     let bytes = world.database_bytes();
     let plain = secret.text();
     assert!(!bytes.windows(plain.len()).any(|part| part == plain.as_bytes()), "it is sealed");
