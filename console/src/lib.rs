@@ -30,7 +30,7 @@
 //! | GET `/signin`, `/signin/oidc`, `/link?token=` | without a session |
 //! | GET `/live/overview`, `/live/rooms?…`, `/live/rooms/{id}`, `/live/calls` | the live parts, as server-sent events |
 //! | GET `/charts/{name}`, `/rooms/{id}/charts/{name}` | one [`charts::LineChart`], each ten seconds |
-//! | POST `/drain`; `/rooms/{id}/` `close`, `lock` (`locked`); `/rooms/{id}/peers/{peer}/` `mute` (`muted`), `move` (`to`), `kick` (`reason`, `ban_seconds`) | acts of operators |
+//! | POST `/drain`; `/rooms/{id}/` `close`, `lock` (`locked`); `/rooms/{id}/peers/{peer}/` `mute` (`muted`), `kick` (`ban_seconds`) | acts of operators |
 //! | POST `/tenants`, `/tenants/{id}` (fields of [`screens::TenantForm`]); `/keys`, `/keys/{id}/revoke`; `/issuers`, `/issuers/{id}/delete` | acts of managers |
 //! | POST `/webhooks`, `/webhooks/{id}/` `test`, `replay` (`delivery`), `switch` (`on`), `delete` | acts of managers |
 //! | POST `/people`; `/people/{id}/` `role`, `disable` (`disabled`), `link`, `delete`, `sessions/{session}/end` | acts of managers |

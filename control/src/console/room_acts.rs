@@ -1,5 +1,7 @@
 //! What an operator does to a room and to its participants.
 
+use std::time::Duration;
+
 use axum::extract::Path;
 use axum::http::Method;
 use axum::response::Response;
@@ -8,8 +10,11 @@ use serde_json::{Value, json};
 use super::answer::{self, PageError};
 use super::form::Fields;
 use super::reader::PageReader;
-use super::row::encoded;
+use super::row::{AnswerRow, encoded};
 
+/// How often a page looks whether its act is to be seen, and the pause between two looks: two seconds in all.
+const LOOKS: u32 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Longest ban by a page, in seconds: a day. Longer ones are made by the API.
 const LONGEST_BAN: u32 = 86_400;
 
@@ -31,6 +36,14 @@ pub(super) async fn lock(
     let on = fields.get("locked") == "true";
     let path = format!("/rooms/{}/lock", encoded(&id));
     reader.client.ask(Method::POST, &path, &json!({"on": on})).await?;
+    // The list of rooms is up to a second old: the page must not offer what was just done.
+    for _ in 0..LOOKS {
+        let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
+        if AnswerRow(&room).flag("locked") == on {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     Ok(back(&id, if on { "room-locked" } else { "room-unlocked" }))
 }
 

@@ -82,7 +82,7 @@ fn verdict(session: AnswerRow<'_>, room_is_live: bool) -> PageVerdict {
         }
         (_, _, Some(_)) => {
             let tone = end_mark(session.text("code")).tone();
-            let headline = Markup::from(reason.unwrap_or("It ended"));
+            let headline = Markup::from(sentence(reason.unwrap_or("it ended")).as_str());
             let detail = match session.flag("moments_known") {
                 true => "The link was never lost.",
                 false => "What happened in between is not known: an older server recorded it.",
@@ -101,6 +101,12 @@ fn verdict(session: AnswerRow<'_>, room_is_live: bool) -> PageVerdict {
             "The server was killed, or this session's end is still to be written.".to_owned(),
         ),
     }
+}
+
+/// Returns a text with a capital letter at its beginning.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn remedy(session: AnswerRow<'_>) -> Option<Markup> {
