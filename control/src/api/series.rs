@@ -186,7 +186,11 @@ impl From<RoomLine> for LinesOfRoom {
     tag = "rooms",
     params(RoomSeriesQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "The lines", body = RoomSeriesAnswer), Common)
+    responses(
+        (status = 200, description = "The lines", body = RoomSeriesAnswer),
+        (status = 431, description = "The address of the request is too long"),
+        Common
+    )
 )]
 async fn rooms(
     State(state): State<ApiState>,
