@@ -165,9 +165,9 @@ async function checkPage(context, kind, name, width, theme) {
   page.on("pageerror", (error) => say(`script: ${error.message}`));
   page.on("console", (message) => {
     const text = message.text();
-    // The preview has no charts to fetch.
-    const isChart = text.includes("404") && message.location().url.includes("/charts/");
-    if (message.type() === "error" && !isChart) say(`console: ${text}`);
+    // The preview has no charts to fetch, and no live part of some pages.
+    const isAbsent = text.includes("404") && /\/(charts|live)\//.test(message.location().url);
+    if (message.type() === "error" && !isAbsent) say(`console: ${text}`);
   });
   await page.addInitScript(() => {
     globalThis.violations = [];
