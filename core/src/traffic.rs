@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{RoomId, RoomInstanceId, RoomKey};
 
-/// Links of a shard whose figures are read at once: some 50 µs, in which the shard sends nothing.
+/// Links of a shard whose figures are read at once. The shard sends nothing meanwhile, so they are few.
 pub const TRAFFIC_LINKS: usize = 256;
 /// Most rooms whose figures are read: the fullest ones, five pages of a list.
 pub const TRAFFIC_ROOMS: usize = 512;

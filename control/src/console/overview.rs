@@ -20,7 +20,7 @@ use super::row::AnswerRow;
 use super::state::ConsoleState;
 use super::trends::{ChartUnit, Trends};
 
-/// Most rooms whose loss is drawn: those that the series keep.
+/// Most rooms whose loss is drawn, the fullest ones: what the API gives in one answer.
 const HEAT_ROOMS: u32 = 200;
 /// Rooms of the list of the worst ones.
 const WORST_ROOMS: usize = 5;

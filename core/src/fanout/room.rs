@@ -102,7 +102,7 @@ impl RoomFanout {
         self.gathering.push(arrived, from, message)
     }
 
-    /// Notes a pose for who looks at the room.
+    /// Notes a pose for those who look at the room.
     #[cold]
     pub(super) fn note_pose(&mut self, now: Time, peer: PeerId, payload: &[u8]) {
         self.watch.take_if(|watch| !watch.note(now, peer, payload));
