@@ -9,7 +9,8 @@ use nucleus_core::text;
 
 use super::bearer::bearer;
 use super::problem::Problem;
-use super::request::RequestInfo;
+use super::request::FromPage;
+use super::request_info::RequestInfo;
 use super::same_origin::SameOrigin;
 use super::signed_in::{self, Viewer};
 use super::state::ApiState;
@@ -194,7 +195,10 @@ impl Caller {
     ///
     /// The answer to send: nobody is signed in, or a page of another address has sent the request.
     async fn of_viewer(parts: &Parts, state: &ApiState) -> Result<Self, Problem> {
-        let viewer = signed_in::viewer(parts, state).await?.ok_or_else(Problem::unauthorized)?;
+        let viewer = match parts.extensions.get::<FromPage>() {
+            Some(FromPage(viewer)) => Viewer::clone(viewer),
+            None => signed_in::viewer(parts, state).await?.ok_or_else(Problem::unauthorized)?,
+        };
         if !parts.method.is_safe() {
             SameOrigin::check(parts, state)?;
         }

@@ -26,6 +26,7 @@ mod people;
 mod problem;
 mod rates;
 mod request;
+mod request_info;
 mod responses;
 mod room_figures;
 mod rooms;
@@ -60,7 +61,8 @@ pub use signed_in::{SignedIn, Viewer};
 pub use state::{ApiSettings, ApiState};
 
 pub(crate) use caller::Caller;
-pub(crate) use request::{FromPage, RequestInfo, prepare};
+pub(crate) use request::{FromPage, prepare};
+pub(crate) use request_info::RequestInfo;
 pub(crate) use sign_in::{FormBody, LinkPurpose, MAX_FORM, link_purpose};
 pub(crate) use streams::{StreamWriter, open as open_stream};
 

@@ -2,6 +2,7 @@
 //! its address.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
@@ -12,6 +13,8 @@ use tracing::{Instrument, field};
 
 use super::bearer::bearer;
 use super::problem::Problem;
+use super::request_info::RequestInfo;
+use super::signed_in::Viewer;
 use super::state::ApiState;
 use crate::{SPANS, id};
 
@@ -20,17 +23,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that a client may set.
 const MAX_REQUEST_ID: usize = 64;
 
-/// The id and the address of a request, for its route.
+/// A page of the dashboard makes the request for its reader, who was found when the page was asked for: an
+/// extension, which no client can send. The request for the page has been prepared and counted.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestInfo {
-    pub(crate) id: String,
-    pub(crate) ip: String,
-}
-
-/// A page of the dashboard makes the request for its reader: an extension, which no client can send. The
-/// request for the page has been prepared and counted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FromPage;
+pub(crate) struct FromPage(pub(crate) Arc<Viewer>);
 
 /// Gives a request its id, counts it, and repeats the id in the answer.
 pub(crate) async fn prepare(

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::cookie;
 use super::problem::Problem;
-use super::request::RequestInfo;
+use super::request_info::RequestInfo;
 use super::same_origin::is_secure;
 use super::state::ApiState;
 use crate::people::{PersonRole, hash_secret, wants_note};

@@ -26,7 +26,7 @@ pub(super) async fn stream(
     reader: PageReader,
 ) -> PageResult {
     let (client, after) = (reader.client.clone(), reader.query("after").to_owned());
-    live::open(&state, caller, move || {
+    live::open(&state, caller, &reader, move || {
         let (client, after) = (client.clone(), after.clone());
         async move { part(&client, &after).await }
     })

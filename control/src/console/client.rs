@@ -1,8 +1,9 @@
-//! The pages' way to the API: requests inside this process, with the reader's cookie.
+//! The pages' way to the API: requests inside this process, for the reader whom the page has found.
 //!
 //! A page can show nothing, and a form can do nothing, that the API would refuse to the same person.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,18 +14,13 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::api::{FromPage, Problem, RequestInfo};
+use crate::api::{FromPage, Problem, RequestInfo, Viewer};
 use crate::http::OverTls;
 
-/// What a request to the API takes from the one to the page: who asks, and from where.
-const KEPT: [HeaderName; 5] = [
-    // Says whether it is for a stream, which keeps no session alive.
-    header::ACCEPT,
-    header::COOKIE,
-    header::HOST,
-    header::ORIGIN,
-    HeaderName::from_static("sec-fetch-site"),
-];
+/// What a request to the API takes from the one to the page: what says whether a page of this server has
+/// sent a form.
+const KEPT: [HeaderName; 3] =
+    [header::HOST, header::ORIGIN, HeaderName::from_static("sec-fetch-site")];
 
 /// Asks the API for a reader.
 #[derive(Clone)]
@@ -44,7 +40,7 @@ pub(super) struct ApiRefusal {
 
 impl ApiAsker {
     /// Makes a client for the person who sends a request.
-    pub(super) fn new(api: Router, parts: &Parts) -> Self {
+    pub(super) fn new(api: Router, parts: &Parts, viewer: Arc<Viewer>) -> Self {
         let mut headers = HeaderMap::new();
         for name in KEPT {
             for value in parts.headers.get_all(&name) {
@@ -55,7 +51,7 @@ impl ApiAsker {
         copy::<ConnectInfo<SocketAddr>>(parts, &mut extensions);
         copy::<OverTls>(parts, &mut extensions);
         copy::<RequestInfo>(parts, &mut extensions);
-        extensions.insert(FromPage);
+        extensions.insert(FromPage(viewer));
         Self { api, headers, extensions }
     }
 

@@ -1,14 +1,18 @@
 //! Parts of pages that a stream replaces each second.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
 use nucleus_console::stream::event;
 use nucleus_console::{Template, render};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::answer::PageError;
 use super::client::ApiRefusal;
+use super::live_parts::{LivePart, PartKey};
+use super::reader::PageReader;
 use super::state::ConsoleState;
 use crate::api::{self, Caller, StreamWriter};
 
@@ -17,7 +21,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The pause before a browser connects again, in milliseconds.
 const RETRY_MS: u32 = 2_000;
 
-/// Opens a stream that sends what `make` returns, each second, until it fails or the stream ends.
+/// Opens a stream that sends what `make` returns, each second, until the stream ends. `make` may use of the
+/// reader no more than the role and the tenant.
 ///
 /// # Errors
 ///
@@ -25,34 +30,54 @@ const RETRY_MS: u32 = 2_000;
 pub(super) fn open<T, F>(
     state: &ConsoleState,
     caller: Caller,
+    reader: &PageReader,
     make: impl Fn() -> F + Send + Sync + 'static,
 ) -> Result<Response, PageError>
 where
     T: Template + Send + 'static,
     F: Future<Output = Result<T, PageError>> + Send + 'static,
 {
+    let viewer = &reader.viewer;
+    let key = PartKey {
+        source: reader.address.clone(),
+        role: viewer.role,
+        tenant: viewer.tenant.clone().zip(viewer.tenant_name.clone()),
+    };
+    let parts = state.parts.clone();
     let opened = api::open_stream(&state.api, caller, |writer| async move {
-        write(&writer, make).await;
+        let part = parts.watch(key, |newest| tokio::spawn(keep_making(newest, make)));
+        write(&writer, &part).await;
     });
     opened.map_err(|problem| PageError::from(ApiRefusal::from(problem)))
 }
 
-async fn write<T, F>(writer: &StreamWriter, make: impl Fn() -> F)
+/// Makes a part each second.
+async fn keep_making<T, F>(newest: watch::Sender<Arc<str>>, make: impl Fn() -> F)
 where
     T: Template,
     F: Future<Output = Result<T, PageError>>,
 {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut text = format!("retry: {RETRY_MS}\n\n");
-    while writer.send(std::mem::take(&mut text)).await {
+    loop {
         ticks.tick().await;
         // What the page shows is gone, or the planes are too busy: the page keeps what it shows.
-        let Ok(part) = make().await else {
-            text.push_str(": nothing\n\n");
-            continue;
+        let text = match make().await {
+            Ok(part) => render(&part).map_or_else(|_| NOTHING.to_owned(), |html| event(&html)),
+            Err(_) => NOTHING.to_owned(),
         };
-        let Ok(html) = render(&part) else { return };
-        text = event(&html);
+        newest.send_replace(text.into());
+    }
+}
+
+/// A comment, by which a browser sees that the stream is alive.
+const NOTHING: &str = ": nothing\n\n";
+
+async fn write(writer: &StreamWriter, part: &LivePart) {
+    let mut newest = part.newest.clone();
+    let mut text = format!("retry: {RETRY_MS}\n\n") + &newest.borrow_and_update();
+    // A stream that is slow skips the parts in between.
+    while writer.send(std::mem::take(&mut text)).await && newest.changed().await.is_ok() {
+        text = newest.borrow_and_update().to_string();
     }
 }

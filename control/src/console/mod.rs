@@ -1,7 +1,8 @@
 //! The dashboard: pages for people who sign in, made of what the API answers to the same person.
 //!
 //! A route reads the address or the form (`reader`, `form`), asks the API inside this process (`client`,
-//! `row`), fills the view model of a page and answers with it (`answer`). Live parts are streams (`live`).
+//! `row`), fills the view model of a page and answers with it (`answer`). Live parts are streams (`live`), which share
+//! their texts (`live_parts`).
 
 mod account;
 mod answer;
@@ -12,6 +13,7 @@ mod cookies;
 mod form;
 mod keys;
 mod live;
+mod live_parts;
 mod network;
 mod notice;
 mod overview;

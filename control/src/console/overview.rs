@@ -73,7 +73,7 @@ pub(super) async fn stream(
     reader: PageReader,
 ) -> PageResult {
     let (client, sees_server) = (reader.client.clone(), reader.sees_server());
-    live::open(&state, caller, move || {
+    live::open(&state, caller, &reader, move || {
         let client = client.clone();
         async move { part(&client, sees_server, false).await }
     })

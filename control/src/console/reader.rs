@@ -1,5 +1,7 @@
 //! Who reads a page, and what the address of the page asks for.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
@@ -19,9 +21,11 @@ pub(super) const PAGE_ROWS: u32 = 100;
 
 /// Somebody who is signed in and reads a page. Others are led to the sign-in.
 pub(super) struct PageReader {
-    pub(super) viewer: Viewer,
+    pub(super) viewer: Arc<Viewer>,
     pub(super) client: ApiAsker,
     pub(super) theme: Theme,
+    /// The address of the page, with its query.
+    pub(super) address: String,
     query: Query,
 }
 
@@ -43,10 +47,12 @@ impl FromRequestParts<ConsoleState> for PageReader {
             };
             PageError::Other(Box::new(answer))
         })?;
+        let viewer = Arc::new(viewer);
         Ok(Self {
+            client: ApiAsker::new(state.router.clone(), parts, viewer.clone()),
             viewer,
-            client: ApiAsker::new(state.router.clone(), parts),
             theme: Theme::from_cookie(cookie(&parts.headers, Theme::COOKIE)),
+            address: parts.uri.to_string(),
             query: Query::of(parts),
         })
     }

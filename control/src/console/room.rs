@@ -46,7 +46,7 @@ pub(super) async fn stream(
 ) -> PageResult {
     let path = format!("/rooms/{}", super::row::encoded(&id));
     let (client, may_operate) = (reader.client.clone(), reader.may(Scope::Operate));
-    live::open(&state, caller, move || {
+    live::open(&state, caller, &reader, move || {
         let (client, path) = (client.clone(), path.clone());
         async move { part(&client, &path, may_operate).await }
     })

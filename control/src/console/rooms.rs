@@ -93,7 +93,7 @@ pub(super) async fn stream(
     reader: PageReader,
 ) -> PageResult {
     let (client, view) = (reader.client.clone(), RoomsView::of(&reader));
-    live::open(&state, caller, move || {
+    live::open(&state, caller, &reader, move || {
         let (client, view) = (client.clone(), view.clone());
         async move { part(&client, &view).await }
     })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 
+use super::live_parts::LiveParts;
 use crate::api::{self, ApiState};
 
 /// What the pages say of the server and its surroundings.
@@ -37,12 +38,15 @@ pub struct ConsoleState {
     /// The API, which the pages ask inside this process.
     pub(super) router: Router,
     pub(super) settings: Arc<ConsoleSettings>,
+    /// What streams share.
+    pub(super) parts: Arc<LiveParts>,
 }
 
 impl ConsoleState {
     /// Makes the state of a dashboard.
     pub fn new(api: ApiState, settings: ConsoleSettings) -> Self {
-        Self { router: api::router(api.clone()), api, settings: Arc::new(settings) }
+        let router = api::router(api.clone());
+        Self { router, api, settings: Arc::new(settings), parts: Arc::default() }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use nucleus_core::control::{ControlReply, ControlRequest, LivePeerStats, LiveRoomStats};
 use nucleus_core::ids::PeerId;
 use nucleus_core::room_stats::HeadPose;
@@ -17,6 +17,7 @@ use super::{find, parse};
 use crate::api::caller::{Caller, Scope};
 use crate::api::extract::Id;
 use crate::api::problem::Problem;
+use crate::api::request::FromPage;
 use crate::api::responses::{Common, OfOne};
 use crate::api::state::ApiState;
 use crate::room_id::{PeerAddress, RoomAddress};
@@ -90,11 +91,14 @@ struct RoomPlanHead {
 async fn plan(
     State(state): State<ApiState>,
     caller: Caller,
+    page: Option<Extension<FromPage>>,
     Id(id): Id,
 ) -> Result<Json<RoomPlan>, Problem> {
     caller.needs(Scope::Read)?;
     let (stats, mut poses) = ask(&state, &caller, &id).await?;
-    if poses.as_ref().is_some_and(Vec::is_empty) && !stats.peers.is_empty() {
+    // A page waits for nothing: it asks again each second.
+    let waits = page.is_none() && !stats.peers.is_empty();
+    if waits && poses.as_ref().is_some_and(Vec::is_empty) {
         tokio::time::sleep(FIRST_POSES).await;
         poses = ask(&state, &caller, &id).await?.1;
     }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::api::cookie;
 use crate::api::problem::Problem;
 use crate::api::rates::network;
-use crate::api::request::RequestInfo;
+use crate::api::request_info::RequestInfo;
 use crate::api::same_origin::is_secure;
 use crate::api::signed_in::wants_page;
 use crate::api::state::ApiState;
