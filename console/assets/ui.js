@@ -189,13 +189,13 @@
   };
   document.addEventListener('htmx:after:swap', fresh);
   document.addEventListener('htmx:sse:after:message', fresh);
-  // The badge "Live" says when the stream is broken, and htmx connects again.
+  // The badge "Live" says when the stream is broken, and htmx connects again; or that what the page shows has ended.
   const live = ok => {
     for (const badge of $$('[data-live]')) {
       badge.classList.toggle('live', ok);
       badge.classList.toggle('good', ok);
       badge.classList.toggle('idle', !ok);
-      badge.textContent = ok ? 'Live' : 'Not live';
+      badge.textContent = ok ? 'Live' : $('[data-ended]') ? 'Ended' : 'Not live';
     }
   };
   document.addEventListener('htmx:sse:after:connection', () => live(true));

@@ -15,9 +15,21 @@ pub fn event(html: &str) -> String {
     event
 }
 
+/// Returns HTML as the last event of a stream: behind it, a page with `hx-sse:close="ended"` does not connect
+/// again.
+#[must_use]
+pub fn last_event(html: &str) -> String {
+    event(html) + "event: ended\ndata: \n\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_event_is_a_part_and_then_the_end() {
+        assert_eq!(last_event("<p>"), "data: <p>\n\nevent: ended\ndata: \n\n");
+    }
 
     #[test]
     fn every_line_is_data() {

@@ -31,7 +31,7 @@ pub use parts::{
     ChartSlot, Choice, DatedMark, FormProblem, Happening, LabelledMark, OneChart, PageLinks,
     PageVerdict, Tile,
 };
-pub use room::{OneRoomPage, RoomLive, RosterRow, StateRow};
+pub use room::{OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow};
 pub use rooms::{RoomRow, RoomsLive, RoomsPage, SortColumn};
 pub use session::{FactRow, SessionPage};
 pub use sessions::{SessionRow, SessionsPage};

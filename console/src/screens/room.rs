@@ -63,6 +63,16 @@ pub struct RoomLive {
     pub more_state: u64,
 }
 
+/// The last part of a room's page, once the room has ended.
+#[derive(Clone, Debug, Template)]
+#[template(path = "room_ended_live.html")]
+pub struct RoomEndedLive {
+    /// The base path of the dashboard.
+    pub base: String,
+    /// The room's id.
+    pub id: String,
+}
+
 /// A participant of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterRow {

@@ -27,6 +27,7 @@ pub(super) fn parts(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
         ("overview", render(&overview(data, MenuRole::Operator).live)?),
         ("rooms", render(&rooms(data).live)?),
         ("room", render(&room(data, MenuRole::Operator).live)?),
+        ("room-ended", render(&RoomEndedLive { base: String::new(), id: "r1".to_owned() })?),
         ("calls", render(&calls(data).live)?),
     ])
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use nucleus_console::stream::event;
+use nucleus_console::screens::ErrorKind;
+use nucleus_console::stream::{event, last_event};
 use nucleus_console::{Template, render};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -37,6 +38,39 @@ where
     T: Template + Send + 'static,
     F: Future<Output = Result<T, PageError>> + Send + 'static,
 {
+    open_with(state, caller, reader, None, make)
+}
+
+/// As [`open`], for a page of one thing. Once the thing is gone, the stream sends `ended`, and ends for good.
+///
+/// # Errors
+///
+/// As those of [`open`].
+pub(super) fn open_of_one<T, F>(
+    state: &ConsoleState,
+    caller: Caller,
+    reader: &PageReader,
+    ended: &impl Template,
+    make: impl Fn() -> F + Send + Sync + 'static,
+) -> Result<Response, PageError>
+where
+    T: Template + Send + 'static,
+    F: Future<Output = Result<T, PageError>> + Send + 'static,
+{
+    open_with(state, caller, reader, Some(last_event(&render(ended)?)), make)
+}
+
+fn open_with<T, F>(
+    state: &ConsoleState,
+    caller: Caller,
+    reader: &PageReader,
+    last: Option<String>,
+    make: impl Fn() -> F + Send + Sync + 'static,
+) -> Result<Response, PageError>
+where
+    T: Template + Send + 'static,
+    F: Future<Output = Result<T, PageError>> + Send + 'static,
+{
     let viewer = &reader.viewer;
     let key = PartKey {
         source: reader.address.clone(),
@@ -45,15 +79,18 @@ where
     };
     let parts = state.parts.clone();
     let opened = api::open_stream(&state.api, caller, |writer| async move {
-        let part = parts.watch(key, |newest| tokio::spawn(keep_making(newest, make)));
+        let part = parts.watch(key, |newest| tokio::spawn(keep_making(newest, last, make)));
         write(&writer, &part).await;
     });
     opened.map_err(|problem| PageError::from(ApiRefusal::from(problem)))
 }
 
-/// Makes a part each second.
-async fn keep_making<T, F>(newest: watch::Sender<Arc<str>>, make: impl Fn() -> F)
-where
+/// Makes a part each second. `last`: with what it ends once the thing is gone; `None`: it waits for the thing.
+async fn keep_making<T, F>(
+    newest: watch::Sender<Arc<str>>,
+    last: Option<String>,
+    make: impl Fn() -> F,
+) where
     T: Template,
     F: Future<Output = Result<T, PageError>>,
 {
@@ -61,10 +98,14 @@ where
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // What the page shows is gone, or the planes are too busy: the page keeps what it shows.
-        let text = match make().await {
-            Ok(part) => render(&part).map_or_else(|_| NOTHING.to_owned(), |html| event(&html)),
-            Err(_) => NOTHING.to_owned(),
+        let text = match (make().await, &last) {
+            (Ok(part), _) => render(&part).map_or_else(|_| NOTHING.to_owned(), |html| event(&html)),
+            (Err(PageError::Kind(ErrorKind::NotFound)), Some(last)) => {
+                newest.send_replace(last.as_str().into());
+                return;
+            }
+            // The planes are too busy: the page keeps what it shows.
+            (Err(_), _) => NOTHING.to_owned(),
         };
         newest.send_replace(text.into());
     }
@@ -77,7 +118,13 @@ async fn write(writer: &StreamWriter, part: &LivePart) {
     let mut newest = part.newest.clone();
     let mut text = format!("retry: {RETRY_MS}\n\n") + &newest.borrow_and_update();
     // A stream that is slow skips the parts in between.
-    while writer.send(std::mem::take(&mut text)).await && newest.changed().await.is_ok() {
+    while writer.send(std::mem::take(&mut text)).await {
+        if newest.changed().await.is_err() {
+            // This is sent once the connection has taken the last part: what waits at the end is not sent any
+            // more.
+            writer.send(": the end\n\n".to_owned()).await;
+            return;
+        }
         text = newest.borrow_and_update().to_string();
     }
 }

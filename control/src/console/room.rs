@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::extract::{Path, State};
 use nucleus_console::charts::{HeadState, PlanDrawing, PlanHead};
-use nucleus_console::screens::{OneRoomPage, RoomLive, RosterRow, StateRow, Tile};
+use nucleus_console::screens::{OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow, Tile};
 use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
 use serde_json::Value;
 
@@ -46,7 +46,8 @@ pub(super) async fn stream(
 ) -> PageResult {
     let path = format!("/rooms/{}", super::row::encoded(&id));
     let (client, may_operate) = (reader.client.clone(), reader.may(Scope::Operate));
-    live::open(&state, caller, &reader, move || {
+    let ended = RoomEndedLive { base: String::new(), id };
+    live::open_of_one(&state, caller, &reader, &ended, move || {
         let (client, path) = (client.clone(), path.clone());
         async move { part(&client, &path, may_operate).await }
     })

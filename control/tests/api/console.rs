@@ -1,5 +1,6 @@
 //! The pages of the dashboard, over HTTP: who sees what, what forms do, and that nothing hostile runs.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -210,6 +211,26 @@ async fn live_parts_arrive_and_keep_no_session_alive() {
     browser.accept = "text/html";
     let page = browser.get("/").await;
     assert_eq!(page.status, StatusCode::SEE_OTHER, "the session has ended: {page:?}");
+}
+
+#[tokio::test]
+async fn the_page_of_a_room_says_that_it_has_ended() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "operator", None).await;
+    let page = browser.get("/rooms/0101010101010101").await;
+    assert!(page.text.contains("hx-sse:close=\"ended\""), "{page:?}");
+    browser.accept = "text/html, text/event-stream";
+    let (_, mut body) = browser.stream("/live/rooms/0101010101010101").await;
+    world.planes.have_ended.store(true, Ordering::Relaxed);
+    let mut text = String::new();
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            text += std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("the stream ends");
+    assert!(text.contains("This room has ended") && text.contains("/sessions?room="), "{text}");
+    assert!(text.ends_with("event: ended\ndata: \n\n"), "{text}");
 }
 
 #[tokio::test]
