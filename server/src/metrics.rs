@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nucleus_control::history::HistoryFigures;
+use nucleus_control::people::{SignInCounters, SignInOutcome};
 use nucleus_control::webhooks::{DeliveryCounters, DeliveryOutcome};
 use nucleus_core::fanout::{CounterMetric, FanoutCounters, FanoutHistograms};
 use nucleus_core::validity::Validity;
@@ -54,11 +55,12 @@ impl Metrics {
     }
 
     /// Renders all metrics. `database_answers`: whether the database of the control plane does.
-    /// `deliveries`: what came of what webhooks were told.
+    /// `deliveries`: what came of what webhooks were told. `sign_ins`: what came of attempts to sign in.
     pub fn render(
         &self,
         database_answers: bool,
         deliveries: &DeliveryCounters,
+        sign_ins: &SignInCounters,
         task_ends: u64,
     ) -> String {
         let mut page = Page::new();
@@ -74,6 +76,7 @@ impl Metrics {
         self.write_certificate(&mut page);
         self.write_upkeep(&mut page, database_answers);
         write_deliveries(&mut page, deliveries);
+        write_sign_ins(&mut page, sign_ins);
         let name = "nucleus_control_task_ends_total";
         let help = "Tasks of the control plane that have ended, by a fault in the server.";
         page.single(name, MetricKind::Counter, help, task_ends);
@@ -293,6 +296,16 @@ fn write_deliveries(page: &mut Page, deliveries: &DeliveryCounters) {
     page.metric(name, MetricKind::Counter, help);
     for outcome in DeliveryOutcome::ALL {
         page.series(name, ("outcome", outcome.name()), deliveries.get(outcome));
+    }
+}
+
+/// Writes what came of attempts to sign in to the dashboard.
+fn write_sign_ins(page: &mut Page, sign_ins: &SignInCounters) {
+    let name = "nucleus_signin_attempts_total";
+    let help = "Attempts of people to sign in to the dashboard, by outcome.";
+    page.metric(name, MetricKind::Counter, help);
+    for outcome in SignInOutcome::ALL {
+        page.series(name, ("outcome", outcome.name()), sign_ins.get(outcome));
     }
 }
 

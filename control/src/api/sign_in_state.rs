@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::people::{FailedSignIns, PasswordWorker, ProviderAddresses, SignInRates, SingleSignOn};
+use crate::people::{
+    FailedSignIns, PasswordWorker, ProviderAddresses, SignInCounters, SignInRates, SingleSignOn,
+};
 use crate::timestamp::Timestamp;
 
 /// How long is believed what the provider says of itself, in microseconds: ten minutes.
@@ -20,6 +22,8 @@ pub struct SignInSettings {
     pub url: Option<String>,
     /// The provider of single sign-on, which needs `url`; `None`: there is none.
     pub single_sign_on: Option<Arc<SingleSignOn>>,
+    /// Counts what came of attempts, for the metrics.
+    pub counters: Arc<SignInCounters>,
 }
 
 /// What is known of attempts to sign in.

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use nucleus_control::api::note_failed_sign_ins;
+use nucleus_control::people::SignInOutcome;
 
 use crate::browser::{Browser, PASSWORD, person};
 use crate::world::{LOCAL, World};
@@ -45,6 +46,35 @@ async fn who_guesses_waits_and_is_in_the_audit_once() {
     // Ada's own sign-in is not in the way of anything.
     *world.now.lock().unwrap() += 2;
     assert_eq!(Browser::new(&world).sign_in(ADA, PASSWORD, "").await, "/");
+}
+
+#[tokio::test]
+async fn every_attempt_is_counted_by_its_outcome() {
+    let mut counters = None;
+    let world = World::with(|settings| {
+        counters = settings.sign_in.as_ref().map(|sign_in| sign_in.counters.clone());
+    })
+    .await;
+    let counters = counters.unwrap();
+    person(&world, ADA, "viewer", None).await;
+    let mut browser = Browser::new(&world);
+    browser.sign_in(ADA, PASSWORD, "").await;
+    let mut stranger = Browser { ip: "203.0.113.9", ..Browser::new(&world) };
+    for _ in 0..9 {
+        stranger.sign_in(ADA, "a wrong password", "").await;
+    }
+    browser.get("/signin/oidc").await;
+    let counted = SignInOutcome::ALL.map(|outcome| (outcome.name(), counters.get(outcome)));
+    let expected = [
+        ("signed_in", 1),
+        ("wrong", 6),
+        ("code_needed", 0),
+        ("slowed", 3),
+        ("busy", 0),
+        ("provider_refused", 0),
+        ("unavailable", 1),
+    ];
+    assert_eq!(counted, expected);
 }
 
 /// Fifty strangers at once, each from an address of its own.

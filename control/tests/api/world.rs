@@ -132,6 +132,7 @@ impl World {
                 passwords: PasswordWorker::start().unwrap(),
                 url: None,
                 single_sign_on: None,
+                counters: Arc::default(),
             }),
             series: SeriesStore::new(),
         };

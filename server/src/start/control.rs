@@ -11,7 +11,7 @@ use nucleus_control::database::{Database, DatabaseAddress, DatabaseError};
 use nucleus_control::history::{HistoryRecorder, RecorderHandle};
 use nucleus_control::http::{HttpServer, Listener, Serving};
 use nucleus_control::issuers::{IssuerKeeper, IssuerSettings, KeyRequest};
-use nucleus_control::people::{PasswordWorker, SecretText, SingleSignOn};
+use nucleus_control::people::{PasswordWorker, SecretText, SignInCounters, SingleSignOn};
 use nucleus_control::series::{SeriesKeeper, SeriesStore};
 use nucleus_control::streams::EventRing;
 use nucleus_control::webhooks::{WebhookSender, WebhookSettings, WebhookSigner, WebhookSweeper};
@@ -215,8 +215,11 @@ async fn setup(
         places: Arc::default(),
     });
     let (answering, counters, tasks) = (keeper.clone(), webhooks.counters.clone(), health.clone());
-    let render =
-        Arc::new(move || metrics.render(answering.is_answered(), &counters, tasks.task_ends()));
+    let sign_ins = Arc::<SignInCounters>::default();
+    let counted = sign_ins.clone();
+    let render = Arc::new(move || {
+        metrics.render(answering.is_answered(), &counters, &counted, tasks.task_ends())
+    });
     let router = http::router(render, health.clone());
     let keeping = IssuerKeeper::new(IssuerSettings {
         database: database.clone(),
@@ -242,7 +245,7 @@ async fn setup(
     let sweeping = WebhookSweeper::new(webhooks.clone());
     let local = http.as_ref().filter(|_| is_local).map(TcpListener::local_addr).transpose()?;
     // A link to loopback is worth nothing to a person who reaches the server over HTTPS.
-    let sign_in = sign_in_settings(sign_in, local.filter(|_| https.is_none()))?;
+    let sign_in = sign_in_settings(sign_in, local.filter(|_| https.is_none()), sign_ins)?;
     let has_sign_in = sign_in.is_some();
     let series = SeriesStore::new();
     let sampling = SeriesKeeper::new(series.clone(), planes.clone());
@@ -315,13 +318,14 @@ async fn setup(
 fn sign_in_settings(
     config: SignIn,
     local: Option<SocketAddr>,
+    counters: Arc<SignInCounters>,
 ) -> std::io::Result<Option<SignInSettings>> {
     if !config.on {
         return Ok(None);
     }
     let url = config.url.or_else(|| local.map(|addr| format!("http://{addr}")));
     let single_sign_on = config.oidc.map(provider).transpose()?.map(Arc::new);
-    Ok(Some(SignInSettings { passwords: PasswordWorker::start()?, url, single_sign_on }))
+    Ok(Some(SignInSettings { passwords: PasswordWorker::start()?, url, single_sign_on, counters }))
 }
 
 /// Reads the secret of the provider of single sign-on.

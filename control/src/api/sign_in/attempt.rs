@@ -11,7 +11,7 @@ use crate::api::cookie;
 use crate::api::problem::Problem;
 use crate::api::same_origin::SameOrigin;
 use crate::api::state::ApiState;
-use crate::people::{SecretText, TotpSecret, hash_secret, new_secret, read_email};
+use crate::people::{SecretText, SignInOutcome, TotpSecret, hash_secret, new_secret, read_email};
 use crate::store::{
     AuditedChange, NewConsoleSession, Person, PersonSecrets, StoreError, console_sessions, people,
 };
@@ -37,7 +37,7 @@ pub(super) async fn sign_in(
     sender: FormSender,
     FormBody(form): FormBody<SignInForm>,
 ) -> Result<Response, Problem> {
-    let (settings, attempts) = state.sign_in()?;
+    let (settings, _) = state.sign_in()?;
     let next = local_path(&form.next);
     let page = match next {
         "/" => PAGE.to_owned(),
@@ -46,54 +46,65 @@ pub(super) async fn sign_in(
             format!("{PAGE}?{query}")
         }
     };
+    let tried = attempt(&state, &sender, &form).await;
+    settings.counters.count(match &tried {
+        Ok(_) => SignInOutcome::SignedIn,
+        Err(why) => why.outcome(),
+    });
+    Ok(match tried {
+        Ok(secret) => go_on(next, &secret, &sender),
+        Err(why) => sender.refuse(&page, why),
+    })
+}
+
+/// Carries out an attempt, if its sender has not failed too often. Returns the secret of the new session.
+async fn attempt(
+    state: &ApiState,
+    sender: &FormSender,
+    form: &SignInForm,
+) -> Result<String, FormFailure> {
+    let (_, attempts) = state.sign_in().map_err(|_| FormFailure::Unavailable)?;
     // A text that is no address is counted like one that is nobody's.
     let email = read_email(&form.email).unwrap_or_default();
     let begun = attempts.rates().begin(&email, &sender.network, state.now());
     if let Err(wait) = begun {
         attempts.failed().add(None, None, &sender.network);
-        return Ok(sender.refuse(&page, FormFailure::Slow(wait)));
+        return Err(FormFailure::Slow(wait));
     }
-    let forgive = || attempts.rates().forgive(&email, &sender.network);
     let found = match people::find(state.database(), &email).await {
         Ok(found) => found,
         Err(error) => {
-            forgive();
-            return Ok(sender.refuse(&page, error.into()));
+            attempts.rates().forgive(&email, &sender.network);
+            return Err(error.into());
         }
     };
-    let hash = found.as_ref().and_then(|(_, secrets)| secrets.password_hash.clone());
-    let is_right = match settings.passwords.verify(&form.password, hash).await {
-        Ok(is_right) => is_right,
-        Err(busy) => {
-            forgive();
-            return Ok(sender.refuse(&page, busy.into()));
+    let tried = verify(state, sender, form, found.as_ref()).await;
+    match &tried {
+        Ok(_) => attempts.rates().succeeded(&email, &sender.network, state.now()),
+        Err(FormFailure::Wrong | FormFailure::WrongCode) => {
+            let person = found.as_ref().map(|(person, _)| person);
+            let tenant = person.and_then(|person| person.tenant.as_deref());
+            let id = person.map(|person| person.id.as_str());
+            attempts.failed().add(id, tenant, &sender.network);
         }
-    };
-    let person = found.as_ref().map(|(person, _)| person);
-    let allowed = found.as_ref().filter(|(person, _)| is_right && person.disabled_at.is_none());
-    let begun = match allowed {
-        None => Err(FormFailure::Wrong),
-        Some((person, secrets)) => {
-            begin_session(&state, &sender, person, secrets, &form.code).await
-        }
-    };
-    match begun {
-        Ok(secret) => {
-            attempts.rates().succeeded(&email, &sender.network, state.now());
-            Ok(go_on(next, &secret, &sender))
-        }
-        Err(why) => {
-            match why {
-                FormFailure::Wrong | FormFailure::WrongCode => {
-                    let tenant = person.and_then(|person| person.tenant.as_deref());
-                    let id = person.map(|person| person.id.as_str());
-                    attempts.failed().add(id, tenant, &sender.network);
-                }
-                _ => forgive(),
-            }
-            Ok(sender.refuse(&page, why))
-        }
+        Err(_) => attempts.rates().forgive(&email, &sender.network),
     }
+    tried
+}
+
+/// Verifies the password, and begins a session of its person. `found`: who has the email address.
+async fn verify(
+    state: &ApiState,
+    sender: &FormSender,
+    form: &SignInForm,
+    found: Option<&(Person, PersonSecrets)>,
+) -> Result<String, FormFailure> {
+    let (settings, _) = state.sign_in().map_err(|_| FormFailure::Unavailable)?;
+    let hash = found.and_then(|(_, secrets)| secrets.password_hash.clone());
+    let is_right = settings.passwords.verify(&form.password, hash).await?;
+    let allowed = found.filter(|(person, _)| is_right && person.disabled_at.is_none());
+    let (person, secrets) = allowed.ok_or(FormFailure::Wrong)?;
+    begin_session(state, sender, person, secrets, &form.code).await
 }
 
 /// Checks the code of a person whose password is right, and begins a session. Returns its secret.

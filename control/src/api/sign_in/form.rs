@@ -19,7 +19,7 @@ use crate::api::request_info::RequestInfo;
 use crate::api::same_origin::is_secure;
 use crate::api::signed_in::wants_page;
 use crate::api::state::ApiState;
-use crate::people::{PasswordFault, WorkerBusy};
+use crate::people::{PasswordFault, SignInOutcome, WorkerBusy};
 use crate::store::{Actor, StoreError};
 
 /// Most bytes of a form. The longest has a public key in PEM.
@@ -183,6 +183,26 @@ impl FormFailure {
             Self::Provider => "sso",
             Self::ProviderRefused => "sso_refused",
             Self::ProviderLate => "sso_late",
+        }
+    }
+
+    /// Returns what came of an attempt to sign in that was refused.
+    pub(super) fn outcome(self) -> SignInOutcome {
+        match self {
+            Self::NeedsCode => SignInOutcome::CodeNeeded,
+            Self::Slow(_) => SignInOutcome::Slowed,
+            Self::Busy => SignInOutcome::Busy,
+            Self::Unavailable | Self::Provider => SignInOutcome::Unavailable,
+            Self::ProviderRefused | Self::ProviderLate => SignInOutcome::ProviderRefused,
+            // Those of the other forms come of no attempt.
+            Self::Wrong
+            | Self::WrongCode
+            | Self::Link
+            | Self::Email
+            | Self::Name
+            | Self::Password(_)
+            | Self::Enrolment
+            | Self::HasApp => SignInOutcome::Wrong,
         }
     }
 

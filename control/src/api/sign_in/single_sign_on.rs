@@ -17,7 +17,9 @@ use crate::api::problem::Problem;
 use crate::api::state::{ApiState, OutgoingPlace};
 use crate::fetch::{Fetch, Fetched, fetch};
 use crate::issuers::fetch_keys;
-use crate::people::{PEOPLE_OF_TENANT, ProviderAddresses, SignOnFlow, SingleSignOn, read_email};
+use crate::people::{
+    PEOPLE_OF_TENANT, ProviderAddresses, SignInOutcome, SignOnFlow, SingleSignOn, read_email,
+};
 use crate::store::{AuditedChange, NewPerson, Person, StoreError, people};
 
 /// The page that says why a sign-on has failed.
@@ -57,12 +59,15 @@ pub(super) async fn begin(
     sender: FormSender,
     UrlQuery(query): UrlQuery<BeginQuery>,
 ) -> Result<Response, Problem> {
-    state.sign_in()?;
+    let (settings, _) = state.sign_in()?;
     Ok(match lead_away(&state, local_path(&query.next)).await {
         Ok((address, sealed)) => {
             with_flow(Redirect::to(&address).into_response(), &sealed, &sender)
         }
-        Err(why) => sender.refuse(PAGE, why),
+        Err(why) => {
+            settings.counters.count(why.outcome());
+            sender.refuse(PAGE, why)
+        }
     })
 }
 
@@ -83,19 +88,22 @@ pub(super) async fn come_back(
     sender: FormSender,
     UrlQuery(query): UrlQuery<ReturnQuery>,
 ) -> Result<Response, Problem> {
-    let (_, attempts) = state.sign_in()?;
+    let (settings, attempts) = state.sign_in()?;
     // Each attempt asks the provider, so that strangers must not make any number of them.
     let email = format!("@{}", sender.network);
     let begun = attempts.rates().begin(&email, &sender.network, state.now());
     if let Err(wait) = begun {
+        settings.counters.count(SignInOutcome::Slowed);
         return Ok(sender.refuse(PAGE, FormFailure::Slow(wait)));
     }
     let answer = match take_in(&state, &sender, &query).await {
         Ok((next, secret)) => {
+            settings.counters.count(SignInOutcome::SignedIn);
             attempts.rates().succeeded(&email, &sender.network, state.now());
             go_on(&next, &secret, &sender)
         }
         Err(why) => {
+            settings.counters.count(why.outcome());
             match why {
                 FormFailure::ProviderRefused => {
                     attempts.failed().add(None, None, &sender.network);
