@@ -94,6 +94,20 @@ async fn a_session_ends_by_its_age() {
     assert_eq!(status(&browser).await, StatusCode::UNAUTHORIZED, "twelve hours");
 }
 
+/// Servers of one database have clocks of their own.
+#[tokio::test]
+async fn a_session_is_live_on_a_server_whose_clock_is_behind() {
+    let world = World::new().await;
+    person(&world, ADA, "viewer", None).await;
+    let mut browser = Browser::new(&world);
+    browser.sign_in(ADA, PASSWORD, "").await;
+    for (behind, expected) in [(60, StatusCode::OK), (61, StatusCode::UNAUTHORIZED)] {
+        *world.now.lock().unwrap() = 1_800_000_000 - behind;
+        let status = browser.ask("GET", "/rooms", Value::Null).await.status;
+        assert_eq!(status, expected, "{behind} s behind");
+    }
+}
+
 #[tokio::test]
 async fn the_oldest_of_too_many_sessions_ends() {
     let world = World::new().await;
