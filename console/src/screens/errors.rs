@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Forbidden,
     /// 404: there is nothing at this address, or it belongs to others.
     NotFound,
+    /// 413: the form has too much text.
+    TooLarge,
     /// 429: too many requests.
     TooMany,
     /// 500: a fault of the program.
@@ -24,10 +26,11 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Malformed,
         Self::Forbidden,
         Self::NotFound,
+        Self::TooLarge,
         Self::TooMany,
         Self::Fault,
         Self::DatabaseAway,
@@ -40,6 +43,7 @@ impl ErrorKind {
             Self::Malformed => 400,
             Self::Forbidden => 403,
             Self::NotFound => 404,
+            Self::TooLarge => 413,
             Self::TooMany => 429,
             Self::Fault => 500,
             Self::DatabaseAway => 503,
@@ -51,6 +55,7 @@ impl ErrorKind {
             Self::Malformed => "This was not understood",
             Self::Forbidden => "You may not do this",
             Self::NotFound => "There is nothing here",
+            Self::TooLarge => "That was too much",
             Self::TooMany => "That was too fast",
             Self::Fault => "The server made a mistake",
             Self::DatabaseAway => "The database does not answer",
@@ -66,6 +71,7 @@ impl ErrorKind {
             Self::NotFound => {
                 "The room or session may be over, or the address has a mistake. The search finds past sessions."
             }
+            Self::TooLarge => "A form may have 16 KiB. Go back, and send less text.",
             Self::TooMany => "Wait a moment and load the page again.",
             Self::Fault => {
                 "Load the page again. If this comes back, look into the server’s log for the request’s id."

@@ -32,6 +32,7 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
             ErrorKind::Malformed => "error-400",
             ErrorKind::Forbidden => "error-403",
             ErrorKind::NotFound => "error-404",
+            ErrorKind::TooLarge => "error-413",
             ErrorKind::TooMany => "error-429",
             ErrorKind::Fault => "error-500",
             ErrorKind::DatabaseAway => "error-503",

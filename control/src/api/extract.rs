@@ -15,6 +15,9 @@ use super::problem::Problem;
 use crate::id;
 use crate::store::PageRequest;
 
+/// Most bytes of a request's body. The largest one makes a tenant.
+pub(super) const MAX_BODY: usize = 64 << 10;
+
 /// Rows of a page unless the request says how many.
 const DEFAULT_PAGE: u32 = 50;
 /// Most rows of a page.
@@ -36,7 +39,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let reading = timeout(limits::HTTP_BODY_TIME, Bytes::from_request(request, state));
         let bytes = reading.await.map_err(|_| late())?.map_err(|rejection| {
             match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(MAX_BODY),
                 _ => Problem::bad_request("the body did not arrive"),
             }
         })?;

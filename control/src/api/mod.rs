@@ -49,6 +49,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
+use extract::MAX_BODY;
+
 pub use crate::scope::Scope;
 pub use problem::Problem;
 pub use same_origin::SameOrigin;
@@ -65,9 +67,6 @@ pub(crate) use request::{FromPage, prepare};
 pub(crate) use request_info::RequestInfo;
 pub(crate) use sign_in::{FormBody, LinkPurpose, MAX_FORM, link_purpose};
 pub(crate) use streams::{StreamWriter, open as open_stream};
-
-/// Most bytes of a request's body. The largest one makes a tenant.
-const MAX_BODY: usize = 64 << 10;
 
 #[derive(OpenApi)]
 #[openapi(

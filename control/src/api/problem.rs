@@ -77,15 +77,10 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-type", title, detail.to_owned())
     }
 
-    /// The body is too large.
-    pub(crate) fn too_large() -> Self {
-        let detail = "the body may have 64 KiB";
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            "The body is too large",
-            detail.to_owned(),
-        )
+    /// The body has more than `most` bytes.
+    pub(crate) fn too_large(most: usize) -> Self {
+        let detail = format!("the body may have {} KiB", most >> 10);
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
     }
 
     /// The request contradicts what is there.

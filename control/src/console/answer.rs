@@ -30,6 +30,7 @@ impl From<ApiRefusal> for PageError {
             StatusCode::UNAUTHORIZED => return Self::Other(Box::new(to("/signin?failed=ended"))),
             StatusCode::FORBIDDEN => ErrorKind::Forbidden,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => ErrorKind::NotFound,
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
             StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooMany,
             StatusCode::SERVICE_UNAVAILABLE => ErrorKind::DatabaseAway,
             status if status.is_client_error() => ErrorKind::Malformed,

@@ -163,6 +163,26 @@ async fn forms_of_other_sites_do_nothing() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_too_large_is_refused() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    for (bytes, expected) in
+        [(15 << 10, StatusCode::BAD_REQUEST), (17 << 10, StatusCode::PAYLOAD_TOO_LARGE)]
+    {
+        let key = "x".repeat(bytes);
+        let fields = [("tenant", acme.as_str()), ("name", "a"), ("public_key", &key)];
+        let answer = browser.post("/issuers", &fields).await;
+        assert_eq!(answer.status, expected, "{bytes} bytes: {}", answer.text);
+        let mut stranger = Browser::new(&world);
+        let answer =
+            stranger.post("/signin", &[("email", "root@example.org"), ("password", &key)]).await;
+        let is_refused = answer.status == StatusCode::PAYLOAD_TOO_LARGE;
+        assert_eq!(is_refused, expected == StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn pages_say_what_they_may_load_and_assets_are_kept() {
     let world = World::new().await;
     let mut stranger = Browser::new(&world);
@@ -177,7 +197,7 @@ async fn pages_say_what_they_may_load_and_assets_are_kept() {
 }
 
 /// Reads a stream until it has sent a part of a page.
-async fn first_part(mut body: Body) -> String {
+pub(crate) async fn first_part(mut body: Body) -> String {
     let mut text = String::new();
     let reading = async {
         while !text.contains("data: ") {

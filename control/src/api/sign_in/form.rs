@@ -44,7 +44,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for FormBody<T> {
         let reading = timeout(limits::HTTP_BODY_TIME, Bytes::from_request(request, state));
         let bytes = reading.await.map_err(late)?;
         let bytes = bytes.map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::bad_request("the form may have 16 KiB"),
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(MAX_FORM),
             _ => Problem::bad_request("the form did not arrive"),
         })?;
         let fields = serde_urlencoded::from_bytes(&bytes);
