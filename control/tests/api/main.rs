@@ -5,6 +5,7 @@
 
 mod bans;
 mod browser;
+mod changed_accounts;
 mod console;
 mod document;
 mod errors;

@@ -210,6 +210,30 @@ async fn somebody_who_is_there_is_taken_by_a_verified_address_of_a_domain() {
     assert_eq!(browser.sign_in("ada@example.com", PASSWORD, "").await, "/", "the password stays");
 }
 
+/// The provider answers for the people of a domain's tenant, and for no administrator of the server.
+#[tokio::test]
+async fn no_account_of_another_tenant_and_no_super_admin_is_taken() {
+    let provider = Provider::start().await;
+    let world = world(&provider).await;
+    let acme = world.tenant("acme").await;
+    let mut browser = Browser::new(&world);
+    for (number, (email, role, tenant)) in [
+        ("of.acme@example.com", "viewer", Some(acme.as_str())),
+        ("of.server@acme.example", "viewer", None),
+        ("root@example.com", "super_admin", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        person(&world, email, role, tenant).await;
+        provider.say("sub", json!(format!("subject {number}")));
+        provider.say("email", json!(email));
+        let taken = sign_on(&mut browser, &provider).await;
+        assert_eq!(taken, "/signin?failed=sso_refused", "{email}");
+        assert_eq!(browser.cookie, None, "{email}");
+    }
+}
+
 #[tokio::test]
 async fn another_browser_another_token_and_a_late_one_are_refused() {
     let provider = Provider::start().await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use nucleus_control::store::{PageRequest, deliveries};
 use nucleus_control::webhooks::DeliveryOutcome;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -155,4 +156,28 @@ async fn one_tenant_takes_no_more_than_its_share_of_the_places() {
     }
     // Those that were given up have left their places.
     assert_eq!(test(&good, &betas).await, StatusCode::OK);
+}
+
+/// Somebody asks for a replay while the last try is under way, and then this try fails.
+#[tokio::test]
+async fn a_replay_is_not_lost_to_a_try_that_fails_meanwhile() {
+    let world = World::with(inside).await;
+    let hook = hook(&world, None, "http://127.0.0.1:1/hook", &[]).await;
+    record(&world, &[event(1, "acme")]).await;
+    let page = PageRequest { after: None, limit: 1 };
+    let mut under_way =
+        deliveries::list(&world.database, id(&hook), &page).await.unwrap().remove(0);
+    for tries in 1..10 {
+        under_way.tries = tries;
+        deliveries::note_tries(&world.database, &[under_way.clone()]).await.unwrap();
+    }
+    assert_eq!(deliveries_of(&world, &hook).await[0]["tries"], 9);
+
+    let path = format!("/webhooks/{}/replay", id(&hook));
+    let replayed = world.ask("POST", &path, LOCAL, json!({"delivery": under_way.id})).await;
+    assert_eq!(replayed.status, StatusCode::OK, "{replayed:?}");
+    (under_way.tries, under_way.next_at) = (10, None);
+    deliveries::note_tries(&world.database, &[under_way]).await.unwrap();
+    let after = deliveries_of(&world, &hook).await.remove(0);
+    assert!(after["tries"] == 0 && after["next_at"].is_string(), "it is given up: {after}");
 }
