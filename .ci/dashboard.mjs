@@ -1,5 +1,5 @@
 // The dashboard of a running server, in Chromium: signing in from the link in the log, every screen with real
-// content, and what an operator does.
+// content, and what an operator does. Every action is done by keyboard alone.
 //
 //     node .ci/dashboard.mjs NUCLEUS LOADGEN [--shots DIR]
 //
@@ -7,12 +7,15 @@
 // error of a script, nothing that scrolls the page sideways. Needs `npm ci` in sdk/web.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { createHmac, generateKeyPairSync } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { Keyboard } from "./keyboard.mjs";
 
 const require = createRequire(new URL("../sdk/web/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
@@ -20,6 +23,7 @@ const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const EMAIL = "ada@example.org";
 const PASSWORD = "a long sentence for a test";
+const NEW_PASSWORD = "another long sentence for a test";
 /** Longest time for the server to start, or for a live part to arrive, in ms. */
 const SOON_MS = 20_000;
 const SIZES = [
@@ -83,6 +87,10 @@ server.stderr.on("data", (text) => {
   log += text;
 });
 const crowd = [];
+/** Whether the server ends, so that live parts break off. */
+let isEnding = false;
+/** The ids of what the receiver of webhooks was told. */
+const told = [];
 const headsets = (...more) => {
   const child = spawn(loadgen, [
     "run", "--target", address(session), "--data-dir", data, "--headsets", "12", "--room-size", "6", ...more,
@@ -102,27 +110,54 @@ async function open(context) {
   const page = await context.newPage();
   const say = (words) => faults.push(`${page.url()}: ${words}`);
   page.on("pageerror", (error) => say(`script: ${error.message}`));
-  page.on("console", (message) => message.type() === "error" && say(`console: ${message.text()}`));
+  page.on("console", (message) => message.type() === "error" && !isEnding && say(`console: ${message.text()}`));
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.effectiveDirective}`));
   });
   return page;
 }
 
-async function signIn(page, email) {
+async function signIn(keys, email, password = PASSWORD, code = "") {
+  const { page } = keys;
   await page.goto(`${base}/signin`);
-  await page.fill("#email", email);
-  await page.fill("#password", PASSWORD);
-  await page.click("button.main");
+  await keys.type(page.locator("#email"), email);
+  await keys.type(page.locator("#password"), password);
+  if (code) await keys.type(page.locator("#code"), code);
+  await page.keyboard.press("Enter");
   await page.waitForURL(`${base}/`);
+  keys.done.push("sign in");
 }
 
-async function setPassword(page, link) {
+async function setPassword(keys, link) {
+  const { page } = keys;
   await page.goto(link);
-  if (await page.locator("#email").count()) await page.fill("#email", EMAIL);
-  await page.fill("#password", PASSWORD);
-  await page.click("button.main");
-  await page.waitForURL(/\/signin\?done=password/);
+  if (await page.locator("#email").count()) await keys.type(page.locator("#email"), EMAIL);
+  await keys.type(page.locator("#password"), PASSWORD);
+  await keys.press(page.locator("button.main"));
+  await keys.did("set a password by a link", "The password is set", "main");
+}
+
+/** Returns the code of an authenticator app at a time in ms. */
+function code(secret, at) {
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  const bits = [...secret].map((letter) => letters.indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(at / 30_000)));
+  const tag = createHmac("sha1", key).update(step).digest();
+  const number = tag.readUInt32BE(tag[19] & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
+}
+
+/** Starts a receiver of webhooks. */
+function startReceiver() {
+  return new Promise((resolve) => {
+    const receiver = createHttpServer((request, response) => {
+      told.push(request.headers["webhook-id"]);
+      request.resume();
+      response.writeHead(200).end();
+    }).listen(0, "127.0.0.1", () => resolve(receiver));
+  });
 }
 
 /** Looks at the open page as it is shown. */
@@ -146,82 +181,239 @@ async function look(page, name) {
   await page.setViewportSize(SIZES[1][1]);
 }
 
+/** Opens a tab of a browser of its own. */
+async function newReader() {
+  const page = await open(await browser.newContext({ viewport: SIZES[1][1] }));
+  return new Keyboard(page, (words) => faults.push(words));
+}
+
 async function run() {
   await until("the link in the log", () => /\/link\?token=\S+/.test(log));
-  const context = await browser.newContext({ viewport: SIZES[1][1] });
-  const page = await open(context);
-  await setPassword(page, /http:\S+\/link\?token=[\w-]+/.exec(log)[0]);
-  await signIn(page, EMAIL);
+  const keys = await newReader();
+  const { page } = keys;
+  await setPassword(keys, /http:\S+\/link\?token=[\w-]+/.exec(log)[0]);
+  await signIn(keys, EMAIL);
   await until("the first steps", async () => /Nobody has joined yet/.test(await page.locator("main").innerText()));
   await look(page, "first-run");
 
   const visitors = headsets("--duration", "4s");
   await new Promise((resolve) => visitors.on("exit", resolve));
   headsets("--duration", "600s");
-  await page.goto(`${base}/rooms`);
+  await keys.visit("/rooms");
   await until("two rooms, live", async () => (await page.locator("tbody tr").count()) === 2);
   for (const [name, path] of SCREENS) {
     await page.goto(base + path);
     await look(page, name);
   }
 
-  await page.goto(`${base}/sessions`);
-  await page.locator("tr", { hasText: "Left" }).locator("th a").first().click();
+  await keys.visit("/sessions");
+  await keys.press(page.locator("tr", { hasText: "Left" }).locator("th a").first());
   await until("the verdict", async () => (await page.locator(".verdict").count()) === 1);
   await look(page, "session");
 
-  await page.goto(`${base}/rooms`);
-  await page.locator("tbody th a").first().click();
-  await until("six heads in the plan", async () => (await page.locator("svg.plan .head").count()) >= 6);
-  await look(page, "room");
-  await page.getByRole("button", { name: "Lock" }).click();
-  await until("locked", async () => /Room locked/.test(await page.locator(".toasts").innerText()));
-  await page.getByRole("button", { name: "Unlock" }).click();
-  await page.locator("tbody tr", { hasText: "Mute" }).first().getByRole("button", { name: "Mute" }).click();
-  await until("muted", async () => (await page.locator(".roster .badge", { hasText: "Muted" }).count()) === 1);
-  // Kick by keyboard alone.
-  await page.locator('[data-dialog="kick"]').first().focus();
-  await page.keyboard.press("Enter");
-  await page.keyboard.press("Tab");
-  await page.keyboard.press("Enter");
-  await until("kicked", async () => /Kicked/.test(await page.locator(".toasts").innerText()));
+  await actOnRooms(keys);
+  await setUp(keys);
+  await actOnWebhook(keys);
+  const viewer = await actOnPeople(keys);
+  await actOnAccounts(keys, viewer);
 
-  await page.goto(`${base}/tenants/new`);
-  await page.fill("#name", "<b>acme</b>");
-  await page.click("button.main");
-  await until("saved", async () => /Saved/.test(await page.locator(".toasts").innerText()));
-  assert.equal(await page.locator("h1 b").count(), 0, "a name is no markup");
-  await look(page, "tenant");
-  await page.goto(`${base}/keys`);
-  await page.fill("#key-name", "Booking system");
-  await page.click("button.main");
-  await until("a key", async () => /nuk_/.test(await page.locator("main").innerText()));
-
-  await page.goto(`${base}/people`);
-  await page.fill("#email", "vera@example.org");
-  await page.selectOption("#role", "viewer");
-  await page.click("button.main");
-  const link = await page.locator(".verdict code").innerText();
-  const viewer = await open(await browser.newContext({ viewport: SIZES[1][1] }));
-  await setPassword(viewer, link);
-  await signIn(viewer, "vera@example.org");
-  await viewer.goto(`${base}/rooms`);
-  await viewer.locator("tbody th a").first().click();
-  assert.equal(await viewer.locator("main form, main [data-dialog]").count(), 0, "a viewer acts upon nothing");
-
-  await page.goto(`${base}/audit`);
+  await keys.visit("/audit");
   const audit = await page.locator("main").innerText();
-  for (const act of ["room.lock", "peer.mute", "peer.kick", "tenant.create", "key.create", "person.create"]) {
-    assert.ok(audit.includes(act), `the audit lacks ${act}: ${audit.slice(0, 600)}`);
-  }
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await until("signed out", async () => /You are signed out/.test(await page.locator("main").innerText()));
+  const acts = [
+    "room.lock", "room.close", "peer.mute", "peer.kick", "tenant.create", "key.create", "key.revoke", "issuer.create",
+    "issuer.delete", "webhook.create", "webhook.replay", "webhook.delete", "person.create", "person.link",
+    "person.password", "person.totp",
+  ];
+  for (const act of acts) assert.ok(audit.includes(act), `the audit lacks ${act}: ${audit.slice(0, 2_000)}`);
+  await signOut(keys);
   await page.goto(`${base}/rooms`);
   assert.match(page.url(), /\/signin\?next=/);
+
+  await signIn(keys, EMAIL, NEW_PASSWORD);
+  const end = new Promise((resolve) => server.on("exit", resolve));
+  isEnding = true;
+  await keys.confirm(page.locator('[data-dialog="drain"]'));
+  await keys.did("drain", "The server takes no more sessions");
+  await end;
+  await until("the page says that it is not live", async () => (await page.locator("[data-live].idle").count()) === 1);
+  return [...keys.done, ...viewer.done];
 }
 
+async function signOut(keys) {
+  await keys.press(keys.page.getByRole("button", { name: "Sign out" }));
+  await keys.did("sign out", "You are signed out", "main");
+}
+
+/** Finds a room, and acts upon it and its peers. */
+async function actOnRooms(keys) {
+  const { page } = keys;
+  await keys.visit("/rooms");
+  const first = page.locator("tbody th a").first();
+  const name = await first.innerText();
+  await page.keyboard.press("/");
+  await page.keyboard.type(name);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/q=/);
+  await until("the room that was searched", async () => (await page.locator("tbody tr").count()) === 1);
+  keys.done.push("search");
+  await keys.press(first);
+  await until("six heads in the plan", async () => (await page.locator("svg.plan .head").count()) >= 6);
+  await look(page, "room");
+  await keys.press(page.getByRole("button", { name: "Lock", exact: true }));
+  await keys.did("lock a room", "Room locked");
+  await keys.press(page.locator(".toasts button"));
+  assert.equal(await page.locator(".toast").count(), 0);
+  keys.done.push("close a message");
+  await keys.press(page.getByRole("button", { name: "Unlock", exact: true }));
+  await keys.did("unlock a room", "Room unlocked");
+  await keys.press(page.locator("tbody tr", { hasText: "Mute" }).first().getByRole("button", { name: "Mute" }));
+  await keys.did("mute", "Muted", ".roster .badge");
+  await keys.press(page.locator(".roster tr", { hasText: "Unmute" }).first().getByRole("button", { name: "Unmute" }));
+  await keys.did("unmute", "Unmuted");
+  await keys.confirm(page.locator('[data-dialog="kick"]').first());
+  await keys.did("kick", "Kicked");
+  await keys.confirm(page.locator('[data-dialog="close"]'));
+  await keys.did("close a room", "Room closed");
+}
+
+/** Makes a tenant with a key and an issuer, and takes both away. */
+async function setUp(keys) {
+  const { page } = keys;
+  await keys.visit("/tenants");
+  await keys.press(page.locator("a.main"));
+  await keys.type(page.locator("#name"), "<b>acme</b>");
+  await keys.press(page.locator("button.main"));
+  await keys.did("create a tenant", "Saved");
+  assert.equal(await page.locator("h1 b").count(), 0, "a name is no markup");
+  await look(page, "tenant");
+  await keys.type(page.locator("#max_rooms"), "7");
+  await keys.press(page.locator("button.main"));
+  await keys.did("save a tenant", "Saved");
+  assert.equal(await page.locator("#max_rooms").inputValue(), "7");
+
+  await keys.press(page.getByText("Add an issuer"));
+  await keys.type(page.locator("#issuer-name"), "Booking system");
+  const { publicKey } = generateKeyPairSync("ed25519");
+  await keys.type(page.locator("#issuer-key"), publicKey.export({ type: "spki", format: "pem" }));
+  await keys.press(page.getByRole("button", { name: "Add issuer" }));
+  await keys.did("add an issuer", "Issuer added");
+  await keys.confirm(page.locator('[data-dialog="issuer-delete"]'));
+  await keys.did("delete an issuer", "Issuer deleted");
+
+  await keys.press(page.getByRole("link", { name: "Keys of the server" }));
+  await keys.type(page.locator("#key-name"), "Booking system");
+  await keys.check(page.getByLabel("Act on rooms"));
+  await keys.press(page.locator("button.main"));
+  await keys.did("create a key", "nuk_", "main");
+  await keys.confirm(page.locator('[data-dialog="revoke"]'));
+  await keys.did("revoke a key", "Key revoked");
+}
+
+async function actOnWebhook(keys) {
+  const { page } = keys;
+  const receiver = await startReceiver();
+  await keys.visit("/webhooks");
+  await keys.press(page.locator("a.main"));
+  await keys.type(page.locator("#name"), "Booking system");
+  await keys.type(page.locator("#url"), `http://127.0.0.1:${receiver.address().port}/`);
+  await keys.check(page.getByLabel("room.started"));
+  await keys.press(page.locator("button.main"));
+  await keys.did("create a webhook", "The webhook is made", "main");
+  await keys.press(page.getByRole("button", { name: "Send a test" }));
+  await keys.did("test a webhook", "Test sent");
+  await until("the receiver was told", () => told.length === 1);
+  await keys.press(page.getByRole("button", { name: "Switch off" }));
+  await keys.did("pause a webhook", "Webhook switched off");
+  await keys.press(page.getByRole("button", { name: "Switch on" }));
+  await keys.did("resume a webhook", "Webhook switched on");
+  await keys.press(page.getByRole("button", { name: "Replay" }).first());
+  await keys.did("replay a delivery", "Sent again");
+  await until("the receiver was told again", () => told.length === 2);
+  assert.equal(told[0], told[1], "the same event");
+  await keys.confirm(page.locator('[data-dialog="delete"]'));
+  await keys.did("delete a webhook", "Webhook deleted");
+  receiver.close();
+}
+
+/** Makes somebody and changes them. Returns the other reader, a viewer. */
+async function actOnPeople(keys) {
+  const { page } = keys;
+  await keys.visit("/people");
+  await keys.type(page.locator("#email"), "vera@example.org");
+  await keys.choose(page.locator("#role"), "operator");
+  await keys.press(page.locator("button.main"));
+  await keys.did("create a person", "The link is made", "main");
+  const viewer = await newReader();
+  await setPassword(viewer, await page.locator(".verdict code").innerText());
+
+  await keys.press(page.getByRole("link", { name: "vera@example.org" }));
+  await keys.choose(page.locator("#role"), "viewer");
+  await keys.press(page.locator("button.main"));
+  await keys.did("change the role", "Saved");
+  await keys.press(page.getByRole("button", { name: "Make a link" }));
+  await keys.did("make a new link", "The link is made", "main");
+  await setPassword(viewer, await page.locator(".verdict code").innerText());
+  await signIn(viewer, "vera@example.org");
+  await viewer.visit("/rooms");
+  await viewer.press(viewer.page.locator("tbody th a").first());
+  assert.equal(await viewer.page.locator("main form, main [data-dialog]").count(), 0, "a viewer acts upon nothing");
+
+  await keys.visit("/people");
+  await keys.press(page.getByRole("link", { name: "vera@example.org" }));
+  await keys.press(page.getByRole("button", { name: "End the session" }));
+  await keys.did("end a session of somebody", "Session ended");
+  await keys.press(page.getByRole("button", { name: "Disable" }));
+  await keys.did("disable a person", "The person cannot sign in any more");
+  await keys.press(page.getByRole("button", { name: "Enable" }));
+  await keys.did("enable a person", "The person can sign in again");
+
+  await keys.visit("/people");
+  await keys.type(page.locator("#email"), "ben@example.org");
+  await keys.press(page.locator("button.main"));
+  await keys.did("create a person", "The link is made", "main");
+  await keys.press(page.getByRole("link", { name: "ben@example.org" }));
+  await keys.confirm(page.locator('[data-dialog="delete"]'));
+  await keys.did("delete a person", "Person deleted");
+  return viewer;
+}
+
+/** The viewer sets up an authenticator; the administrator ends a session, and changes the password and the theme. */
+async function actOnAccounts(keys, viewer) {
+  const { page } = viewer;
+  const toAccount = async ({ page }) => page.locator('#nav footer a[href="/account"]');
+  await signIn(viewer, "vera@example.org");
+  await viewer.press(await toAccount(viewer));
+  await viewer.press(page.getByRole("button", { name: "Set up" }));
+  await page.waitForURL(/totp=new/);
+  const secret = (await page.locator("main .code code").innerText()).replaceAll(" ", "");
+  const begun = Date.now();
+  await viewer.type(page.locator("#code"), code(secret, begun));
+  await viewer.press(page.getByRole("button", { name: "Switch on" }));
+  await viewer.did("set up an authenticator", "A code is asked for");
+  await signOut(viewer);
+  // A code works once; the server takes that of the next half minute too.
+  await signIn(viewer, "vera@example.org", PASSWORD, code(secret, begun + 30_000));
+  viewer.done.push("sign in with a code");
+
+  const other = await newReader();
+  await signIn(other, EMAIL);
+  await keys.press(await toAccount(keys));
+  await keys.press(keys.page.getByRole("button", { name: "End the session" }).first());
+  await keys.did("end an own session", "Session ended");
+  await keys.choose(keys.page.locator("#theme"), "dark");
+  assert.equal(await keys.page.evaluate(() => document.documentElement.dataset.theme), "dark");
+  await keys.choose(keys.page.locator("#theme"), "system");
+  keys.done.push("change the theme");
+  await keys.type(keys.page.locator("#old"), PASSWORD);
+  await keys.type(keys.page.locator("#new"), NEW_PASSWORD);
+  await keys.press(keys.page.getByRole("button", { name: "Change password" }));
+  await keys.did("change the password", "The password is set", "main");
+  await signIn(keys, EMAIL, NEW_PASSWORD);
+}
+
+let done = [];
 try {
-  await run();
+  done = await run();
 } catch (error) {
   faults.push(error.stack);
 } finally {
@@ -230,5 +422,8 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 for (const fault of faults) process.stdout.write(`FAIL ${fault}\n`);
-process.stdout.write(faults.length ? "" : `the dashboard: ${SCREENS.length + 4} screens and an operator's acts are as they should be\n`);
+if (!faults.length) {
+  process.stdout.write(`the dashboard: ${SCREENS.length + 4} screens and an operator's acts are as they should be\n`);
+  process.stdout.write(`${done.length} actions by keyboard: ${[...new Set(done)].join(", ")}\n`);
+}
 process.exit(faults.length ? 1 : 0);
