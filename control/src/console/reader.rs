@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
+use nucleus_console::screens::ErrorKind;
 use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, ShownName, Theme};
 
 use super::answer::{self, PageError};
@@ -85,6 +86,15 @@ impl PageReader {
 
     pub(super) fn may(&self, scope: Scope) -> bool {
         self.viewer.may(scope)
+    }
+
+    /// Checks that the reader may open a page whose only use is a form.
+    ///
+    /// # Errors
+    ///
+    /// The page that says that the role does not include it.
+    pub(super) fn needs(&self, scope: Scope) -> Result<(), PageError> {
+        if self.may(scope) { Ok(()) } else { Err(PageError::Kind(ErrorKind::Forbidden)) }
     }
 
     /// Whether the reader sees the whole server.

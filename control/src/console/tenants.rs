@@ -6,7 +6,7 @@ use axum::extract::Path;
 use axum::http::Method;
 use axum::response::Response;
 use nucleus_console::screens::{
-    Choice, FormProblem, PageLinks, TenantForm, TenantPage, TenantRow, TenantsPage,
+    Choice, ErrorKind, FormProblem, PageLinks, TenantForm, TenantPage, TenantRow, TenantsPage,
 };
 use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, ShownTime, Tone};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,7 @@ use super::form::Fields;
 use super::keys::{issuer_rows, key_rows};
 use super::reader::PageReader;
 use super::row::{AnswerRow, encoded};
+use crate::api::Scope;
 use crate::timestamp::Timestamp;
 
 /// From how many days on the end of a licence is worth a warning.
@@ -114,6 +115,10 @@ pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResu
 }
 
 pub(super) async fn new(reader: PageReader) -> PageResult {
+    reader.needs(Scope::Manage)?;
+    if !reader.sees_server() {
+        return Err(PageError::Kind(ErrorKind::Forbidden));
+    }
     let fresh = json!({"active": true});
     shown(&reader, None, AnswerRow(&fresh), None, None).await
 }

@@ -16,6 +16,7 @@ use super::form::Fields;
 use super::reader::{PAGE_ROWS, PageReader};
 use super::row::{AnswerRow, encoded};
 use super::tenants::TenantNames;
+use crate::api::Scope;
 use crate::events::PlaneEventKind;
 
 /// Most pages of webhooks that are looked through for one.
@@ -153,6 +154,7 @@ fn delivery_row(delivery: AnswerRow<'_>) -> DeliveryRow {
 }
 
 pub(super) async fn new(reader: PageReader) -> PageResult {
+    reader.needs(Scope::Manage)?;
     new_page(&reader, None, None).await
 }
 

@@ -62,36 +62,43 @@ async fn no_session_begins_by_a_password_that_was_changed_meanwhile() {
     assert!(!is_in(&browser).await, "signed in by a password that is none any more");
 }
 
+/// Makes a link to set the password of a person. Returns its token.
+async fn new_link(world: &World, person: &str) -> String {
+    let made = world.ask("POST", &format!("/people/{person}/link"), LOCAL, Value::Null).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    made.json()["url"].as_str().unwrap().split_once('=').unwrap().1.to_owned()
+}
+
+/// Uses a link. Returns where the browser goes on.
+async fn use_link(world: &World, token: &str) -> String {
+    let fields = [("token", token), ("password", "one more long password")];
+    Browser::new(world).post("/link", &fields).await.location
+}
+
 #[tokio::test]
-async fn a_new_role_or_password_ends_the_link() {
+async fn a_new_role_ends_the_link() {
     let world = World::new().await;
     let ada = person(&world, ADA, "viewer", None).await;
-    let link = async || {
-        let made = world.ask("POST", &format!("/people/{ada}/link"), LOCAL, Value::Null).await;
-        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
-        made.json()["url"].as_str().unwrap().split_once('=').unwrap().1.to_owned()
-    };
-    let use_link = async |token: &str| {
-        let fields = [("token", token), ("password", "one more long password")];
-        Browser::new(&world).post("/link", &fields).await.location
-    };
-
-    let token = link().await;
     let path = format!("/people/{ada}");
+    let token = new_link(&world, &ada).await;
     let changed = world.ask("PATCH", &path, LOCAL, json!({"role": "operator"})).await;
     assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
-    assert_eq!(use_link(&token).await, "/link?failed=link", "the role has changed");
+    assert_eq!(use_link(&world, &token).await, "/link?failed=link");
+    // A name gives nobody other rights.
+    let token = new_link(&world, &ada).await;
+    world.ask("PATCH", &path, LOCAL, json!({"name": "Ada L."})).await;
+    assert_eq!(use_link(&world, &token).await, "/signin?done=password");
+}
 
-    let token = link().await;
+#[tokio::test]
+async fn a_new_password_ends_the_link() {
+    let world = World::new().await;
+    let ada = person(&world, ADA, "viewer", None).await;
+    let token = new_link(&world, &ada).await;
     let mut browser = Browser::new(&world);
     browser.sign_in(ADA, PASSWORD, "").await;
     let fields = [("password", PASSWORD), ("new_password", NEW_PASSWORD)];
     let changed = browser.post("/account/password", &fields).await;
     assert_eq!(changed.location, "/signin?done=password", "{changed:?}");
-    assert_eq!(use_link(&token).await, "/link?failed=link", "the password has changed");
-
-    // A name gives nobody other rights.
-    let token = link().await;
-    world.ask("PATCH", &path, LOCAL, json!({"name": "Ada L."})).await;
-    assert_eq!(use_link(&token).await, "/signin?done=password");
+    assert_eq!(use_link(&world, &token).await, "/link?failed=link");
 }

@@ -65,7 +65,7 @@ async fn each_role_reads_its_pages() {
     let acme = world.tenant("acme").await;
     let roles = [
         ("super_admin", None, 14),
-        ("partner_admin", Some(acme.as_str()), 14),
+        ("partner_admin", Some(acme.as_str()), 13),
         ("operator", None, 8),
         ("viewer", Some(acme.as_str()), 8),
     ];
