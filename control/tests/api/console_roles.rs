@@ -350,9 +350,8 @@ fn no_beta(what: &str, text: &str, beta: &Rows) {
     let names = ["beta".to_owned()];
     for name in names.iter().chain(ids).filter(|name| !name.is_empty()) {
         if let Some(at) = text.find(name.as_str()) {
-            let begin = text.floor_char_boundary(at.saturating_sub(80));
-            let end = text.floor_char_boundary(at + 80);
-            panic!("{what} has {name}: …{}…", &text[begin..end]);
+            let near: String = text[at..].chars().take(160).collect();
+            panic!("{what} has {name}: {near}…");
         }
     }
 }
