@@ -11,6 +11,7 @@ use nucleus_netsim::SimPeer;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, RootSecret, Route, Suite};
+use nucleus_protocol::realtime::report::ClientReport;
 use nucleus_protocol::realtime::{ConnectionId, Header, Message, MessageKind};
 use nucleus_protocol::session::{
     self, Audit, Code, EventAck, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate,
@@ -257,6 +258,27 @@ impl Client {
         let route = link.route().unwrap().0;
         link.finish(now, &mut out, start).unwrap();
         self.put_on_network(now, route, &out);
+    }
+
+    /// Sends a report that the test has made up.
+    pub fn send_report(&mut self, now: Time, report: ClientReport) {
+        let Some(link) = self.link.as_mut() else { return };
+        let mut out = Vec::new();
+        let start = link.begin(now, &mut out);
+        report.encode(&mut out);
+        let route = link.route().unwrap().0;
+        link.finish(now, &mut out, start).unwrap();
+        self.put_on_network(now, route, &out);
+    }
+
+    /// Leaves out so many packet numbers.
+    pub fn leave_out_numbers(&mut self, now: Time, count: u32) {
+        let Some(link) = self.link.as_mut() else { return };
+        for _ in 0..count {
+            let mut out = Vec::new();
+            let start = link.begin(now, &mut out);
+            link.finish(now, &mut out, start).unwrap();
+        }
     }
 
     /// Removes and returns the QUIC datagrams of one direction that have arrived by `now`.

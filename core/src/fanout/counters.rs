@@ -86,6 +86,9 @@ counters! {
     /// Misdirected datagrams dropped, because no link has their id or the other shard's mailbox is
     /// full.
     misdirected_dropped: Drop "misdirected",
+    /// Figures of clients that cannot be true: reports of datagrams that were not sent to them, and packet
+    /// numbers that were left out faster than a client may send.
+    false_figures: Own "false_figures",
     /// Messages not sent because they were past their age limit.
     superseded: Own "superseded",
     /// Messages not sent because they exceeded a recipient's budget.

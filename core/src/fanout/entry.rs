@@ -9,6 +9,7 @@ use nucleus_protocol::time::Time;
 
 use super::input::{FanoutOutput, LinkEvent};
 use super::routes::RouteLog;
+use super::sent_numbers::SentNumbers;
 use super::totals::LinkSums;
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
@@ -77,6 +78,8 @@ pub(super) struct LinkEntry {
     pub(super) fallback_since: Option<Time>,
     /// The figures of the peer's earlier links, and of this one those that [`Link`] does not count.
     pub(super) sums: LinkSums,
+    /// What the client has sent on this link.
+    pub(super) sent_numbers: SentNumbers,
     /// By which ways the peer's messages came. On the heap, because it is written for few datagrams.
     pub(super) routes: Box<RouteLog>,
     /// The number of the link's changes of its path when `routes` was written last; `None`: it was not
@@ -106,8 +109,16 @@ impl LinkEntry {
     pub(super) fn sums(&self, now: Time) -> LinkSums {
         let mut sums = self.sums;
         sums.on_fallback += self.fallback_since.map(|at| now.since(at)).unwrap_or_default();
-        sums.add(&self.link);
+        sums.add(&self.link, &self.sent_numbers);
         sums
+    }
+
+    /// Notes the figures of the client that came with a datagram. Returns how many of them cannot be true.
+    pub(super) fn note_figures(&mut self, now: Time) -> u64 {
+        let counts = self.link.received_counts();
+        // Nothing is known of a port from which nothing has come: its largest number is 0 too.
+        let is_true = counts.received == 0 || self.sent_numbers.note(now, counts.largest);
+        self.link.take_false_reports() + u64::from(!is_true)
     }
 
     /// Takes the entry of a link that is closed.

@@ -21,6 +21,7 @@ impl Fanout {
     /// have waited in a buffer for any time.
     pub(super) fn take(&mut self, now: Time, index: u32, messages: Messages<'_>, age_known: bool) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
+        self.counters.false_figures += entry.note_figures(now);
         let room = &mut self.rooms[entry.room];
         let (mut throttled, is_watched) = (None, room.watch.is_some());
         for message in messages {

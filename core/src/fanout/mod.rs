@@ -18,6 +18,7 @@ mod outbox;
 mod pose_watch;
 mod room;
 mod routes;
+mod sent_numbers;
 mod speakers;
 mod tick;
 mod timers;
@@ -45,6 +46,7 @@ use connection_ids::ConnectionIds;
 use entry::{ClosedLink, IngressBudgets, LinkEntry, Recipient};
 use outbox::Destination;
 use room::{FlushBudget, RoomFanout};
+use sent_numbers::SentNumbers;
 use tick::TickControl;
 use timers::Timers;
 use totals::LinkSums;
@@ -349,6 +351,7 @@ impl Fanout {
             on_fallback: false,
             fallback_since: None,
             sums,
+            sent_numbers: SentNumbers::new(now, &self.config.limits),
             routes,
             noted_paths: None,
             timer: Time::MAX,

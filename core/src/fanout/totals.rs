@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nucleus_protocol::link::Link;
 
+use super::sent_numbers::SentNumbers;
 use crate::plane_event::LinkTotals;
 use crate::room_stats::share_ppm;
 use crate::traffic::LinkLosses;
@@ -30,13 +31,8 @@ pub(super) struct LinkSums {
 
 impl LinkSums {
     /// Adds what a link has counted.
-    pub(super) fn add(&mut self, link: &Link) {
-        let (counters, counts) = (link.counters(), link.received_counts());
-        // The first packet number is 0. Nothing is known of a port from which nothing has come.
-        let sent = match counts.received {
-            0 => 0,
-            _ => u64::from(counts.largest) + 1,
-        };
+    pub(super) fn add(&mut self, link: &Link, numbers: &SentNumbers) {
+        let (counters, counts, sent) = (link.counters(), link.received_counts(), numbers.sent());
         self.datagrams_in += counters.datagrams_in;
         self.datagrams_out += counters.datagrams_out;
         self.bytes_in += counters.bytes_in;

@@ -239,6 +239,14 @@ impl Link {
         }
     }
 
+    /// Returns how many of the client's reports could not be true since the last call; 0 on a client.
+    pub fn take_false_reports(&mut self) -> u64 {
+        match &mut self.side {
+            SideState::Client(_) => 0,
+            SideState::Server(server) => std::mem::take(&mut server.false_reports),
+        }
+    }
+
     fn handle_control(&mut self, arrival: &DatagramArrival, kind: u8, body: &[u8]) {
         let Ok(control) = ControlFrame::parse(self.client().is_some(), kind, body) else { return };
         let &DatagramArrival { now, path, highest, .. } = arrival;
@@ -274,7 +282,7 @@ impl Link {
             (ControlFrame::ClientReport(report), SideState::Server(s)) => {
                 self.send.acknowledge_reported(now, report.largest, report.received);
                 if highest {
-                    s.client_report = Some(report);
+                    s.take_report(report, self.send.next_number());
                 }
             }
             (ControlFrame::KeepAlive(answer), SideState::Client(c)) => {

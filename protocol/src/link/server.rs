@@ -45,6 +45,8 @@ pub(super) struct ServerSide {
     pub(super) paths: Paths,
     pub(super) clock_epoch: u32,
     pub(super) client_report: Option<ClientReport>,
+    /// Reports that cannot be true, since they were last taken.
+    pub(super) false_reports: u64,
     /// The next report. Its `largest` and `received` are filled in when the report is written.
     pub(super) report: ServerReport,
     /// The client's newest choice; `None` if the client has no choice, or has sent nothing yet.
@@ -71,6 +73,7 @@ impl ServerSide {
             paths,
             clock_epoch,
             client_report: None,
+            false_reports: 0,
             report: ServerReport::default(),
             choice: None,
             pending: [PendingAnswers::default(); 2],
@@ -97,6 +100,22 @@ impl ServerSide {
         match self.choice {
             Some(PlaneChoice { plane: Plane::Session, .. }) => Some((Route::Session, UNLIMITED)),
             _ => self.paths.active().map(|(path, budget)| (Route::Realtime(path), budget)),
+        }
+    }
+
+    /// Takes a report of the client, which has been sent packets up to the number before `next_number`.
+    /// Counts and ignores a report that cannot be true. Ignores one that is older than the newest.
+    pub(super) fn take_report(&mut self, report: ClientReport, next_number: u32) {
+        if !report.may_be_true(next_number) {
+            self.false_reports += 1;
+            return;
+        }
+        // QUIC may deliver datagrams in another order. A figure that goes back would falsify sums.
+        let is_older = |newest: ClientReport| {
+            report.largest < newest.largest || report.received < newest.received
+        };
+        if !self.client_report.is_some_and(is_older) {
+            self.client_report = Some(report);
         }
     }
 

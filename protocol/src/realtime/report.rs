@@ -125,6 +125,13 @@ impl ClientReport {
     const BODY: usize = 20;
     const DELAY: usize = 16;
 
+    /// Returns whether the report may be true of a link on which the packets up to the number before
+    /// `next_number` were sent. Each packet number is received once at most.
+    pub fn may_be_true(&self, next_number: u32) -> bool {
+        let is_nothing = (self.largest, self.received) == (0, 0);
+        is_nothing || self.largest < next_number && self.received <= self.largest.saturating_add(1)
+    }
+
     /// Reads the body: 20 bytes, or at least 36 with the delay.
     ///
     /// # Errors

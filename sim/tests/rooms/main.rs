@@ -11,6 +11,7 @@
 mod accounts;
 mod acknowledgements;
 mod bans;
+mod false_figures;
 mod floods;
 mod history;
 mod life;

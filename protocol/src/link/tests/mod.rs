@@ -7,6 +7,7 @@ mod fallback;
 mod hostile;
 mod paths;
 mod phases;
+mod reports;
 mod timers;
 
 use std::net::SocketAddr;
