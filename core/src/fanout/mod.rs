@@ -295,7 +295,8 @@ impl Fanout {
     fn open_link(&mut self, now: Time, open: OpenLink) {
         let OpenLink { room, session, .. } = open;
         let replaced = self.close_link(now, room, session.peer);
-        if self.links() >= limits::LINKS_PER_SHARD {
+        // A link that replaces another has its place, and goes on with its sums.
+        if replaced.is_none() && self.links() >= limits::LINKS_PER_SHARD {
             let event = LinkEvent::Refused;
             return self.outputs.push_back(FanoutOutput::Link { room, session, event });
         }
