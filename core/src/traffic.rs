@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{RoomId, RoomInstanceId, RoomKey};
+use crate::ids::{PeerId, RoomId, RoomInstanceId, RoomKey};
 
 /// Links of a shard whose figures are read at once. The shard sends nothing meanwhile, so they are few.
 pub const TRAFFIC_LINKS: usize = 256;
@@ -31,6 +31,17 @@ impl LinkLosses {
         self.sent_out = self.sent_out.saturating_add(other.sent_out);
         self.lost_out = self.lost_out.saturating_add(other.lost_out);
     }
+
+    /// Returns by how much they have grown since an earlier reading of the same links. A datagram that comes
+    /// late was lost before.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            sent_in: self.sent_in.saturating_sub(before.sent_in),
+            lost_in: self.lost_in.saturating_sub(before.lost_in),
+            sent_out: self.sent_out.saturating_sub(before.sent_out),
+            lost_out: self.lost_out.saturating_sub(before.lost_out),
+        }
+    }
 }
 
 /// The sums over the links of one peer.
@@ -38,6 +49,8 @@ impl LinkLosses {
 pub struct LinkTraffic {
     /// The peer's room.
     pub room: RoomId,
+    /// The peer's number in the room.
+    pub peer: PeerId,
     /// Bytes of realtime datagrams from the client.
     pub bytes_in: u64,
     /// Bytes of realtime datagrams to the client.
@@ -57,7 +70,7 @@ pub struct TrafficSlice {
     pub next: Option<usize>,
 }
 
-/// The sums over the present links of a room.
+/// The links of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomTraffic {
     /// The room instance.
@@ -66,10 +79,6 @@ pub struct RoomTraffic {
     pub key: Arc<RoomKey>,
     /// Number of participants, those included who may still resume.
     pub peers: u32,
-    /// Bytes of realtime datagrams from the clients. Less than before if somebody has left.
-    pub bytes_in: u64,
-    /// Bytes of realtime datagrams to the clients.
-    pub bytes_out: u64,
-    /// Lost datagrams.
-    pub losses: LinkLosses,
+    /// The sums of each peer that has a link. Sums of a peer only grow; a peer that has left is missing.
+    pub links: Vec<LinkTraffic>,
 }

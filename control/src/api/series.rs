@@ -143,8 +143,8 @@ struct RoomSeriesAnswer {
     rooms: Vec<LinesOfRoom>,
 }
 
-/// The lines of a room over the last ten minutes, the oldest values first. Null: nothing is known of the
-/// step, nothing came, or somebody has left in it.
+/// The lines of a room over the last ten minutes, the oldest values first. Bytes and losses are those of the
+/// participants that were there at both ends of a step. Null: nothing is known of the step, or there were none.
 #[derive(Debug, Serialize, ToSchema)]
 struct LinesOfRoom {
     /// The room's id.
@@ -155,7 +155,7 @@ struct LinesOfRoom {
     name: String,
     /// Participants.
     peers: Vec<Option<u32>>,
-    /// Bytes to the clients in a second.
+    /// Bytes in a second to these clients.
     bytes_out: Vec<Option<u32>>,
     /// Lost datagrams of the clients, in parts per million.
     loss_in_ppm: Vec<Option<u32>>,

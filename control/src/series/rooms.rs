@@ -1,14 +1,14 @@
 //! Short lines of the fullest rooms.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_core::control::SeriesFigures;
-use nucleus_core::ids::{RoomInstanceId, RoomKey};
-use nucleus_core::traffic::{RoomTraffic, TRAFFIC_ROOMS};
+use nucleus_core::ids::{PeerId, RoomInstanceId, RoomKey};
+use nucleus_core::room_stats::share_ppm;
+use nucleus_core::traffic::{LinkLosses, LinkTraffic, RoomTraffic, TRAFFIC_ROOMS};
 
-use super::columns::loss_between;
 use super::ring::{Ring, Values};
 use super::{SeriesSpan, step_at};
 
@@ -26,18 +26,23 @@ pub struct RoomLine {
     pub key: Arc<RoomKey>,
     /// Participants at the end of each step, the oldest first.
     pub peers: Values,
-    /// Bytes to the clients in a second.
+    /// Bytes in a second to the clients that were there at both ends of the step.
     pub bytes_out: Values,
-    /// The share of the clients' datagrams that were lost in the step, in parts per million.
+    /// The share of the datagrams of these clients that were lost in the step, in parts per million.
     pub loss_in: Values,
-    /// The share of the server's datagrams that were lost in the step, in parts per million.
+    /// The share of the datagrams to these clients that were lost in the step, in parts per million.
     pub loss_out: Values,
 }
 
 #[derive(Debug)]
 struct KeptRoom {
-    newest: RoomTraffic,
-    /// The step of `newest`.
+    instance: RoomInstanceId,
+    key: Arc<RoomKey>,
+    /// The newest number of participants.
+    newest_peers: u32,
+    /// The newest sums of each peer.
+    links: BTreeMap<PeerId, LinkTraffic>,
+    /// The step of these.
     step: u64,
     peers: Ring,
     bytes_out: Ring,
@@ -74,12 +79,10 @@ impl RoomSeries {
         let oldest = last.saturating_sub(ROOM_VALUES as u64);
         let mut rooms: Vec<_> =
             self.rooms.values().filter(|room| !room.peers.is_over(oldest)).collect();
-        rooms.sort_by(|a, b| {
-            b.newest.peers.cmp(&a.newest.peers).then_with(|| a.newest.key.cmp(&b.newest.key))
-        });
+        rooms.sort_by(|a, b| b.newest_peers.cmp(&a.newest_peers).then_with(|| a.key.cmp(&b.key)));
         let line = |room: &KeptRoom| RoomLine {
-            instance: room.newest.instance,
-            key: room.newest.key.clone(),
+            instance: room.instance,
+            key: room.key.clone(),
             peers: room.peers.values(last),
             bytes_out: room.bytes_out.values(last),
             loss_in: room.loss_in.values(last),
@@ -93,19 +96,54 @@ impl KeptRoom {
     fn new(room: &RoomTraffic, step: u64) -> Self {
         let ring = || Ring::new(ROOM_VALUES);
         let (peers, bytes_out, loss_in, loss_out) = (ring(), ring(), ring(), ring());
-        Self { newest: room.clone(), step, peers, bytes_out, loss_in, loss_out }
+        Self {
+            instance: room.instance,
+            key: room.key.clone(),
+            newest_peers: 0,
+            links: BTreeMap::new(),
+            step,
+            peers,
+            bytes_out,
+            loss_in,
+            loss_out,
+        }
     }
 
     fn record(&mut self, step: u64, room: &RoomTraffic) {
-        let before = std::mem::replace(&mut self.newest, room.clone());
+        let links = room.links.iter().map(|link| (link.peer, *link)).collect();
+        let before = std::mem::replace(&mut self.links, links);
         let is_next = std::mem::replace(&mut self.step, step) + 1 == step;
+        self.newest_peers = room.peers;
         self.peers.set(step, Some(room.peers.into()));
-        // The sums are over the present links: less than before if somebody has left.
-        let sent = room.bytes_out.checked_sub(before.bytes_out).filter(|_| is_next);
-        self.bytes_out.set(step, sent.map(|bytes| bytes / STEP.as_secs().max(1)));
-        let (was, is) = (before.losses, room.losses);
-        let loss = |was, is| if is_next { loss_between(was, is) } else { None };
-        self.loss_in.set(step, loss((was.lost_in, was.sent_in), (is.lost_in, is.sent_in)));
-        self.loss_out.set(step, loss((was.lost_out, was.sent_out), (is.lost_out, is.sent_out)));
+        let growth = if is_next { growth(&before, &self.links) } else { Vec::new() };
+        let bytes = growth.iter().map(|link| link.bytes_out).reduce(u64::saturating_add);
+        self.bytes_out.set(step, bytes.map(|bytes| bytes / STEP.as_secs().max(1)));
+        let mut losses = LinkLosses::default();
+        growth.iter().for_each(|link| losses.add(link.losses));
+        self.loss_in.set(step, share(losses.lost_in, losses.sent_in));
+        self.loss_out.set(step, share(losses.lost_out, losses.sent_out));
     }
+}
+
+/// Returns by how much the sums of each peer have grown, of those that were there at both ends of the step.
+/// Of the others nobody knows when in the step they came or left.
+fn growth(
+    before: &BTreeMap<PeerId, LinkTraffic>,
+    now: &BTreeMap<PeerId, LinkTraffic>,
+) -> Vec<LinkTraffic> {
+    let grown = |(peer, now): (&PeerId, &LinkTraffic)| {
+        let before = before.get(peer)?;
+        Some(LinkTraffic {
+            bytes_in: now.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: now.bytes_out.saturating_sub(before.bytes_out),
+            losses: now.losses.since(before.losses),
+            ..*now
+        })
+    };
+    now.iter().filter_map(grown).collect()
+}
+
+/// Returns the share of what was lost in the step; `None`: nothing was sent.
+fn share(lost: u64, sent: u64) -> Option<u64> {
+    share_ppm(lost, sent).map(u64::from)
 }

@@ -1,7 +1,7 @@
 use nucleus_core::control::{ServerStatus, ShardStatus};
 use nucleus_core::histogram::{Histogram, HistogramScale};
-use nucleus_core::ids::{Product, ProductKey, RoomInstanceId};
-use nucleus_core::traffic::{LinkLosses, RoomTraffic};
+use nucleus_core::ids::{PeerId, Product, ProductKey, RoomId, RoomInstanceId};
+use nucleus_core::traffic::{LinkLosses, LinkTraffic, RoomTraffic};
 
 use super::*;
 
@@ -38,10 +38,12 @@ fn room(number: u8, peers: u32, reading: u64) -> RoomTraffic {
         instance: RoomInstanceId([number; 8]),
         key: std::sync::Arc::new(owner.room(format!("room {number}"))),
         peers,
-        bytes_in: 0,
-        bytes_out: 500 * reading,
-        losses,
+        links: vec![link(1, 500 * reading, losses)],
     }
+}
+
+fn link(peer: u32, bytes_out: u64, losses: LinkLosses) -> LinkTraffic {
+    LinkTraffic { room: RoomId(1), peer: PeerId(peer), bytes_in: 0, bytes_out, losses }
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -121,11 +123,42 @@ fn rooms_have_short_lines_and_those_that_are_gone_have_none() {
         assert!(line.peers.iter().all(Option::is_some) && line.loss_out[3].is_none());
         assert_eq!((line.bytes_out[9], line.loss_in[9]), (Some(50), Some(100_000)));
     }
-    // Somebody has left the first room, and the others have ended.
-    let left = RoomTraffic { bytes_out: 7, ..room(0, 4, 71) };
+    // Another one than before is alone in the first room, and the others have ended.
+    let links = vec![link(2, 7, LinkLosses::default())];
+    let left = RoomTraffic { links, ..room(0, 4, 71) };
     series.record(seconds(710), &SeriesFigures { rooms: vec![left], ..figures(71) });
     let lines = series.rooms(seconds(710));
     assert_eq!(lines.len(), 1);
     assert_eq!((lines[0].peers[59], lines[0].bytes_out[59]), (Some(4), None), "a gap, not zero");
     assert_eq!(series.rooms(seconds(2_000)), [], "nothing is known any more");
+}
+
+/// What a reading of a room with these links says of bytes and losses, after a reading before.
+fn step_of_a_room(before: Vec<LinkTraffic>, now: Vec<LinkTraffic>) -> [Option<u32>; 3] {
+    let mut series = Series::default();
+    for (reading, links) in (1..).zip([before, now]) {
+        let peers = links.len() as u32;
+        let rooms = vec![RoomTraffic { links, ..room(0, peers, reading) }];
+        series.record(seconds(10 * reading), &SeriesFigures { rooms, ..figures(reading) });
+    }
+    let line = &series.rooms(seconds(20))[0];
+    [line.bytes_out[59], line.loss_in[59], line.loss_out[59]]
+}
+
+#[test]
+fn who_comes_or_leaves_does_not_falsify_the_figures_of_a_room() {
+    let lost = |sent, lost| LinkLosses { sent_in: sent, lost_in: lost, ..LinkLosses::default() };
+    let stays = [link(1, 1_000, lost(100, 5)), link(1, 3_000, lost(200, 15))];
+    let leaver = link(2, 900_000, lost(50, 40));
+    // The leaver's losses are more than those of the step, and it has sent less than the other.
+    let left = step_of_a_room(vec![stays[0], leaver], vec![stays[1]]);
+    assert_eq!(left, [Some(200), Some(100_000), None], "ten of a hundred");
+    // A joiner's link may have been reopened, or was read too late before: its sums belong to no step.
+    let joiner = link(3, 70_000, lost(1_000, 1_000));
+    let joined = step_of_a_room(vec![stays[0]], vec![stays[1], joiner]);
+    assert_eq!(joined, [Some(200), Some(100_000), None]);
+    let both = step_of_a_room(vec![stays[0], leaver], vec![stays[1], joiner]);
+    assert_eq!(both, [Some(200), Some(100_000), None]);
+    assert_eq!(step_of_a_room(vec![stays[0], leaver], Vec::new()), [None; 3], "nobody is there");
+    assert_eq!(step_of_a_room(Vec::new(), vec![joiner]), [None; 3]);
 }

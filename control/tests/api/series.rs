@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use nucleus_control::series::SeriesStore;
 use nucleus_core::control::{SeriesFigures, ServerStatus, ShardStatus};
 use nucleus_core::fanout::FanoutHistograms;
-use nucleus_core::ids::{Product, ProductKey, RoomInstanceId};
-use nucleus_core::traffic::{LinkLosses, RoomTraffic};
+use nucleus_core::ids::{PeerId, Product, ProductKey, RoomId, RoomInstanceId};
+use nucleus_core::traffic::{LinkLosses, LinkTraffic, RoomTraffic};
 use serde_json::{Value, json};
 
 use crate::world::{LOCAL, World};
@@ -31,9 +31,13 @@ fn figures(reading: u64) -> SeriesFigures {
             instance: RoomInstanceId([number; 8]),
             key: Arc::new(owner.room(format!("{tenant} lobby"))),
             peers: number.into(),
-            bytes_in: 0,
-            bytes_out: 900 * reading,
-            losses: LinkLosses::default(),
+            links: vec![LinkTraffic {
+                room: RoomId(number.into()),
+                peer: PeerId(1),
+                bytes_in: 0,
+                bytes_out: 900 * reading,
+                losses: LinkLosses::default(),
+            }],
         }
     };
     SeriesFigures {

@@ -34,6 +34,7 @@ impl Fanout {
             let sums = entry.sums(now);
             LinkTraffic {
                 room: self.rooms[entry.room].id,
+                peer: entry.recipient.peer,
                 bytes_in: sums.bytes_in,
                 bytes_out: sums.bytes_out,
                 losses: sums.losses(),

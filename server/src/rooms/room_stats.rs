@@ -76,7 +76,7 @@ async fn links(room: &RoomHandle) -> HashMap<PeerId, LiveLinkStats> {
 #[derive(Default)]
 struct LinkSumsOfRooms {
     losses: LinkLosses,
-    rooms: HashMap<RoomId, LinkTraffic>,
+    rooms: HashMap<RoomId, Vec<LinkTraffic>>,
 }
 
 impl RoomRegistry {
@@ -93,16 +93,11 @@ impl RoomRegistry {
         let mut rooms: Vec<_> = self.rooms.iter().map(|room| room.clone()).collect();
         rooms.sort_by_cached_key(|room| (Reverse(room.figures.peers()), room.id.0));
         rooms.truncate(TRAFFIC_ROOMS);
-        let rooms = rooms.into_iter().map(|room| {
-            let links = sums.rooms.get(&room.id);
-            RoomTraffic {
-                instance: room.instance,
-                key: room.key.clone(),
-                peers: room.figures.peers(),
-                bytes_in: links.map_or(0, |links| links.bytes_in),
-                bytes_out: links.map_or(0, |links| links.bytes_out),
-                losses: links.map(|links| links.losses).unwrap_or_default(),
-            }
+        let rooms = rooms.into_iter().map(|room| RoomTraffic {
+            instance: room.instance,
+            key: room.key.clone(),
+            peers: room.figures.peers(),
+            links: sums.rooms.remove(&room.id).unwrap_or_default(),
         });
         (Some(sums.losses), rooms.collect())
     }
@@ -127,16 +122,7 @@ impl LinkSumsOfRooms {
         self.losses.add(slice.left);
         for link in &slice.links {
             self.losses.add(link.losses);
-            let empty = LinkTraffic {
-                room: link.room,
-                bytes_in: 0,
-                bytes_out: 0,
-                losses: LinkLosses::default(),
-            };
-            let room = self.rooms.entry(link.room).or_insert(empty);
-            room.bytes_in += link.bytes_in;
-            room.bytes_out += link.bytes_out;
-            room.losses.add(link.losses);
+            self.rooms.entry(link.room).or_default().push(*link);
         }
         slice.next
     }
