@@ -50,6 +50,10 @@ struct LiveRoomTotals {
     bytes_out: u64,
     /// Messages that were not sent because the receivers' budgets were used up.
     withheld: u64,
+    /// The largest `loss_in_ppm` of a peer; null: that of no peer is known.
+    worst_loss_in_ppm: Option<u32>,
+    /// The largest `loss_out_ppm` of a peer; null: that of no peer is known.
+    worst_loss_out_ppm: Option<u32>,
 }
 
 /// The figures of one peer. Counts begin with its join and go on over its resumes.
@@ -145,6 +149,8 @@ impl LiveRoomTotals {
             bytes_in: sum(|peer| peer.bytes_in),
             bytes_out: sum(|peer| peer.bytes_out),
             withheld: sum(|peer| peer.withheld),
+            worst_loss_in_ppm: peers.iter().filter_map(|peer| peer.loss_in_ppm).max(),
+            worst_loss_out_ppm: peers.iter().filter_map(|peer| peer.loss_out_ppm).max(),
         }
     }
 }

@@ -161,6 +161,11 @@ struct LinesOfRoom {
     loss_in_ppm: Vec<Option<u32>>,
     /// Lost datagrams of the server, in parts per million, as the clients report.
     loss_out_ppm: Vec<Option<u32>>,
+    /// The largest share of one client, in parts per million, of those that have sent at least 20 datagrams
+    /// in the step.
+    worst_loss_in_ppm: Vec<Option<u32>>,
+    /// The largest share of one client, of those to which at least 20 datagrams were sent in the step.
+    worst_loss_out_ppm: Vec<Option<u32>>,
 }
 
 impl From<RoomLine> for LinesOfRoom {
@@ -173,6 +178,8 @@ impl From<RoomLine> for LinesOfRoom {
             bytes_out: line.bytes_out,
             loss_in_ppm: line.loss_in,
             loss_out_ppm: line.loss_out,
+            worst_loss_in_ppm: line.worst_loss_in,
+            worst_loss_out_ppm: line.worst_loss_out,
         }
     }
 }

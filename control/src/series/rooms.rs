@@ -17,6 +17,9 @@ pub const ROOM_VALUES: usize = 60;
 /// The step of the lines.
 const STEP: Duration = SeriesSpan::Hour.step();
 
+/// Least datagrams of a link in a step of which a share says something: one that is lost is 5 % then.
+const LEAST_SENT: u64 = 20;
+
 /// The lines of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomLine {
@@ -32,6 +35,10 @@ pub struct RoomLine {
     pub loss_in: Values,
     /// The share of the datagrams to these clients that were lost in the step, in parts per million.
     pub loss_out: Values,
+    /// The largest share of one client, of those that have sent [`LEAST_SENT`] datagrams in the step.
+    pub worst_loss_in: Values,
+    /// The largest share of one client, of those to which as many were sent in the step.
+    pub worst_loss_out: Values,
 }
 
 #[derive(Debug)]
@@ -48,6 +55,8 @@ struct KeptRoom {
     bytes_out: Ring,
     loss_in: Ring,
     loss_out: Ring,
+    worst_loss_in: Ring,
+    worst_loss_out: Ring,
 }
 
 /// The lines of at most [`TRAFFIC_ROOMS`] rooms.
@@ -87,6 +96,8 @@ impl RoomSeries {
             bytes_out: room.bytes_out.values(last),
             loss_in: room.loss_in.values(last),
             loss_out: room.loss_out.values(last),
+            worst_loss_in: room.worst_loss_in.values(last),
+            worst_loss_out: room.worst_loss_out.values(last),
         };
         rooms.into_iter().map(line).collect()
     }
@@ -95,17 +106,18 @@ impl RoomSeries {
 impl KeptRoom {
     fn new(room: &RoomTraffic, step: u64) -> Self {
         let ring = || Ring::new(ROOM_VALUES);
-        let (peers, bytes_out, loss_in, loss_out) = (ring(), ring(), ring(), ring());
         Self {
             instance: room.instance,
             key: room.key.clone(),
             newest_peers: 0,
             links: BTreeMap::new(),
             step,
-            peers,
-            bytes_out,
-            loss_in,
-            loss_out,
+            peers: ring(),
+            bytes_out: ring(),
+            loss_in: ring(),
+            loss_out: ring(),
+            worst_loss_in: ring(),
+            worst_loss_out: ring(),
         }
     }
 
@@ -122,6 +134,11 @@ impl KeptRoom {
         growth.iter().for_each(|link| losses.add(link.losses));
         self.loss_in.set(step, share(losses.lost_in, losses.sent_in));
         self.loss_out.set(step, share(losses.lost_out, losses.sent_out));
+        let of_links = || growth.iter().map(|link| link.losses);
+        let worst_in = worst(of_links().map(|losses| (losses.lost_in, losses.sent_in)));
+        let worst_out = worst(of_links().map(|losses| (losses.lost_out, losses.sent_out)));
+        self.worst_loss_in.set(step, worst_in);
+        self.worst_loss_out.set(step, worst_out);
     }
 }
 
@@ -146,4 +163,9 @@ fn growth(
 /// Returns the share of what was lost in the step; `None`: nothing was sent.
 fn share(lost: u64, sent: u64) -> Option<u64> {
     share_ppm(lost, sent).map(u64::from)
+}
+
+/// Returns the largest share of what was lost, of pairs of lost and sent; `None`: none has enough.
+fn worst(links: impl Iterator<Item = (u64, u64)>) -> Option<u64> {
+    links.filter(|(_, sent)| *sent >= LEAST_SENT).filter_map(|(lost, sent)| share(lost, sent)).max()
 }

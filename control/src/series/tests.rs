@@ -162,3 +162,28 @@ fn who_comes_or_leaves_does_not_falsify_the_figures_of_a_room() {
     assert_eq!(step_of_a_room(vec![stays[0], leaver], Vec::new()), [None; 3], "nobody is there");
     assert_eq!(step_of_a_room(Vec::new(), vec![joiner]), [None; 3]);
 }
+
+#[test]
+fn the_worst_link_of_a_room_is_that_of_the_step() {
+    let losses = |sent, lost| LinkLosses {
+        sent_in: sent,
+        lost_in: lost,
+        sent_out: 2 * sent,
+        lost_out: lost,
+    };
+    let before = [(1, losses(1_000, 900)), (2, losses(0, 0)), (3, losses(0, 0))];
+    // The first one is bad over all, the second in the step; of the third too few were sent.
+    let now =
+        [(1, losses(1_100, 901)), (2, losses(100, 20)), (3, losses(9, 9)), (4, losses(99, 99))];
+    let links =
+        |of: &[(u32, LinkLosses)]| of.iter().map(|(peer, of)| link(*peer, 0, *of)).collect();
+    let mut series = Series::default();
+    for (reading, links) in [(1, links(&before)), (2, links(&now))] {
+        let rooms = vec![RoomTraffic { links, ..room(0, 3, reading) }];
+        series.record(seconds(10 * reading), &SeriesFigures { rooms, ..figures(reading) });
+    }
+    let line = &series.rooms(seconds(20))[0];
+    let worst = [&line.worst_loss_in, &line.worst_loss_out].map(|values| values[59]);
+    assert_eq!(worst, [Some(200_000), Some(100_000)]);
+    assert_eq!(line.worst_loss_in[58], None, "the first reading has none before it");
+}

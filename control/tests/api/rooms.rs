@@ -42,6 +42,8 @@ async fn figures_of_a_room_say_what_was_not_measured() {
         assert!(peer.get(unknown).is_some_and(Value::is_null), "{unknown}: {peer}");
     }
     let total = &figures["total"];
+    assert_eq!(total["worst_loss_in_ppm"], json!(0), "of the one that is known");
+    assert!(total.get("worst_loss_out_ppm").is_some_and(Value::is_null), "{total}");
     assert_eq!((&total["peers"], &total["on_fallback"]), (&json!(1), &json!(1)));
     assert_eq!((&total["bytes_out"], &total["withheld"]), (&json!(600), &json!(7)));
     for absent in ["/rooms/0303030303030303/stats", "/rooms/x/stats"] {

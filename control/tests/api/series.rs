@@ -96,7 +96,9 @@ async fn a_tenant_sees_the_lines_of_its_own_rooms() {
         rooms.map(|room| room["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let all = world.get("/series/rooms", LOCAL).await.json();
-    assert_eq!(all["rooms"][0]["peers"].as_array().unwrap().len(), 60);
+    for line in ["peers", "loss_out_ppm", "worst_loss_in_ppm", "worst_loss_out_ppm"] {
+        assert_eq!(all["rooms"][0][line].as_array().unwrap().len(), 60, "{line}");
+    }
     assert_eq!(rooms(all), ["beta lobby", "acme lobby"], "the fullest first");
     let one = world.get("/series/rooms?limit=1", LOCAL).await.json();
     assert_eq!(rooms(one), ["beta lobby"]);
