@@ -247,6 +247,11 @@ async function signOut(keys) {
 /** Finds a room, and acts upon it and its peers. */
 async function actOnRooms(keys) {
   const { page } = keys;
+  await page.setViewportSize(SIZES[0][1]);
+  await keys.press(page.getByRole("button", { name: "Menu" }));
+  await keys.visit("/calls");
+  keys.done.push("open the menu on a phone");
+  await page.setViewportSize(SIZES[1][1]);
   await keys.visit("/rooms");
   const first = page.locator("tbody th a").first();
   const name = await first.innerText();
@@ -272,6 +277,7 @@ async function actOnRooms(keys) {
   await keys.did("unmute", "Unmuted");
   await keys.confirm(page.locator('[data-dialog="kick"]').first());
   await keys.did("kick", "Kicked");
+  await keys.cancel(page.locator('[data-dialog="close"]'));
   await keys.confirm(page.locator('[data-dialog="close"]'));
   await keys.did("close a room", "Room closed");
 }

@@ -74,14 +74,32 @@ export class Keyboard {
     }
   }
 
-  /** Opens a dialog, and says yes. The focus begins on Cancel. */
-  async confirm(opener) {
+  /** Opens a dialog, whose focus begins where Enter destroys nothing. */
+  async #ask(opener) {
     await this.press(opener);
     const dialog = this.page.locator("dialog[open]");
     await dialog.waitFor();
     const words = await this.page.evaluate(() => document.activeElement.textContent);
-    assert.equal(words, "Cancel", "the focus of a dialog begins where Enter destroys nothing");
+    assert.equal(words, "Cancel", "the focus of a dialog begins on Cancel");
+    return dialog;
+  }
+
+  /** Opens a dialog, and says yes. */
+  async confirm(opener) {
+    const dialog = await this.#ask(opener);
     await this.press(dialog.locator("button.danger"));
+  }
+
+  /** Opens a dialog and leaves it, once by the button and once by Escape. The focus comes back each time. */
+  async cancel(opener) {
+    for (const key of ["Enter", "Escape"]) {
+      const dialog = await this.#ask(opener);
+      await this.page.keyboard.press(key);
+      await dialog.waitFor({ state: "detached" });
+      const isBack = await opener.evaluate((element) => document.activeElement === element);
+      assert.ok(isBack, `the focus is not back on ${opener} after ${key}`);
+    }
+    this.done.push("cancel");
   }
 
   /** Goes to a screen by the menu. */
