@@ -115,6 +115,13 @@ impl Series {
         found.map(|series| series.lines(now, name)).unwrap_or_default()
     }
 
+    /// Returns the shards that did not tell the figures of their links in the newest reading.
+    pub fn silent_shards(&self) -> Vec<u16> {
+        let newest = self.spans.first().and_then(|span| span.newest.as_ref());
+        let losses = newest.map_or(&[][..], |newest| &newest.figures.losses);
+        (0..).zip(losses).filter(|(_, losses)| losses.is_none()).map(|(shard, _)| shard).collect()
+    }
+
     /// Returns the lines of the fullest rooms, the fullest first.
     pub fn rooms(&self, now: Duration) -> Vec<RoomLine> {
         self.rooms.lines(now)

@@ -222,6 +222,8 @@ pub struct PeerSummary {
 pub struct LiveRoomStats {
     /// What the list shows of the room.
     pub room: RoomSummary,
+    /// Whether the room's shard has answered in time. If not, nothing is known of the links.
+    pub shard_answered: bool,
     /// The peers, by their numbers.
     pub peers: Vec<LivePeerStats>,
 }
@@ -331,9 +333,9 @@ pub struct SeriesFigures {
     pub failed_joins: u64,
     /// How long the server had each relayed message, µs.
     pub relay_latency: Histogram,
-    /// Lost datagrams; `None`: a shard did not answer.
-    pub losses: Option<LinkLosses>,
-    /// The fullest rooms, at most [`TRAFFIC_ROOMS`](crate::traffic::TRAFFIC_ROOMS).
+    /// Lost datagrams of each shard, by its number; `None`: the shard did not answer in time.
+    pub losses: Vec<Option<LinkLosses>>,
+    /// The fullest rooms of the shards that have answered, at most [`TRAFFIC_ROOMS`](crate::traffic::TRAFFIC_ROOMS).
     pub rooms: Vec<RoomTraffic>,
 }
 

@@ -21,6 +21,10 @@ pub(super) struct LiveRoomFigures {
     name: String,
     /// How long the room exists, in seconds.
     age_seconds: u64,
+    /// The number of the shard that relays the room's realtime messages.
+    shard: u16,
+    /// Whether this shard has answered in time. If not, nothing is known of the links.
+    shard_answered: bool,
     /// Over all peers that are there now.
     total: LiveRoomTotals,
     /// The peers.
@@ -126,6 +130,8 @@ impl LiveRoomFigures {
             product: owner.product.name().to_owned(),
             name: stats.room.key.name.clone(),
             age_seconds: stats.room.age.as_secs(),
+            shard: stats.room.shard,
+            shard_answered: stats.shard_answered,
             total: LiveRoomTotals::new(&peers),
             peers,
         }

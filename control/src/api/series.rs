@@ -47,6 +47,9 @@ struct SeriesAnswer {
     /// When the last value of each line was read.
     #[schema(value_type = String, format = DateTime)]
     end: Timestamp,
+    /// The numbers of the shards that did not tell what was lost on their links in time for the last values:
+    /// `loss_in` and `loss_out` are those of the other shards.
+    silent_shards: Vec<u16>,
     /// The lines, in the order of the names, then of the shards.
     lines: Vec<LineOfFigure>,
 }
@@ -97,6 +100,7 @@ async fn series(
     Ok(Json(SeriesAnswer {
         step_seconds: span.step().as_secs(),
         end: before(state.now(), age),
+        silent_shards: state.series().silent_shards(),
         lines: lines.into_iter().map(LineOfFigure::from).collect(),
     }))
 }
@@ -139,6 +143,8 @@ struct RoomSeriesAnswer {
     /// When the last value of each line was read.
     #[schema(value_type = String, format = DateTime)]
     end: Timestamp,
+    /// The numbers of the shards that did not answer in time for the last values: their rooms are missing.
+    silent_shards: Vec<u16>,
     /// The rooms, the fullest first.
     rooms: Vec<LinesOfRoom>,
 }
@@ -216,6 +222,7 @@ async fn rooms(
     Ok(Json(RoomSeriesAnswer {
         step_seconds: SeriesSpan::Hour.step().as_secs(),
         end: before(state.now(), age),
+        silent_shards: state.series().silent_shards(),
         rooms: lines.into_iter().map(LinesOfRoom::from).collect(),
     }))
 }

@@ -209,9 +209,16 @@ impl Columns<'_> {
         Some(of(self.now).saturating_sub(of(self.before?)))
     }
 
-    /// Returns the share of what was lost in the step; `None`: nothing was sent, or it is not known.
+    /// Returns the share of what was lost in the step on the shards that have answered both times; `None`:
+    /// nothing was sent, or it is not known.
     fn loss(&self, of: fn(&LinkLosses) -> (u64, u64)) -> Option<u64> {
-        loss_between(self.before?.losses.as_ref().map(of)?, self.now.losses.as_ref().map(of)?)
+        let mut losses = LinkLosses::default();
+        for (before, now) in self.before?.losses.iter().zip(&self.now.losses) {
+            let (Some(before), Some(now)) = (before, now) else { continue };
+            losses.add(now.since(*before));
+        }
+        let (lost, sent) = of(&losses);
+        share_ppm(lost, sent).map(u64::from)
     }
 
     /// Returns the latency that so many of 100 messages of the step do not exceed.
@@ -223,14 +230,6 @@ impl Columns<'_> {
 fn per_second(count: u64, micros: u64) -> u64 {
     let rate = u128::from(count) * 1_000_000 / u128::from(micros.max(1));
     u64::try_from(rate).unwrap_or(u64::MAX)
-}
-
-/// Returns the share of what was lost between two pairs of lost and sent, in parts per million. `None`:
-/// nothing was sent, or less than before, because somebody has left.
-pub(super) fn loss_between(before: (u64, u64), now: (u64, u64)) -> Option<u64> {
-    let sent = now.1.checked_sub(before.1)?;
-    // A datagram that comes late was lost before.
-    share_ppm(now.0.saturating_sub(before.0), sent).map(u64::from)
 }
 
 /// Returns the value that so many of 100 values do not exceed, of those that came between two readings of a
@@ -288,13 +287,5 @@ mod tests {
         assert!((1_000..=2_000).contains(&median), "{median}");
         assert_eq!(percentile(&before, &now, 98), Some(2_000));
         assert_eq!(percentile(&before, &now, 99), Some(10_000), "over all bounds");
-    }
-
-    #[test]
-    fn losses_of_nothing_are_unknown() {
-        assert_eq!(loss_between((0, 100), (0, 100)), None);
-        assert_eq!(loss_between((0, 100), (1, 50)), None, "somebody has left");
-        assert_eq!(loss_between((0, 100), (1, 200)), Some(10_000));
-        assert_eq!(loss_between((5, 100), (3, 200)), Some(0), "two came late");
     }
 }

@@ -41,6 +41,11 @@ impl SeriesStore {
         (now.saturating_sub(series.end(now, SeriesSpan::Hour)), series.rooms(now))
     }
 
+    /// Returns the shards that did not tell the figures of their links in the newest reading.
+    pub fn silent_shards(&self) -> Vec<u16> {
+        self.lock().silent_shards()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Series> {
         // No code panics while it holds the lock, so a poisoned lock is still consistent.
         self.series.lock().unwrap_or_else(PoisonError::into_inner)

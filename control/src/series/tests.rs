@@ -26,7 +26,7 @@ fn figures(reading: u64) -> SeriesFigures {
         joins: 4 * reading,
         failed_joins: 0,
         relay_latency,
-        losses: Some(losses),
+        losses: vec![Some(losses); 2],
         rooms: (0..3).map(|number| room(number, 5 - u32::from(number), reading)).collect(),
     }
 }
@@ -186,4 +186,26 @@ fn the_worst_link_of_a_room_is_that_of_the_step() {
     let worst = [&line.worst_loss_in, &line.worst_loss_out].map(|values| values[59]);
     assert_eq!(worst, [Some(200_000), Some(100_000)]);
     assert_eq!(line.worst_loss_in[58], None, "the first reading has none before it");
+}
+
+#[test]
+fn a_shard_that_does_not_answer_hides_only_its_own_losses() {
+    let losses =
+        |sent, lost| Some(LinkLosses { sent_in: sent, lost_in: lost, ..LinkLosses::default() });
+    let readings = [
+        vec![losses(100, 0), losses(100, 0)],
+        vec![losses(200, 10), None],
+        vec![losses(300, 10), losses(900, 90)],
+        vec![losses(300, 9), losses(900, 90)],
+        vec![losses(400, 10), losses(1_000, 100)],
+    ];
+    let mut series = Series::default();
+    for (reading, losses) in (1..).zip(readings) {
+        series.record(seconds(10 * reading), &SeriesFigures { losses, ..figures(reading) });
+        let silent = if reading == 2 { vec![1] } else { vec![] };
+        assert_eq!(series.silent_shards(), silent);
+    }
+    let line = &series.lines(seconds(50), SeriesSpan::Hour, SeriesName::LossIn)[0].values;
+    // Of the second shard nothing is known in two steps. Then nothing is sent, and one comes late.
+    assert_eq!(line[355..], [None, Some(100_000), Some(0), None, Some(55_000)]);
 }

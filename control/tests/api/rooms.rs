@@ -34,6 +34,7 @@ async fn rooms_and_their_peers_are_shown() {
 async fn figures_of_a_room_say_what_was_not_measured() {
     let world = World::new().await;
     let figures = world.get(&format!("{ACME}/stats"), LOCAL).await.json();
+    assert_eq!((&figures["shard"], &figures["shard_answered"]), (&json!(0), &json!(true)));
     let peer = &figures["peers"][0];
     assert_eq!((&peer["user"], &peer["client"]), (&json!("acme-user"), &json!("a client/1.0")));
     assert_eq!((&peer["plane"], &peer["rtt_us"]), (&json!("fallback"), &json!(31_000)));

@@ -46,7 +46,7 @@ fn figures(reading: u64) -> SeriesFigures {
         joins: 3 * reading,
         failed_joins: 0,
         relay_latency: FanoutHistograms::default().relay_latency,
-        losses: None,
+        losses: vec![Some(LinkLosses::default()), None],
         rooms: [(1, "acme"), (2, "beta")].map(room).to_vec(),
     }
 }
@@ -57,7 +57,7 @@ async fn lines_are_asked_for_by_their_names() {
     let all = world.get("/series", LOCAL).await.json();
     assert_eq!(all["lines"].as_array().unwrap().len(), 10 + 2 * 5);
     let answer = world.get("/series?names=headsets,joins,loss_in,bytes_in", LOCAL).await.json();
-    assert_eq!(answer["step_seconds"], 10);
+    assert_eq!((&answer["step_seconds"], &answer["silent_shards"]), (&json!(10), &json!([1])));
     let lines = answer["lines"].as_array().unwrap();
     let described: Vec<_> = lines
         .iter()
@@ -99,6 +99,7 @@ async fn a_tenant_sees_the_lines_of_its_own_rooms() {
     for line in ["peers", "loss_out_ppm", "worst_loss_in_ppm", "worst_loss_out_ppm"] {
         assert_eq!(all["rooms"][0][line].as_array().unwrap().len(), 60, "{line}");
     }
+    assert_eq!(all["silent_shards"], json!([1]));
     assert_eq!(rooms(all), ["beta lobby", "acme lobby"], "the fullest first");
     let one = world.get("/series/rooms?limit=1", LOCAL).await.json();
     assert_eq!(rooms(one), ["beta lobby"]);

@@ -345,7 +345,7 @@ fn stats(room: RoomDetail) -> LiveRoomStats {
         session: Some(session),
         peer,
     });
-    LiveRoomStats { room, peers: peers.collect() }
+    LiveRoomStats { room, shard_answered: true, peers: peers.collect() }
 }
 
 fn answer(

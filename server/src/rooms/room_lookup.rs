@@ -10,6 +10,7 @@ use nucleus_protocol::time::Time;
 
 use super::registry::RoomRegistry;
 use super::room_handle::RoomHandle;
+use crate::shard::ShardHandle;
 
 impl RoomRegistry {
     /// Returns the rooms that match a search, and the number of all that match.
@@ -79,9 +80,13 @@ impl RoomRegistry {
         self.rooms.iter().find(|room| room.instance == instance).map(|room| room.clone())
     }
 
+    /// Returns the number of a shard.
+    pub(super) fn number_of(&self, shard: &Arc<ShardHandle>) -> Option<usize> {
+        self.shards.iter().position(|known| Arc::ptr_eq(known, shard))
+    }
+
     pub(super) fn summary(&self, room: &RoomHandle) -> RoomSummary {
         let now = Time::from_micros(self.clock.now());
-        let shard = self.shards.iter().position(|shard| Arc::ptr_eq(shard, &room.shard));
         RoomSummary {
             instance: room.instance,
             key: room.key.clone(),
@@ -91,7 +96,7 @@ impl RoomRegistry {
             hidden: room.figures.is_hidden(),
             kept: room.counted.kept,
             age: now.since(room.figures.opened),
-            shard: shard.unwrap_or(0) as u16,
+            shard: self.number_of(&room.shard).unwrap_or(0) as u16,
         }
     }
 }

@@ -200,3 +200,14 @@ impl ShardHandle {
         }
     }
 }
+
+#[cfg(test)]
+impl ShardHandle {
+    /// Makes the handle of a shard without a thread, and the mailbox that the thread would read.
+    pub(crate) fn without_thread() -> (Arc<Self>, mpsc::Receiver<ShardMail>) {
+        let ((mail, mailbox), (datagrams, _)) = (mpsc::channel(8), mpsc::channel(1));
+        let waker = Waker::new().unwrap();
+        let (rooms, published) = Default::default();
+        (Arc::new(Self { mail, datagrams, waker, rooms, published }), mailbox)
+    }
+}
