@@ -1,5 +1,6 @@
 //! The figures of the links of a live room, read when somebody asks.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use nucleus_protocol::link::Route;
@@ -49,26 +50,46 @@ impl Fanout {
 
     /// Returns the newest head poses of a room's peers, and keeps the next ones for ten seconds. `None`: the
     /// room has no links here, or too many other rooms are looked at. The first answer has no poses: they
-    /// are kept only while somebody asks.
-    pub fn head_poses(&mut self, now: Time, room: RoomId) -> Option<Vec<HeadPose>> {
+    /// are kept only while somebody asks. `tenant` is the name of the room's tenant.
+    pub fn head_poses(&mut self, now: Time, room: RoomId, tenant: &str) -> Option<Vec<HeadPose>> {
         let at = *self.room_of.get(&room)?;
         self.watched.retain(|at| {
             let watch = &mut self.rooms[*at].watch;
             watch.take_if(|watch| watch.is_over(now));
             watch.is_some()
         });
-        let room = &mut self.rooms[at];
-        let Some(mut watch) = room.watch.take() else {
-            if self.watched.len() >= WATCHED_ROOMS {
+        if self.rooms[at].watch.is_none() {
+            if self.watched.len() >= WATCHED_ROOMS && !self.take_watch_for(tenant) {
                 return None;
             }
             self.watched.push(at);
-            room.watch = Some(Box::new(PoseWatch::new(now)));
+            self.rooms[at].watch = Some(Box::new(PoseWatch::new(now, tenant)));
             return Some(Vec::new());
-        };
+        }
+        let room = &mut self.rooms[at];
+        let mut watch = room.watch.take()?;
         let poses = watch.look(now, room.recipients());
         room.watch = Some(watch);
         Some(poses)
+    }
+
+    /// Forgets the poses of a room of the tenant that has the most rooms whose poses are kept: of the room
+    /// for which nobody has asked for the longest time. Returns false if `tenant` would have more than that
+    /// tenant then.
+    fn take_watch_for(&mut self, tenant: &str) -> bool {
+        let watches = || self.watched.iter().filter_map(|at| self.rooms[*at].watch.as_deref());
+        let count = |of: &str| watches().filter(|watch| watch.tenant() == of).count();
+        let most = watches().max_by_key(|watch| (count(watch.tenant()), Reverse(watch.until())));
+        let Some(most) = most.filter(|most| count(most.tenant()) > count(tenant) + 1) else {
+            return false;
+        };
+        let is_it = |at: &usize| {
+            self.rooms[*at].watch.as_deref().is_some_and(|watch| std::ptr::eq(watch, most))
+        };
+        let Some(place) = self.watched.iter().position(is_it) else { return false };
+        let at = self.watched.swap_remove(place);
+        self.rooms[at].watch = None;
+        true
     }
 
     /// Returns the figures of the links of a room's peers: none if the room has no links here.

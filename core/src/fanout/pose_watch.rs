@@ -13,7 +13,7 @@ use crate::room_stats::HeadPose;
 /// How long the poses of a room are kept after the last question for them. A page asks every second or two.
 const WATCH_TIME: Duration = Duration::from_secs(10);
 /// Most rooms of a shard whose poses are kept: more pages than operators look at. A pose takes some 50
-/// bytes.
+/// bytes. If all are taken, a tenant that has fewer gets one from the tenant that has the most.
 pub(super) const WATCHED_ROOMS: usize = 16;
 
 /// The front of a payload: the head without hands.
@@ -22,6 +22,8 @@ type HeadBytes = [u8; POSE_BYTES];
 /// The newest poses of the peers of one room.
 #[derive(Debug)]
 pub(super) struct PoseWatch {
+    /// The name of the room's tenant.
+    tenant: String,
     until: Time,
     /// When the newest pose of each peer came, and its head. Those of peers who have left go with the next
     /// question.
@@ -30,8 +32,18 @@ pub(super) struct PoseWatch {
 
 impl PoseWatch {
     /// Begins to keep poses.
-    pub(super) fn new(now: Time) -> Self {
-        Self { until: now + WATCH_TIME, poses: HashMap::new() }
+    pub(super) fn new(now: Time, tenant: &str) -> Self {
+        Self { tenant: tenant.to_owned(), until: now + WATCH_TIME, poses: HashMap::new() }
+    }
+
+    /// Returns the name of the room's tenant.
+    pub(super) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// Returns until when the poses are kept.
+    pub(super) fn until(&self) -> Time {
+        self.until
     }
 
     /// Returns whether nobody looks any more.

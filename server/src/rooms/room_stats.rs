@@ -62,7 +62,7 @@ impl RoomRegistry {
         instance: RoomInstanceId,
     ) -> Result<(LiveRoomStats, Option<Vec<HeadPose>>), ControlError> {
         let room = self.instance(instance).ok_or(ControlError::NoSuchRoom)?;
-        let poses = ask(&room.shard, |take| ShardMail::HeadPoses(room.id, take));
+        let poses = ask(&room.shard, |take| ShardMail::HeadPoses(room.id, room.key.clone(), take));
         let (poses, stats) = tokio::join!(poses, self.stats(instance));
         Ok((stats?, poses.flatten()))
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use nucleus_core::fanout::{FanoutCounters, FanoutHistograms, FanoutInput, LinkEvent, OpenLink};
 use nucleus_core::histogram::Histogram;
-use nucleus_core::ids::{PeerId, RoomId, SessionId};
+use nucleus_core::ids::{PeerId, RoomId, RoomKey, SessionId};
 use nucleus_core::plane_event::PeerLinks;
 use nucleus_core::room_stats::{HeadPose, LiveLinkStats};
 use nucleus_core::traffic::TrafficSlice;
@@ -55,9 +55,9 @@ pub enum ShardMail {
     PeerLinks(RoomId, PeerId, TakePeerLinks),
     /// Tell the figures of the links of a room. The function must not wait.
     RoomLinks(RoomId, TakeRoomLinks),
-    /// Tell the newest poses of the heads in a room, and keep them for the next question. The function must
-    /// not wait.
-    HeadPoses(RoomId, TakeHeadPoses),
+    /// Tell the newest poses of the heads in a room of this name, and keep them for the next question. The
+    /// function must not wait.
+    HeadPoses(RoomId, Arc<RoomKey>, TakeHeadPoses),
     /// Tell the figures of the links from this index on. The function must not wait.
     Traffic(usize, TakeTraffic),
     /// Call a function that does not wait, after everything that was posted before.

@@ -231,9 +231,9 @@ impl ShardThread {
                     // the next message.
                     return Some(limits::SHARD_MAIL_PER_TURN);
                 }
-                Ok(ShardMail::HeadPoses(room, take)) => {
+                Ok(ShardMail::HeadPoses(room, key, take)) => {
                     let now = self.now();
-                    take(self.fanout.head_poses(now, room));
+                    take(self.fanout.head_poses(now, room, &key.owner.tenant));
                     return Some(limits::SHARD_MAIL_PER_TURN);
                 }
                 Ok(ShardMail::Traffic(from, take)) => {

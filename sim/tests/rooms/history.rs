@@ -158,7 +158,7 @@ fn the_poses_of_a_room_are_kept_only_while_somebody_looks() {
     };
     let look = |world: &mut World| {
         let now = world.now();
-        world.shard_mut().head_poses(now, ROOM).unwrap()
+        world.shard_mut().head_poses(now, ROOM, "acme").unwrap()
     };
     send(&mut world, one);
     assert_eq!(look(&mut world), [], "nobody has looked before");
@@ -177,7 +177,32 @@ fn the_poses_of_a_room_are_kept_only_while_somebody_looks() {
     send(&mut world, two);
     assert_eq!(look(&mut world), [], "nobody has looked for ten seconds");
     let now = world.now();
-    assert_eq!(world.shard_mut().head_poses(now, RoomId(99)), None, "no such room");
+    assert_eq!(world.shard_mut().head_poses(now, RoomId(99), "acme"), None, "no such room");
+}
+
+/// The places of rooms whose poses are kept are shared fairly by the tenants.
+#[test]
+fn one_tenant_cannot_take_all_places_of_plans() {
+    let mut world = World::with(10, WorldConfig { rooms: 40, ..WorldConfig::default() });
+    (1..=40).for_each(|room| _ = world.join_room(RoomId(room), Conditions::CLEAN));
+    world.run(Duration::from_secs(1));
+    let look = |world: &mut World, room: u64, tenant: &str| {
+        world.run(Duration::from_millis(10));
+        let now = world.now();
+        world.shard_mut().head_poses(now, RoomId(room), tenant).is_some()
+    };
+    for room in 1..=20 {
+        assert_eq!(look(&mut world, room, "greedy"), room <= 16, "room {room}");
+    }
+    for room in 21..=40 {
+        assert_eq!(look(&mut world, room, "modest"), room <= 28, "room {room}");
+    }
+    // Of the first tenant, those that have waited for a question the longest are gone.
+    for room in 9..=16 {
+        assert!(look(&mut world, room, "greedy"), "room {room}");
+    }
+    assert!(!look(&mut world, 1, "greedy"));
+    assert!(look(&mut world, 40, "third"));
 }
 
 /// What was lost is counted over all links, also of those who have left.

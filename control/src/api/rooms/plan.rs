@@ -42,7 +42,8 @@ struct RoomPlan {
     id: String,
     /// The name that clients join by.
     name: String,
-    /// Whether the poses are kept: false if too many other rooms are looked at. Heads have no positions then.
+    /// Whether the poses are kept: false if too many other rooms are looked at, or if the room's shard does not
+    /// answer. Heads have no positions then.
     poses_kept: bool,
     /// The peers, by their numbers.
     heads: Vec<RoomPlanHead>,
@@ -78,7 +79,8 @@ struct RoomPlanHead {
 }
 
 /// Where the heads of a room are now, who speaks, and whose link suffers. The server keeps the newest poses
-/// of a room for ten seconds after this is asked, and of 16 rooms of a shard at a time.
+/// of a room for ten seconds after this is asked, and of 16 rooms of a shard at a time, which the tenants
+/// share.
 #[utoipa::path(
     get,
     path = "/rooms/{id}/plan",
