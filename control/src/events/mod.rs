@@ -6,7 +6,7 @@ mod data;
 mod feed;
 
 pub use data::{CallEventData, EventData, PeerEventData, RoomEventData};
-pub use feed::{EventFeed, PostedEvent};
+pub use feed::{EventFeed, PostedEvent, PostedEvents};
 
 use nucleus_core::plane_event::PlaneEvent;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::events::{EventFeed, PostedEvent, RecordedEvent};
+use crate::events::{EventFeed, PostedEvents, RecordedEvent};
 
 /// Events that have been recorded together, in their order.
 pub type RecordedBatch = Arc<[RecordedEvent]>;
@@ -40,7 +40,7 @@ pub struct RecorderSettings {
     /// The planes' end of the feed.
     pub feed: EventFeed,
     /// The other end.
-    pub posted: mpsc::Receiver<PostedEvent>,
+    pub posted: PostedEvents,
     /// The file for events that the database does not take.
     pub spool: PathBuf,
 }

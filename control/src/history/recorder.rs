@@ -15,7 +15,7 @@ use super::handle::{
 };
 use super::spool::{Appended, SPOOL_BYTES, Spool, SpooledBatch};
 use crate::database::Database;
-use crate::events::{PostedEvent, RecordedEvent};
+use crate::events::{PostedEvent, PostedEvents, RecordedEvent};
 use crate::id;
 use crate::store::StoreError;
 use crate::webhooks::WebhookSettings;
@@ -34,7 +34,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// Writes the history.
 pub struct HistoryRecorder {
-    posted: mpsc::Receiver<PostedEvent>,
+    posted: PostedEvents,
     spool_path: PathBuf,
     /// `None`: the file cannot be opened. It is tried again.
     spool: Option<Spool>,
@@ -215,7 +215,7 @@ impl HistoryRecorder {
     fn take_posted(&mut self, most: usize, count: &mut usize) -> Vec<RecordedEvent> {
         let mut posted = Vec::new();
         while posted.len() < most.min(*count) {
-            let Ok(event) = self.posted.try_recv() else { break };
+            let Some(event) = self.posted.try_recv() else { break };
             posted.push(event);
         }
         *count = if posted.is_empty() { 0 } else { *count - posted.len() };
