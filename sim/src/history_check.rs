@@ -39,6 +39,8 @@ struct ReportedRoom {
     joins: u64,
     most: usize,
     ended: bool,
+    /// Whether a test has shut the room down, which nobody in it or outside has caused.
+    is_shut_down: bool,
 }
 
 impl HistoryCheck {
@@ -61,7 +63,7 @@ impl HistoryCheck {
                 reported.most = reported.most.max(reported.present.len());
             }
             RoomReport::Left { visitor, visit, .. } => {
-                check_visit(visitor, visit);
+                check_visit(visitor, visit, reported.is_shut_down);
                 self.visits.insert((room, visitor.peer), (**visit).clone());
                 counts.left += 1;
                 counts.resumes += u64::from(visit.resumes);
@@ -73,6 +75,13 @@ impl HistoryCheck {
                 assert!(reported.present.is_empty(), "somebody is in a room that has ended");
                 assert_eq!((*joins, *most_peers as usize), (reported.joins, reported.most));
             }
+        }
+    }
+
+    /// Notes that a test shuts a room down.
+    pub(crate) fn shut_down(&mut self, room: RoomId) {
+        if let Some(reported) = self.rooms.get_mut(&room) {
+            reported.is_shut_down = true;
         }
     }
 

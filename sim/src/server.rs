@@ -169,6 +169,9 @@ impl<L: Links> Server<L> {
     /// Passes an input to a room and carries out the outputs. If the room has ended, refuses
     /// requests as the server does.
     pub fn post(&mut self, room: RoomId, input: RoomInput, clients: &mut impl Clients) {
+        if matches!(input, RoomInput::Shutdown(_)) {
+            self.history.shut_down(room);
+        }
         let closed = match self.rooms.get_mut(&room) {
             Some(task) => task.post(input).err(),
             None => Some(input),

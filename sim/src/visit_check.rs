@@ -19,8 +19,8 @@ struct VisitState {
     is_self_muted: bool,
 }
 
-/// Checks the moments of a visit that has ended.
-pub(crate) fn check_visit(visitor: &RoomVisitor, visit: &Visit) {
+/// Checks the moments of a visit that has ended. `is_shut_down`: a test has shut the room down.
+pub(crate) fn check_visit(visitor: &RoomVisitor, visit: &Visit, is_shut_down: bool) {
     let moments = visit.moments.moments();
     let name = || format!("{visitor:?} {visit:#?}");
     assert!(moments.len() <= MAX_MOMENTS, "{}", name());
@@ -40,17 +40,13 @@ pub(crate) fn check_visit(visitor: &RoomVisitor, visit: &Visit) {
     if visit.code == Code::TimedOut {
         assert!(state.is_lost, "{}", name());
     }
-    assert_eq!(state.is_removed, is_by_somebody(visit), "{}", name());
-}
-
-/// Whether a visit ended because somebody wanted it to end. A room may also be shut down in a test.
-fn is_by_somebody(visit: &Visit) -> bool {
-    let is_removal = |kind| matches!(kind, MomentKind::Removed(_));
-    match visit.code {
+    let is_by_somebody = match visit.code {
         Code::Kicked => true,
-        Code::RoomEnded => visit.moments.moments().iter().any(|moment| is_removal(moment.kind)),
+        // Somebody has ended the room for everybody, if the test has not.
+        Code::RoomEnded => !is_shut_down,
         _ => false,
-    }
+    };
+    assert_eq!(state.is_removed, is_by_somebody, "{}", name());
 }
 
 impl VisitState {
@@ -86,5 +82,40 @@ impl VisitState {
 
     fn mute(&mut self, by: MomentActor) -> &mut bool {
         if by == MomentActor::Itself { &mut self.is_self_muted } else { &mut self.is_muted }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nucleus_core::ids::PeerId;
+    use nucleus_core::moments::{Moment, MomentLog};
+
+    use super::*;
+
+    /// Whether a visit of a room that has ended passes, with a note that somebody has ended the room or not.
+    fn passes(is_noted: bool, is_shut_down: bool) -> bool {
+        let joined = MomentKind::Joined { took: Duration::ZERO };
+        let removed = is_noted.then_some(MomentKind::Removed(MomentActor::Operator));
+        let kinds = [joined].into_iter().chain(removed);
+        let moments = kinds.map(|kind| Moment { after: Duration::ZERO, kind });
+        let visit = Visit {
+            lasted: Duration::ZERO,
+            code: Code::RoomEnded,
+            resumes: 0,
+            links: None,
+            moments: MomentLog::stored(moments, 0),
+        };
+        let [user, name, role] = ["anna", "Anna", "host"].map(str::to_owned);
+        let visitor = RoomVisitor { peer: PeerId(1), user, name, role };
+        std::panic::catch_unwind(|| check_visit(&visitor, &visit, is_shut_down)).is_ok()
+    }
+
+    #[test]
+    fn a_room_that_somebody_has_ended_says_who() {
+        assert!(passes(true, false) && passes(false, true));
+        assert!(!passes(false, false), "nobody is noted");
+        assert!(!passes(true, true), "nobody has ended it");
     }
 }
