@@ -1,7 +1,6 @@
 //! `live`: figures of the server and of a room, once a second.
 
-use std::fmt::Write as _;
-
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use nucleus_core::control::{ServerStatus, ShardStatus, TenantStatus};
@@ -14,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
 use super::extract::UrlQuery;
-use super::live_sampler::{LiveSample, LiveSampler, WantedFigures};
+use super::live_sampler::{LiveSample, LiveSampler, WantedFigures, event};
 use super::problem::Problem;
 use super::responses::{Common, OfOne};
 use super::rooms::find_stats;
@@ -113,7 +112,16 @@ async fn write(state: &ApiState, writer: &StreamWriter, figures: WantedFigures) 
     let WantedFigures { tenant, mut room } = figures.clone();
     let mut samples = LiveSampler::watch(state.live(), figures);
     let mut text = format!(": nucleus\nretry: {RETRY_MS}\n\n");
-    while writer.send(std::mem::take(&mut text)).await {
+    // What all streams of the room send: its bytes are shared.
+    let mut shared = None;
+    loop {
+        for part in [Some(Bytes::from(std::mem::take(&mut text))), shared.take()] {
+            if let Some(part) = part.filter(|part| !part.is_empty())
+                && !writer.send(part).await
+            {
+                return;
+            }
+        }
         let sample = samples.next().await;
         match &tenant {
             None => write_server(state, &sample, &mut text),
@@ -126,7 +134,7 @@ async fn write(state: &ApiState, writer: &StreamWriter, figures: WantedFigures) 
         }
         if let Some(id) = room {
             match sample.rooms.get(&id) {
-                Some(Some(data)) => write_event(&mut text, "room", data),
+                Some(Some(figures)) => shared = Some(figures.clone()),
                 Some(None) => {
                     event(&mut text, "ended", &EndedRoom::new(id));
                     samples.forget_room();
@@ -135,7 +143,7 @@ async fn write(state: &ApiState, writer: &StreamWriter, figures: WantedFigures) 
                 None => {}
             }
         }
-        if text.is_empty() {
+        if text.is_empty() && shared.is_none() {
             // The server is too busy to answer. The client sees that the stream is alive.
             text += ": busy\n\n";
         }
@@ -177,16 +185,6 @@ fn rates(before: &ServerStatus, now: &ServerStatus, then: Instant, at: Instant) 
         bytes_out: rate(|shard| shard.bytes_out),
         kernel_drops: rate(|shard| shard.kernel_drops),
     }
-}
-
-/// Appends an event.
-fn event(text: &mut String, kind: &str, data: &impl Serialize) {
-    // These types can always be written, and JSON has no line breaks.
-    write_event(text, kind, &serde_json::to_string(data).unwrap_or_default());
-}
-
-fn write_event(text: &mut String, kind: &str, data: &str) {
-    let _written = write!(text, "event: {kind}\ndata: {data}\n\n");
 }
 
 #[cfg(test)]

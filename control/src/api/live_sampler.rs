@@ -2,14 +2,17 @@
 //! streams.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use nucleus_core::control::{
     ControlError, ControlReply, ControlRequest, ServerStatus, TenantStatus,
 };
 use nucleus_core::ids::RoomInstanceId;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -31,9 +34,9 @@ pub(super) struct LiveSample {
     pub(super) server_before: Option<(Arc<ServerStatus>, Instant)>,
     /// Those of tenants, by name. One that is missing was not known in time.
     pub(super) tenants: HashMap<String, TenantStatus>,
-    /// Those of rooms, in JSON, which is made once for all streams; `None`: the room has ended. One that is
-    /// missing was not known in time.
-    pub(super) rooms: HashMap<RoomInstanceId, Option<Arc<str>>>,
+    /// Those of rooms, each as the event `room`, whose bytes all streams share; `None`: the room has ended. One
+    /// that is missing was not known in time.
+    pub(super) rooms: HashMap<RoomInstanceId, Option<Bytes>>,
 }
 
 /// What one stream wants.
@@ -146,8 +149,8 @@ impl LiveSample {
                 self.tenants.insert(tenant, status);
             }
             (ControlRequest::RoomStats(room), Ok(ControlReply::RoomStats(stats))) => {
-                // This type can always be written.
-                let text = serde_json::to_string(&LiveRoomFigures::new(&stats)).unwrap_or_default();
+                let mut text = String::new();
+                event(&mut text, "room", &LiveRoomFigures::new(&stats));
                 self.rooms.insert(room, Some(text.into()));
             }
             (ControlRequest::RoomStats(room), Err(ControlError::NoSuchRoom)) => {
@@ -179,6 +182,13 @@ impl Drop for LiveSamples {
         self.forget_room();
         count_down(&mut self.sampler.wanted().of, &self.figures.tenant);
     }
+}
+
+/// Appends an event.
+pub(super) fn event(text: &mut String, kind: &str, data: &impl Serialize) {
+    // These types can always be written, and JSON has no line breaks.
+    let data = serde_json::to_string(data).unwrap_or_default();
+    let _written = write!(text, "event: {kind}\ndata: {data}\n\n");
 }
 
 fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {

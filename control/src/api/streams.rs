@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
@@ -85,7 +85,7 @@ pub(crate) struct StreamWriter(std::sync::Arc<StreamSender>);
 impl StreamWriter {
     /// Sends parts of a stream, each an event or a comment with its empty line; waits while the client
     /// does not take them. Returns false if the client has gone.
-    pub(crate) async fn send(&self, parts: String) -> bool {
+    pub(crate) async fn send(&self, parts: impl Into<Bytes>) -> bool {
         self.0.send(parts).await
     }
 }
