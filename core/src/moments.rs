@@ -1,6 +1,6 @@
 //! What happened in a participant's session, for the history: short lists of moments.
 //!
-//! The room notes what it decides, and the fan-out notes by which way the realtime messages come. At the
+//! The room notes what it decides, and the fan-out notes by which routes the realtime messages come. At the
 //! end of the visit the two lists become one, which goes into the history.
 
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::ids::PeerId;
 
-/// Most moments of a list: a page of a person's session, and 4 KB of memory. A client that changes its way
+/// Most moments of a list: a page of a person's session, and 4 KB of memory. A client that changes its route
 /// or its mute all the time fills its list; of the others most have less than ten.
 pub const MAX_MOMENTS: usize = 64;
-/// Moments at the begin that a full list keeps: the join, and by which way the first messages came. Of the
+/// Moments at the begin that a full list keeps: the join, and the route of the first messages. Of the
 /// others it keeps the newest, because they say why the session ended.
 pub const FIRST_MOMENTS: usize = 8;
 

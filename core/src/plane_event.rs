@@ -82,7 +82,7 @@ pub struct Visit {
 pub struct PeerLinks {
     /// The figures of all links together.
     pub totals: LinkTotals,
-    /// By which ways the realtime messages came. The times are those of the server's clock.
+    /// By which routes the realtime messages came. The times are those of the server's clock.
     pub moments: MomentLog,
 }
 

@@ -143,7 +143,7 @@ async fn sessions(
     Ok(Json(ListPage::new(found, page.limit, |session| &session.id)))
 }
 
-/// One participant of a room, with what happened: the join, the ways of the realtime messages, changes of
+/// One participant of a room, with what happened: the join, the routes of the realtime messages, changes of
 /// the address, sleeps, losses, resumes, mutes, and why it ended. What happened in between is known once
 /// the participant has left.
 #[utoipa::path(

@@ -77,12 +77,12 @@ struct LivePeerFigures {
     away: bool,
     /// Whether the session is lost. The peer may still resume.
     lost: bool,
-    /// The way of the realtime messages, `realtime` (UDP 5056) or `fallback` (through QUIC), as the client
+    /// The plane of the realtime messages, `realtime` (UDP 5056) or `fallback` (through QUIC), as the client
     /// chooses it.
     plane: Option<RealtimePlane>,
     /// Whether the shard has relayed voice of the peer within the last 500 ms.
     speaking: Option<bool>,
-    /// The smoothed round trip of the session, in microseconds, as QUIC measures it in the server. The way
+    /// The smoothed round trip of the session, in microseconds, as QUIC measures it in the server. The path
     /// over UDP 5056 may have another one, which only the client knows.
     rtt_us: Option<u64>,
     /// By how much datagrams to the client come later than the fastest one, in the mean, in microseconds:
@@ -107,7 +107,7 @@ struct LivePeerFigures {
     withheld: Option<u64>,
 }
 
-/// The way of a peer's realtime messages.
+/// The plane of a peer's realtime messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum RealtimePlane {

@@ -80,7 +80,7 @@ pub(super) struct LinkEntry {
     pub(super) sums: LinkSums,
     /// What the client has sent on this link.
     pub(super) sent_numbers: SentNumbers,
-    /// By which ways the peer's messages came. On the heap, because it is written for few datagrams.
+    /// By which routes the peer's messages came. On the heap, because it is written for few datagrams.
     pub(super) routes: Box<RouteLog>,
     /// The number of the link's changes of its path when `routes` was written last; `None`: it was not
     /// written for this link yet.
@@ -134,7 +134,7 @@ impl LinkEntry {
         self.noted_paths != Some(self.link.path_changes())
     }
 
-    /// Notes by which way the peer's messages come at `now`.
+    /// Notes by which route the peer's messages come at `now`.
     pub(super) fn note_route(&mut self, now: Time) {
         if self.routes.note(now, &self.link, self.noted_paths.is_none()) {
             self.noted_paths = Some(self.link.path_changes());

@@ -1,4 +1,4 @@
-//! Notes by which ways the realtime messages of a peer come, for the history of its session.
+//! Notes by which routes the realtime messages of a peer come, for the history of its session.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::moments::{Moment, MomentKind, MomentLog};
 /// UDP 5056 answers, and sends inside the session until then.
 const UNDECIDED: Duration = Duration::from_secs(5);
 
-/// The way of a peer's messages.
+/// The route of a peer's messages to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum PeerRoute {
     /// Nothing has come yet.
@@ -24,7 +24,7 @@ enum PeerRoute {
     Realtime(SocketAddr),
 }
 
-/// The ways of a peer's messages, over all of its links.
+/// The routes of a peer's messages, over all of its links.
 #[derive(Debug, Default)]
 pub(super) struct RouteLog {
     newest: PeerRoute,
@@ -34,8 +34,8 @@ pub(super) struct RouteLog {
 }
 
 impl RouteLog {
-    /// Notes by which way a link's messages come at `now`. `is_new`: nothing was noted of this link yet.
-    /// Returns false if the link has no way yet.
+    /// Notes by which route a link's messages come at `now`. `is_new`: nothing was noted of this link yet.
+    /// Returns false if the link has no route yet.
     pub(super) fn note(&mut self, now: Time, link: &Link, is_new: bool) -> bool {
         let (at, route) = match link.route() {
             None => return false,

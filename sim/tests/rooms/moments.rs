@@ -137,7 +137,7 @@ fn the_moments_of_a_session_are_bounded() {
     world.run(Duration::from_secs(1));
     let visit = visit(&world, MEMBER);
     let count = visit.moments.moments().len();
-    // The join, the first way, and 300 mutes.
+    // The join, the first route, and 300 mutes.
     assert_eq!((count, visit.moments.left_out()), (MAX_MOMENTS, 302 - MAX_MOMENTS as u32));
     assert_eq!(names(&visit)[..2], ["joined", "realtime"]);
 }
