@@ -24,6 +24,7 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
         ("person", render(&person(data))?),
         ("account", render(&account(data, TotpState::Off))?),
         ("account-code", render(&account(data, enrolling(data)))?),
+        ("account-on", render(&account(data, TotpState::On))?),
         ("sign-in", render(&sign_in(data))?),
         ("link", render(&link(data))?),
     ];

@@ -55,7 +55,7 @@ pub use crate::scope::Scope;
 pub use problem::Problem;
 pub use same_origin::SameOrigin;
 pub use sign_in::{
-    TotpEnrolment, begin_totp, first_admin_link, keep_sign_in, note_failed_sign_ins,
+    TotpEnrolment, begin_totp, first_admin_link, keep_sign_in, note_failed_sign_ins, resume_totp,
     single_sign_on_label,
 };
 pub use sign_in_state::SignInSettings;
@@ -65,7 +65,7 @@ pub use state::{ApiSettings, ApiState};
 pub(crate) use caller::Caller;
 pub(crate) use request::{FromPage, prepare};
 pub(crate) use request_info::RequestInfo;
-pub(crate) use sign_in::{FormBody, LinkPurpose, MAX_FORM, link_purpose};
+pub(crate) use sign_in::{FormBody, FormFailure, LinkPurpose, MAX_FORM, link_purpose};
 pub(crate) use streams::{StreamWriter, open as open_stream};
 
 #[derive(OpenApi)]

@@ -3,7 +3,7 @@
 use nucleus_console::{Mark, Tone};
 
 /// Each code with its words.
-const DONE: [(&str, &str); 23] = [
+const DONE: [(&str, &str); 24] = [
     ("password", "The password is set"),
     ("signed_out", "You are signed out"),
     ("drain", "The server takes no more sessions and ends"),
@@ -27,6 +27,7 @@ const DONE: [(&str, &str); 23] = [
     ("person-deleted", "Person deleted"),
     ("session-ended", "Session ended"),
     ("totp", "A code is asked for from the next sign-in on"),
+    ("totp-off", "The authenticator is off, and your other sessions have ended"),
 ];
 
 /// Returns the words of what was done; `None`: the code is none of this program.

@@ -11,7 +11,7 @@ use super::cookies::cookie;
 use super::notice;
 use super::reader::Query;
 use super::state::ConsoleState;
-use crate::api::{self, LinkPurpose};
+use crate::api::{self, FormFailure, LinkPurpose};
 
 /// Somebody who is not signed in, or whose session does not matter here.
 pub(super) struct Stranger {
@@ -85,35 +85,11 @@ fn problem(failed: &str, wait: &str, field: &str) -> Option<FormProblem> {
 /// Returns what was wrong with a form and what to do, by the code that the address of its page has; `None`:
 /// nothing was wrong.
 pub(super) fn why(failed: &str) -> Option<(&'static str, &'static str)> {
-    Some(match failed {
-        "" => return None,
-        "wrong" => ("Email or password is wrong.", "Look at both, and at Caps Lock."),
-        "code" => ("Your account needs a code.", "Type the one that your authenticator shows."),
-        "wrong_code" => (
-            "This code is wrong or was used.",
-            "Wait for the next one. Look at the device's clock.",
-        ),
-        "slow" => ("There were too many attempts.", "Wait a moment and try again."),
-        "busy" => ("Too many others sign in.", "Try again in a moment."),
-        "unavailable" => ("The database does not answer.", "Try again in a moment."),
-        "ended" => ("Your session has ended.", "Sign in again."),
-        "link" => ("This link is over.", "Ask an administrator for another one."),
-        "email" => ("This is no email address.", "Type it like name@example.org."),
-        "short" => ("This password is too short.", "Use 12 characters or more."),
-        "long" => ("This password is too long.", "Use 128 characters or less."),
-        "like_email" => ("This password is your email address.", "Choose another one."),
-        "enrolment" => ("This set-up has ended.", "Begin it again."),
-        "has_app" => (
-            "Your account has an authenticator app.",
-            "Ask an administrator to take it away first.",
-        ),
-        "sso" => {
-            ("The provider of single sign-on does not answer.", "Try again, or use a password.")
-        }
-        "sso_refused" => {
-            ("You may not sign in here with this account.", "Ask an administrator of this server.")
-        }
-        "sso_late" => ("The sign-on took too long.", "Begin it again."),
+    Some(match (failed, FormFailure::from_code(failed)) {
+        ("", _) => return None,
+        (_, Some(failure)) => failure.words(),
+        // Pages lead here themselves when a session is over.
+        ("ended", None) => ("Your session has ended.", "Sign in again."),
         _ => ("This was not accepted.", "Try again."),
     })
 }

@@ -166,6 +166,21 @@ pub async fn end(
     Ok(ended)
 }
 
+/// Ends all sessions of a person but the one with the id `kept`, with another change that the audit has.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn end_others(
+    change: &mut AuditedChange<'_>,
+    person: &str,
+    kept: &str,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM console_session WHERE person = $1 AND id <> $2";
+    change.transaction.run(sql, vec![person.into(), kept.into()]).await?;
+    Ok(())
+}
+
 /// Ends the session with this hash because its browser begins another one. The audit has the new one.
 ///
 /// # Errors

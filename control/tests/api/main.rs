@@ -20,6 +20,7 @@ mod isolation;
 mod issuers;
 mod keys;
 mod live;
+mod own_account;
 mod people;
 mod role_table;
 mod rooms;

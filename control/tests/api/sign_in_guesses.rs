@@ -31,7 +31,7 @@ async fn who_guesses_waits_and_is_in_the_audit_once() {
     let mut program = Browser { ip: "203.0.113.9", ..program };
     let answer = program.post("/signin", &[("email", ADA), ("password", "a")]).await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{answer:?}");
-    assert!(answer.text.contains("wait 2 s"), "{answer:?}");
+    assert!(answer.text.contains("Wait 2 s"), "{answer:?}");
 
     note_failed_sign_ins(&world.state).await.unwrap();
     note_failed_sign_ins(&world.state).await.unwrap();

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::form::{FormBody, FormFailure, FormSender};
+use super::failure::FormFailure;
+use super::form::{FormBody, FormSender};
 use crate::api::cookie;
 use crate::api::problem::Problem;
 use crate::api::same_origin::SameOrigin;

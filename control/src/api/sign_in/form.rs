@@ -1,7 +1,6 @@
 //! Reads forms, and answers them: with a way to a page, or with problem details for programs.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -12,6 +11,7 @@ use nucleus_core::{limits, text};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::failure::{FormFailure, seconds};
 use crate::api::cookie;
 use crate::api::problem::Problem;
 use crate::api::rates::network;
@@ -19,8 +19,7 @@ use crate::api::request_info::RequestInfo;
 use crate::api::same_origin::is_secure;
 use crate::api::signed_in::wants_page;
 use crate::api::state::ApiState;
-use crate::people::{PasswordFault, SignInOutcome, WorkerBusy};
-use crate::store::{Actor, StoreError};
+use crate::store::Actor;
 
 /// Most bytes of a form. The longest has a public key in PEM.
 pub(crate) const MAX_FORM: usize = 16 << 10;
@@ -124,146 +123,5 @@ impl FormSender {
             _ => String::new(),
         };
         Redirect::to(&format!("{page}{sign}failed={}{wait}", why.code())).into_response()
-    }
-}
-
-/// Why a form was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FormFailure {
-    /// The email address, the password or the code is wrong, or the person may not sign in.
-    Wrong,
-    /// The password is right, and a code of the authenticator app is needed.
-    NeedsCode,
-    /// The code is wrong or was used.
-    WrongCode,
-    /// There were too many attempts: this long the next one has to wait.
-    Slow(Duration),
-    /// Too many others sign in.
-    Busy,
-    /// The database does not answer.
-    Unavailable,
-    /// The link was used, has ended, or never was one.
-    Link,
-    /// The text is no email address.
-    Email,
-    /// The name is empty or too long.
-    Name,
-    /// The password is not taken.
-    Password(PasswordFault),
-    /// The enrolment of an authenticator app has ended.
-    Enrolment,
-    /// There is an authenticator app, which an administrator must take away first.
-    HasApp,
-    /// The provider of single sign-on does not answer, or not as it should.
-    Provider,
-    /// The provider has refused, or the person may not sign in here.
-    ProviderRefused,
-    /// The browser has not come back from the provider in time, or is another one.
-    ProviderLate,
-}
-
-impl FormFailure {
-    /// Returns the name that pages are told as `failed`.
-    fn code(self) -> &'static str {
-        match self {
-            Self::Wrong => "wrong",
-            Self::NeedsCode => "code",
-            Self::WrongCode => "wrong_code",
-            Self::Slow(_) => "slow",
-            Self::Busy => "busy",
-            Self::Unavailable => "unavailable",
-            Self::Link => "link",
-            Self::Email => "email",
-            Self::Name => "name",
-            Self::Password(PasswordFault::Short) => "short",
-            Self::Password(PasswordFault::Long) => "long",
-            Self::Password(PasswordFault::Email) => "like_email",
-            Self::Enrolment => "enrolment",
-            Self::HasApp => "has_app",
-            Self::Provider => "sso",
-            Self::ProviderRefused => "sso_refused",
-            Self::ProviderLate => "sso_late",
-        }
-    }
-
-    /// Returns what came of an attempt to sign in that was refused.
-    pub(super) fn outcome(self) -> SignInOutcome {
-        match self {
-            Self::NeedsCode => SignInOutcome::CodeNeeded,
-            Self::Slow(_) => SignInOutcome::Slowed,
-            Self::Busy => SignInOutcome::Busy,
-            Self::Unavailable | Self::Provider => SignInOutcome::Unavailable,
-            Self::ProviderRefused | Self::ProviderLate => SignInOutcome::ProviderRefused,
-            // Those of the other forms come of no attempt.
-            Self::Wrong
-            | Self::WrongCode
-            | Self::Link
-            | Self::Email
-            | Self::Name
-            | Self::Password(_)
-            | Self::Enrolment
-            | Self::HasApp => SignInOutcome::Wrong,
-        }
-    }
-
-    fn problem(self) -> Problem {
-        match self {
-            Self::Wrong => {
-                Problem::forbidden("the email address, the password or the code is wrong")
-            }
-            Self::NeedsCode => Problem::forbidden("send `code`, of the authenticator app, too"),
-            Self::WrongCode => {
-                Problem::forbidden("the code is wrong, or was used: wait for the next")
-            }
-            Self::Slow(wait) => {
-                Problem::too_many(format!("too many attempts: wait {} s", seconds(wait)))
-            }
-            Self::Busy => Problem::too_many(WorkerBusy.to_string()),
-            Self::Unavailable => Problem::unavailable("the database does not answer"),
-            Self::Link => Problem::not_found(
-                "the link was used or has ended: an administrator makes a new one",
-            ),
-            Self::Email => Problem::invalid("`email` is no email address"),
-            Self::Name => Problem::invalid("`name` must have 1 to 128 bytes of plain text"),
-            Self::Password(fault) => Problem::invalid(fault.to_string()),
-            Self::Enrolment => Problem::invalid("`enrolment` has ended: begin again"),
-            Self::HasApp => Problem::conflict(
-                "there is an authenticator app: an administrator must take it away first",
-            ),
-            Self::Provider => {
-                Problem::unavailable("the provider of single sign-on does not answer")
-            }
-            Self::ProviderRefused => Problem::forbidden("this person may not sign in here"),
-            Self::ProviderLate => Problem::forbidden("the sign-on took too long: begin again"),
-        }
-    }
-}
-
-/// Whole seconds, rounded up.
-fn seconds(wait: Duration) -> u64 {
-    wait.as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX)
-}
-
-impl From<StoreError> for FormFailure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound("link") | StoreError::Exists(_) => Self::Link,
-            error => {
-                tracing::warn!(%error, "a form cannot be carried out");
-                Self::Unavailable
-            }
-        }
-    }
-}
-
-impl From<WorkerBusy> for FormFailure {
-    fn from(_: WorkerBusy) -> Self {
-        Self::Busy
-    }
-}
-
-impl From<PasswordFault> for FormFailure {
-    fn from(fault: PasswordFault) -> Self {
-        Self::Password(fault)
     }
 }

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use nucleus_core::text;
 use serde::Deserialize;
 
-use super::form::{FormBody, FormFailure, FormSender};
+use super::failure::FormFailure;
+use super::form::{FormBody, FormSender};
 use crate::api::people::MAX_NAME;
 use crate::api::problem::Problem;
 use crate::api::same_origin::SameOrigin;

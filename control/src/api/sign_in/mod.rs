@@ -2,12 +2,14 @@
 //! the pages themselves are made elsewhere.
 
 mod attempt;
+mod failure;
 mod form;
 mod keeper;
 mod link;
 mod password;
 mod single_sign_on;
 mod totp;
+mod totp_off;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -19,8 +21,9 @@ use super::state::ApiState;
 
 pub use keeper::{first_admin_link, keep_sign_in, note_failed_sign_ins};
 pub use single_sign_on::single_sign_on_label;
-pub use totp::{TotpEnrolment, begin_totp};
+pub use totp::{TotpEnrolment, begin_totp, resume_totp};
 
+pub(crate) use failure::FormFailure;
 pub(crate) use form::{FormBody, MAX_FORM};
 pub(crate) use link::{LinkPurpose, link_purpose};
 
@@ -34,6 +37,7 @@ pub(super) fn router(state: ApiState) -> Router {
         .route("/link", post(link::use_link))
         .route("/account/password", post(password::change))
         .route("/account/totp", post(totp::enrol))
+        .route("/account/totp/off", post(totp_off::switch_off))
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(middleware::from_fn_with_state(state.clone(), request::prepare))
         .with_state(state)

@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::form::{FormBody, FormFailure, FormSender};
+use super::failure::FormFailure;
+use super::form::{FormBody, FormSender};
 use super::link::hashed;
 use crate::api::problem::Problem;
 use crate::api::same_origin::SameOrigin;

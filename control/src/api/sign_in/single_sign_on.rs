@@ -10,7 +10,8 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::attempt::{go_on, local_path, write_session};
-use super::form::{FormFailure, FormSender};
+use super::failure::FormFailure;
+use super::form::FormSender;
 use crate::api::cookie;
 use crate::api::extract::UrlQuery;
 use crate::api::problem::Problem;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::attempt::totp_place;
-use super::form::{FormBody, FormFailure, FormSender};
+use super::failure::FormFailure;
+use super::form::{FormBody, FormSender};
 use crate::api::problem::Problem;
 use crate::api::same_origin::SameOrigin;
 use crate::api::signed_in::{SignedIn, Viewer};
@@ -61,6 +62,31 @@ pub fn begin_totp(state: &ApiState, viewer: &Viewer) -> Result<TotpEnrolment, Pr
     })
 }
 
+/// Returns the enrolment that a page has begun, so that a wrong code does not make a new secret; `None`: it is
+/// none of this person, or has ended.
+pub fn resume_totp(state: &ApiState, viewer: &Viewer, enrolment: &str) -> Option<TotpEnrolment> {
+    let secret = open_enrolment(state, viewer, enrolment).ok()?;
+    Some(TotpEnrolment {
+        secret: secret.text().to_string(),
+        address: secret.address(&viewer.email).to_string(),
+        enrolment: enrolment.to_owned(),
+    })
+}
+
+/// Opens a sealed enrolment of a person.
+fn open_enrolment(
+    state: &ApiState,
+    viewer: &Viewer,
+    sealed: &str,
+) -> Result<TotpSecret, FormFailure> {
+    let opened = state.webhooks().signer.open(&enrolment_place(&viewer.person), sealed);
+    let opened = Zeroizing::new(opened.ok_or(FormFailure::Enrolment)?);
+    let (end, text) = opened.split_once(' ').ok_or(FormFailure::Enrolment)?;
+    let end = end.parse().map(Timestamp::from_micros).map_err(|_| FormFailure::Enrolment)?;
+    let is_over = state.now() >= end;
+    TotpSecret::parse(text).filter(|_| !is_over).ok_or(FormFailure::Enrolment)
+}
+
 fn enrolment_place(person: &str) -> String {
     format!("enrolment of an authenticator app of {person}")
 }
@@ -96,6 +122,12 @@ pub(super) async fn enrol(
     }
     Ok(match take_over(&state, &viewer, &sender, &form).await {
         Ok(()) => Redirect::to("/account?done=totp").into_response(),
+        // The app has this secret by now: the page shows it again. It is sealed, for this person alone.
+        Err(FormFailure::WrongCode) => {
+            let pairs = [("totp", "new"), ("enrolment", &*form.enrolment)];
+            let query = serde_urlencoded::to_string(pairs).unwrap_or_default();
+            sender.refuse(&format!("{PAGE}?{query}"), FormFailure::WrongCode)
+        }
         Err(why) => sender.refuse("/account?totp=new", why),
     })
 }
@@ -106,17 +138,11 @@ async fn take_over(
     sender: &FormSender,
     form: &TotpForm,
 ) -> Result<(), FormFailure> {
-    let signer = &state.webhooks().signer;
-    let opened = signer.open(&enrolment_place(&viewer.person), &form.enrolment);
-    let opened = Zeroizing::new(opened.ok_or(FormFailure::Enrolment)?);
-    let (end, text) = opened.split_once(' ').ok_or(FormFailure::Enrolment)?;
-    let end = end.parse().map(Timestamp::from_micros).map_err(|_| FormFailure::Enrolment)?;
-    let secret = TotpSecret::parse(text).ok_or(FormFailure::Enrolment)?;
-    if state.now() >= end {
-        return Err(FormFailure::Enrolment);
-    }
+    let secret = open_enrolment(state, viewer, &form.enrolment)?;
     let step = secret.verify(&form.code, None, state.now()).ok_or(FormFailure::WrongCode)?;
-    let sealed = signer.seal(&totp_place(&viewer.person), text).ok_or(FormFailure::Unavailable)?;
+    let signer = &state.webhooks().signer;
+    let sealed = signer.seal(&totp_place(&viewer.person), &secret.text());
+    let sealed = sealed.ok_or(FormFailure::Unavailable)?;
     let actor = sender.actor(&viewer.person);
     let mut change = AuditedChange::begin(state.database(), &actor, state.now()).await?;
     people::set_totp(&mut change, &viewer.person, &sealed, step).await?;
