@@ -2,6 +2,7 @@
 //!
 //! It runs on threads of its own. The session and realtime planes never wait for it.
 
+pub mod alarms;
 pub mod api;
 mod api_key;
 mod ban_follower;

@@ -92,6 +92,12 @@ pub(crate) fn bind(addr: HttpAddr) -> io::Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
+/// Whether a socket is reached from this machine alone, so that a key may travel in the clear.
+pub(crate) fn is_local(socket: Option<&TcpListener>) -> bool {
+    let addr = socket.and_then(|socket| socket.local_addr().ok());
+    addr.is_some_and(|addr| addr.ip().is_loopback())
+}
+
 /// Binds `preferred`, or `fallback` if `preferred` is taken.
 fn bind_or(preferred: SocketAddr, fallback: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(preferred) {

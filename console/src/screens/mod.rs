@@ -26,10 +26,9 @@ pub use errors::{ErrorKind, ErrorPage};
 pub use first_run::FirstRunPage;
 pub use keys::{IssuerRow, KeyRow, KeysPage};
 pub use network::{AddressRow, NetworkPage, PortRow};
-pub use overview::{OverviewLive, OverviewPage, ShardRow, WorstRoom};
+pub use overview::{AlarmRow, OverviewLive, OverviewPage, ShardRow, WorstRoom};
 pub use parts::{
-    ChartSlot, Choice, DatedMark, FormProblem, Happening, LabelledMark, OneChart, PageLinks,
-    PageVerdict, Tile,
+    ChartSlot, Choice, FormProblem, Happening, LabelledMark, OneChart, PageLinks, PageVerdict, Tile,
 };
 pub use room::{OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow};
 pub use rooms::{RoomRow, RoomsLive, RoomsPage, SortColumn};

@@ -2,11 +2,13 @@
 
 use askama::Template;
 
-use super::parts::{ChartSlot, DatedMark, LabelledMark, PageVerdict, Tile};
+use super::parts::{ChartSlot, LabelledMark, PageVerdict, Tile};
 use crate::charts::{HeatMap, Sparkline};
+use crate::markup::{Mark, Markup};
 use crate::name::ShownName;
 use crate::quantity::Quantity;
 use crate::shell::PageShell;
+use crate::shown_time::ShownTime;
 
 /// The overview.
 #[derive(Clone, Debug, Template)]
@@ -44,8 +46,10 @@ pub struct OverviewLive {
     pub heat: HeatMap,
     /// The rooms whose links suffer most, at most five.
     pub worst_rooms: Vec<WorstRoom>,
-    /// The newest alarms, at most five.
-    pub alarms: Vec<DatedMark>,
+    /// The alarms that ring, the most severe first, at most five.
+    pub alarms: Vec<AlarmRow>,
+    /// How many more ring.
+    pub more_alarms: usize,
     /// Days left of certificates and licences.
     pub days_left: Vec<LabelledMark>,
 }
@@ -82,6 +86,17 @@ impl ShardRow {
     pub(crate) fn bar(&self) -> String {
         format!("{:.0}", (self.cpu.unwrap_or(0.0) * 100.0).clamp(0.0, 100.0))
     }
+}
+
+/// An alarm that rings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmRow {
+    /// What is wrong.
+    pub mark: Mark,
+    /// Since when.
+    pub since: ShownTime,
+    /// What to do, with a link to the page where it is done.
+    pub remedy: Markup,
 }
 
 /// A room that loses datagrams.

@@ -67,15 +67,6 @@ pub struct Happening {
     pub is_key: bool,
 }
 
-/// A status with its time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatedMark {
-    /// The status.
-    pub mark: Mark,
-    /// Since when.
-    pub at: ShownTime,
-}
-
 /// A status of a thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledMark {

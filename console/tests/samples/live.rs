@@ -101,10 +101,12 @@ fn overview(data: Data, role: MenuRole) -> OverviewPage {
         },
         datagrams: Quantity::per_second(46_000.0),
     };
-    let alarm = |tone, words: &str, hour, minute| DatedMark {
+    let alarm = |tone, words: &str, hour, minute, remedy: Markup| AlarmRow {
         mark: Mark::new(tone, &data.text(words)),
-        at: ShownTime::from_micros(at(hour, minute, 0)),
+        since: ShownTime::from_micros(at(hour, minute, 0)),
+        remedy,
     };
+    let webhook = data.name_of("Порт Одеса").label();
     let live = OverviewLive {
         base: String::new(),
         verdict: PageVerdict {
@@ -158,10 +160,32 @@ fn overview(data: Data, role: MenuRole) -> OverviewPage {
         heat: HeatMap { cells: data.list(losses.collect()) },
         worst_rooms: data.list(worst_rooms.collect()),
         alarms: data.list(vec![
-            alarm(Tone::Warn, "Shard 3 above 80 % CPU", 10, 12),
-            alarm(Tone::Bad, "Webhook of Порт Одеса fails: 410", 9, 47),
-            alarm(Tone::Good, "Database answers again", 8, 15),
+            alarm(
+                Tone::Bad,
+                "The certificate has ended: clients refuse the server",
+                8,
+                15,
+                Markup::from("Put a new one into its file, then send SIGHUP. ")
+                    .link("/network", "The certificate"),
+            ),
+            alarm(
+                Tone::Warn,
+                "Shard 3 uses 83 % of a core",
+                10,
+                12,
+                Markup::from("Use more shards, or another server. One room is on one shard. ")
+                    .link("/rooms?sort=peers", "The fullest rooms"),
+            ),
+            alarm(
+                Tone::Warn,
+                "A webhook was switched off: its address has answered 410 Gone",
+                9,
+                47,
+                Markup::from("Look at its address, then switch it on again. ")
+                    .link("/webhooks/w1", &webhook),
+            ),
         ]),
+        more_alarms: if data == Data::Hostile { 95 } else { 0 },
         days_left: data.list(vec![
             LabelledMark {
                 title: Markup::from("Certificate of xr.example.org"),
@@ -247,6 +271,12 @@ fn rooms(data: Data) -> RoomsPage {
                 })
                 .to_vec(),
         ),
+                        is_chosen: tenant.is_empty(),
+                    })
+                    .to_vec(),
+            ),
+            name: (data == Data::Hostile).then(|| data.text("Acme")),
+        },
         csv_href: "/rooms.csv?sort=loss".to_owned(),
         live_source: "/live/rooms?sort=loss".to_owned(),
         live: RoomsLive {

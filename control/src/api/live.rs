@@ -166,7 +166,7 @@ fn write_server(state: &ApiState, sample: &LiveSample, text: &mut String) {
     let Some((status, at)) = &sample.server else { return };
     let rates =
         sample.server_before.as_ref().map(|(before, then)| rates(before, status, *then, *at));
-    let server = ServerInfo::new(status, &state.settings().products);
+    let server = ServerInfo::new(status, state);
     event(text, "server", &LiveServer { server, rates });
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Beside it are the forms by which people sign in (`sign_in`).
 
+mod alarms;
 mod api_keys;
 mod audit;
 mod bans;
@@ -52,6 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 use extract::MAX_BODY;
 
 pub use crate::scope::Scope;
+pub use alarms::keep_alarms;
 pub use problem::Problem;
 pub use same_origin::SameOrigin;
 pub use sign_in::{
@@ -85,6 +87,7 @@ struct Document;
 fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(server::routes())
+        .merge(alarms::routes())
         .merge(rooms::routes())
         .merge(series::routes())
         .merge(tenants::routes())

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use nucleus_core::control::{ControlReply, ControlRequest, ServerStatus, ShardStatus};
-use nucleus_core::ids::Product;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,6 +13,8 @@ use super::caller::{Caller, Scope};
 use super::problem::Problem;
 use super::responses::Common;
 use super::state::ApiState;
+use crate::alarms::CertificateKind;
+use crate::timestamp::Timestamp;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(get)).routes(routes!(drain))
@@ -38,8 +39,29 @@ pub(super) struct ServerInfo {
     rooms: u64,
     /// The products that tenants may have.
     products: Vec<String>,
+    /// Why the server is not ready for sessions; absent: it is.
+    not_ready: Option<String>,
+    /// Whether the database answers.
+    database_answers: bool,
+    /// The certificate that clients see; absent: it cannot be read.
+    certificate: Option<Certificate>,
+    /// Whether the server has keys of its operators, and is no trial.
+    production: bool,
     /// The shards, by their numbers.
     shards: Vec<Shard>,
+}
+
+/// The certificate that clients see.
+#[derive(Debug, Serialize, ToSchema)]
+struct Certificate {
+    /// Where it comes from.
+    kind: CertificateKind,
+    /// The first moment at which it is valid.
+    #[schema(value_type = String, format = DateTime)]
+    starts_at: Timestamp,
+    /// The last moment.
+    #[schema(value_type = String, format = DateTime)]
+    ends_at: Timestamp,
 }
 
 /// A shard: a thread that relays realtime messages.
@@ -64,8 +86,14 @@ struct Shard {
 }
 
 impl ServerInfo {
-    /// Translates what the planes answer.
-    pub(super) fn new(status: &ServerStatus, products: &[Product]) -> Self {
+    /// Translates what the planes answer, and adds what the control plane knows.
+    pub(super) fn new(status: &ServerStatus, state: &ApiState) -> Self {
+        let settings = state.settings();
+        let certificate = settings.surroundings.certificate().map(|certificate| Certificate {
+            kind: certificate.kind,
+            starts_at: Timestamp::from_seconds(certificate.validity.start),
+            ends_at: Timestamp::from_seconds(certificate.validity.end),
+        });
         let shard = |shard: &ShardStatus| Shard {
             links: shard.links,
             on_fallback: shard.on_fallback,
@@ -84,7 +112,11 @@ impl ServerInfo {
             sessions: status.sessions,
             max_sessions: status.max_sessions,
             rooms: status.rooms,
-            products: products.iter().map(ToString::to_string).collect(),
+            products: settings.products.iter().map(ToString::to_string).collect(),
+            not_ready: settings.surroundings.not_ready(),
+            database_answers: settings.snapshot.is_answered(),
+            certificate,
+            production: settings.surroundings.is_production(),
             shards: status.shards.iter().map(shard).collect(),
         }
     }
@@ -104,7 +136,7 @@ async fn get(State(state): State<ApiState>, caller: Caller) -> Result<Json<Serve
     let ControlReply::Server(status) = state.planes().ask(ControlRequest::Server).await? else {
         return Err(Problem::unavailable("the server gave another answer"));
     };
-    Ok(Json(ServerInfo::new(&status, &state.settings().products)))
+    Ok(Json(ServerInfo::new(&status, &state)))
 }
 
 /// Stops the server: it accepts no more sessions, tells those that there are, and the process ends.

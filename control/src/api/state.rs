@@ -8,6 +8,7 @@ use nucleus_core::text;
 use nucleus_tokens::Minter;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::alarms::{AlarmSources, AlarmWatch, ServerSurroundings};
 use crate::database::Database;
 use crate::planes::PlanesHandle;
 use crate::series::SeriesStore;
@@ -58,6 +59,8 @@ pub struct ApiSettings {
     pub sign_in: Option<SignInSettings>,
     /// How the server's figures ran.
     pub series: Arc<SeriesStore>,
+    /// The program around the control plane.
+    pub surroundings: Arc<dyn ServerSurroundings>,
 }
 
 /// A place of a request that asks others. It is free again when this is dropped.
@@ -94,11 +97,20 @@ struct ApiShared {
     stream_places: Arc<StreamPlaces>,
     live: Arc<LiveSampler>,
     sign_in: SignInState,
+    alarms: AlarmWatch,
 }
 
 impl ApiState {
     /// Makes the state of an API.
     pub fn new(settings: ApiSettings) -> Self {
+        let alarms = AlarmWatch::new(AlarmSources {
+            database: settings.database.clone(),
+            snapshot: settings.snapshot.clone(),
+            planes: settings.planes.clone(),
+            series: settings.series.clone(),
+            surroundings: settings.surroundings.clone(),
+            now: settings.now.clone(),
+        });
         Self(Arc::new(ApiShared {
             live: LiveSampler::new(settings.planes.clone()),
             settings,
@@ -108,6 +120,7 @@ impl ApiState {
             history: Semaphore::new(HISTORY),
             stream_places: Arc::default(),
             sign_in: SignInState::default(),
+            alarms,
         }))
     }
 
@@ -145,6 +158,10 @@ impl ApiState {
         &self.0.settings.series
     }
 
+    pub(super) fn alarms(&self) -> &AlarmWatch {
+        &self.0.alarms
+    }
+
     pub(super) fn live(&self) -> &Arc<LiveSampler> {
         &self.0.live
     }
@@ -173,7 +190,7 @@ impl ApiState {
         Ok((settings.ok_or_else(off)?, &self.0.sign_in))
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         (self.0.settings.now)()
     }
 

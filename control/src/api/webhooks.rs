@@ -245,7 +245,7 @@ async fn switch(
 ) -> Result<Json<Webhook>, Problem> {
     caller.needs(Scope::Manage)?;
     let mut change = state.begin(&caller.actor).await?;
-    let reason = (!body.on).then_some("it was switched off");
+    let reason = (!body.on).then_some(webhooks::SWITCHED_OFF);
     let mut webhook = webhooks::switch(&mut change, caller.tenant_id(), &id, reason).await?;
     state.commit(change).await?;
     note_problem(&state, &mut webhook);

@@ -5,9 +5,11 @@
 //! their texts (`live_parts`).
 
 mod account;
+mod alarms;
 mod answer;
 mod audit;
 mod calls;
+mod checks;
 mod client;
 mod cookies;
 mod form;

@@ -6,6 +6,7 @@ use nucleus_console::{Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
 use serde_json::Value;
 
 use super::answer::{self, PageResult};
+use super::checks::certificate_words;
 use super::reader::PageReader;
 use super::row::AnswerRow;
 use super::state::{ConsoleSettings, ConsoleState};
@@ -82,10 +83,12 @@ fn ports(settings: &ConsoleSettings) -> Vec<PortRow> {
 
 fn addresses(server: AnswerRow<'_>) -> Vec<AddressRow> {
     let row = |title: &str, value: Markup| AddressRow { title: title.to_owned(), value };
-    vec![
+    let certificate = certificate_words(server).map(|(_, words)| row("Certificate", words));
+    let rows = vec![
         row("Server id", Markup::new().then(&server.name("id"))),
         row("Version", Markup::new().then(&server.name("version"))),
         row("Runs for", Markup::new().then(&Quantity::seconds(server.count("uptime_seconds")))),
         row("Most sessions", Markup::new().then(&Quantity::count(server.count("max_sessions")))),
-    ]
+    ];
+    rows.into_iter().chain(certificate).collect()
 }

@@ -5,13 +5,15 @@ use axum::http::Method;
 use axum::response::Response;
 use nucleus_console::charts::{HeatCell, HeatMap};
 use nucleus_console::screens::{
-    ChartSlot, ErrorKind, FirstRunPage, LabelledMark, OneChart, OverviewLive, OverviewPage,
-    PageVerdict, ShardRow, Tile, WorstRoom,
+    ChartSlot, ErrorKind, FirstRunPage, OneChart, OverviewLive, OverviewPage, PageVerdict,
+    ShardRow, Tile, WorstRoom,
 };
-use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
+use nucleus_console::{LOSS_WARN_PPM, Markup, MenuPlace, Quantity, ShownName, Tone};
 use serde_json::Value;
 
+use super::alarms::Alarms;
 use super::answer::{self, PageError, PageResult};
+use super::checks;
 use super::client::ApiAsker;
 use super::form::Fields;
 use super::live;
@@ -24,9 +26,6 @@ use super::trends::{ChartUnit, Trends};
 const HEAT_ROOMS: u32 = 200;
 /// Rooms of the list of the worst ones.
 const WORST_ROOMS: usize = 5;
-/// From how many days on an end is worth a warning.
-const WARN_DAYS: i64 = 14;
-const DAY: i64 = 86_400_000_000;
 
 pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     let shell = reader.shell("Overview", MenuPlace::Overview).await;
@@ -48,11 +47,11 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) 
                 .role()
                 .may_manage()
                 .then(|| "nucleus token --user ada --room demo".to_owned()),
-            checks: Vec::new(),
+            checks: checks::checks(settings, &reader, AnswerRow(&server)).await,
         });
     }
     let rooms = Quantity::count(shell.rooms);
-    let live = part(&reader.client, reader.sees_server(), true).await?;
+    let live = part(&state, &reader.client, reader.sees_server(), true).await?;
     answer::page(&OverviewPage {
         accepts: !reader.sees_server() || AnswerRow(&server).flag("accepts"),
         shell,
@@ -73,9 +72,10 @@ pub(super) async fn stream(
     reader: PageReader,
 ) -> PageResult {
     let (client, sees_server) = (reader.client.clone(), reader.sees_server());
+    let shared = state.clone();
     live::open(&state, caller, &reader, move || {
-        let client = client.clone();
-        async move { part(&client, sees_server, false).await }
+        let (state, client) = (shared.clone(), client.clone());
+        async move { part(&state, &client, sees_server, false).await }
     })
 }
 
@@ -98,10 +98,13 @@ async fn trends(client: &ApiAsker) -> Result<Trends, PageError> {
 
 /// `with_charts`: whether the charts have their lines; live parts leave those that the page shows.
 async fn part(
+    state: &ConsoleState,
     client: &ApiAsker,
     sees_server: bool,
     with_charts: bool,
 ) -> Result<OverviewLive, PageError> {
+    let (host, now) = (state.settings.host.as_str(), state.now().micros());
+    let alarms = Alarms::read(client).await;
     let server = if sees_server { client.get("/server").await? } else { Value::Null };
     let trends = if sees_server { trends(client).await? } else { Trends::default() };
     let rooms = client.get("/rooms?limit=1").await?;
@@ -109,7 +112,7 @@ async fn part(
     let losses: Vec<_> = AnswerRow(&lines).rows("rooms").map(RoomLoss::of).collect();
     Ok(OverviewLive {
         base: String::new(),
-        verdict: verdict(AnswerRow(&server), sees_server, &losses),
+        verdict: verdict(AnswerRow(&server), sees_server, &alarms, &losses),
         tiles: if sees_server {
             server_tiles(AnswerRow(&server), &trends)
         } else {
@@ -121,8 +124,9 @@ async fn part(
             cells: losses.iter().map(|room| HeatCell { worst_loss_ppm: room.ppm }).collect(),
         },
         worst_rooms: worst(&losses),
-        alarms: Vec::new(),
-        days_left: if sees_server { days_left(client).await } else { Vec::new() },
+        alarms: alarms.rows(),
+        more_alarms: alarms.more(),
+        days_left: alarms.days_left(host, now),
     })
 }
 
@@ -156,7 +160,12 @@ fn worst(losses: &[RoomLoss]) -> Vec<WorstRoom> {
     worst.iter().take(WORST_ROOMS).map(row).collect()
 }
 
-fn verdict(server: AnswerRow<'_>, sees_server: bool, losses: &[RoomLoss]) -> PageVerdict {
+fn verdict(
+    server: AnswerRow<'_>,
+    sees_server: bool,
+    alarms: &Alarms,
+    losses: &[RoomLoss],
+) -> PageVerdict {
     let suffering = losses.iter().filter(|room| room.suffers()).count();
     if sees_server && !server.flag("accepts") {
         return PageVerdict {
@@ -165,6 +174,9 @@ fn verdict(server: AnswerRow<'_>, sees_server: bool, losses: &[RoomLoss]) -> Pag
             detail: Markup::from("The server takes no new sessions and ends."),
             remedy: None,
         };
+    }
+    if let Some(verdict) = alarms.verdict() {
+        return verdict;
     }
     let (tone, headline) = match suffering {
         0 => (Tone::Good, "Running well"),
@@ -302,24 +314,4 @@ fn shards(server: AnswerRow<'_>, trends: &Trends) -> Vec<ShardRow> {
         }
     };
     server.rows("shards").enumerate().map(row).collect()
-}
-
-/// The licences that end soon.
-async fn days_left(client: &ApiAsker) -> Vec<LabelledMark> {
-    let Ok(tenants) = client.get("/tenants?limit=200").await else { return Vec::new() };
-    let now = crate::timestamp::Timestamp::now().micros();
-    let mut ends: Vec<_> = AnswerRow(&tenants)
-        .rows("items")
-        .filter_map(|tenant| Some(((tenant.micros("ends_at")? - now) / DAY, tenant.name("name"))))
-        .filter(|(days, _)| (0..4 * WARN_DAYS).contains(days))
-        .collect();
-    ends.sort_by_key(|(days, _)| *days);
-    let mark = |(days, name): (i64, ShownName)| LabelledMark {
-        title: Markup::from("Licence of ").then(&name),
-        mark: Mark::new(
-            if days < WARN_DAYS { Tone::Warn } else { Tone::Good },
-            &if days == 1 { "1 day".to_owned() } else { format!("{days} days") },
-        ),
-    };
-    ends.into_iter().take(WORST_ROOMS).map(mark).collect()
 }

@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 
 use super::live_parts::LiveParts;
 use crate::api::{self, ApiState};
+use crate::timestamp::Timestamp;
 
 /// What the pages say of the server and its surroundings.
 #[derive(Clone, Debug)]
@@ -47,6 +48,11 @@ impl ConsoleState {
     pub fn new(api: ApiState, settings: ConsoleSettings) -> Self {
         let router = api::router(api.clone());
         Self { router, api, settings: Arc::new(settings), parts: Arc::default() }
+    }
+
+    /// Returns the time of day.
+    pub(super) fn now(&self) -> Timestamp {
+        self.api.now()
     }
 }
 

@@ -29,7 +29,7 @@ pub use old_rows::OldRows;
 pub use one_time_links::OneTimeLink;
 pub use people::{NewPerson, Person, PersonChange, PersonSecrets};
 pub use tenants::{Tenant, TenantSettings};
-pub use webhooks::{NewWebhook, Webhook};
+pub use webhooks::{NewWebhook, SilentWebhook, Webhook};
 
 use crate::database::{Database, DatabaseError, DatabaseTransaction, Row};
 use crate::id::{self, NoRandomness};

@@ -11,6 +11,11 @@ use super::{
 use crate::database::{Database, DatabaseError, Row};
 use crate::timestamp::Timestamp;
 
+/// Why a webhook is off that a person has switched off.
+pub const SWITCHED_OFF: &str = "it was switched off";
+/// Tries of a delivery after which its webhook counts as failing: it has not answered for five minutes.
+const FAILING_TRIES: i64 = 3;
+
 /// An address that is told of events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Webhook {
@@ -51,6 +56,19 @@ pub struct NewWebhook {
     pub events: Vec<String>,
     /// The name of the key that signs for it.
     pub signer: String,
+}
+
+/// A webhook that is not told of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentWebhook {
+    /// As [`Webhook::id`].
+    pub id: String,
+    /// As [`Webhook::tenant`].
+    pub tenant: Option<String>,
+    /// As [`Webhook::name`].
+    pub name: String,
+    /// Why the server has switched it off; `None`: it is on, and its deliveries fail.
+    pub off_reason: Option<String>,
 }
 
 fn read(row: &Row) -> Result<Webhook, DatabaseError> {
@@ -231,6 +249,31 @@ pub async fn remove(database: &Database, id: &str) -> Result<(), StoreError> {
 pub async fn ids(database: &Database) -> Result<Vec<String>, StoreError> {
     let rows = database.rows("SELECT id FROM webhook WHERE deleted_at IS NULL", vec![]).await?;
     Ok(rows.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?)
+}
+
+/// Returns webhooks that are not told of events, at most `limit`: those that the server has switched off, and
+/// those whose deliveries fail for the third time or more. What a person has switched off is left out.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn silent(database: &Database, limit: usize) -> Result<Vec<SilentWebhook>, StoreError> {
+    let sql = "SELECT id, tenant, name, off_reason FROM webhook WHERE deleted_at IS NULL AND \
+               (off_reason <> $1 OR (off_reason IS NULL AND EXISTS \
+               (SELECT 1 FROM webhook_delivery AS due WHERE due.webhook = webhook.id \
+               AND due.next_at IS NOT NULL AND due.tries >= $2))) ORDER BY id LIMIT $3";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = vec![SWITCHED_OFF.into(), FAILING_TRIES.into(), limit.into()];
+    let rows = database.rows(sql, values).await?;
+    let facts = |row: &Row| -> Result<_, DatabaseError> {
+        Ok(SilentWebhook {
+            id: row.get("id")?,
+            tenant: row.get("tenant")?,
+            name: row.get("name")?,
+            off_reason: row.get("off_reason")?,
+        })
+    };
+    Ok(rows.iter().map(facts).collect::<Result<_, _>>()?)
 }
 
 /// Switches a webhook of `tenant` on, or off for a reason; `None`: of anybody.

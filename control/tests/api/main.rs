@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
+mod alarms;
 mod bans;
 mod browser;
 mod changed_accounts;

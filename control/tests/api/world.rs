@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
+use nucleus_control::alarms::{CertificateFacts, CertificateKind, ServerSurroundings};
 use nucleus_control::api::{ApiSettings, ApiState, SignInSettings, router};
 use nucleus_control::console::{self, ConsoleSettings, ConsoleState};
 use nucleus_control::database::{Database, DatabaseAddress};
@@ -22,6 +23,7 @@ use nucleus_core::control::{
 };
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use nucleus_core::room_stats::{HeadPose, LiveLinkStats, LivePathStats};
+use nucleus_core::validity::Validity;
 use nucleus_protocol::realtime::pose::Transform;
 use nucleus_protocol::session::{Value as StateValue, value};
 use nucleus_protocol::time::Time;
@@ -135,6 +137,7 @@ impl World {
                 counters: Arc::default(),
             }),
             series: SeriesStore::new(),
+            surroundings: Arc::<PlayedSurroundings>::default(),
         };
         change(&mut settings);
         let (webhooks, events) = (settings.webhooks.clone(), settings.events.clone());
@@ -291,6 +294,44 @@ fn calls() -> Vec<ProductCalls> {
         ProductCalls { owner: Arc::new(owner), calls: vec![call] }
     };
     ["acme", "beta"].map(product).into()
+}
+
+/// A program around the control plane that is well, until a test says otherwise.
+#[derive(Default)]
+pub(crate) struct PlayedSurroundings {
+    /// Events of the history that wait.
+    pub(crate) waiting: AtomicUsize,
+    /// Whether the certificate has ended.
+    pub(crate) has_ended: AtomicBool,
+}
+
+impl ServerSurroundings for PlayedSurroundings {
+    fn not_ready(&self) -> Option<String> {
+        None
+    }
+
+    fn certificate(&self) -> Option<CertificateFacts> {
+        let has_ended = self.has_ended.load(Ordering::Relaxed);
+        let end = if has_ended { 1_799_999_000 } else { 1_803_000_000 };
+        let validity = Validity { start: 1_795_000_000, end };
+        Some(CertificateFacts { kind: CertificateKind::Files, validity })
+    }
+
+    fn is_production(&self) -> bool {
+        true
+    }
+
+    fn is_reloaded(&self) -> bool {
+        true
+    }
+
+    fn history_waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed) as u64
+    }
+
+    fn free_disk(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What the tests set of the planes, and see of them.

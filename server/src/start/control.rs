@@ -24,6 +24,7 @@ use nucleus_core::tenancy::TenantPolicies;
 use tokio::sync::mpsc;
 
 use super::config::{OidcProvider, SignIn};
+use super::process_watch::ProcessWatch;
 use super::supervised::supervised;
 use crate::health::Health;
 use crate::http::{self, Demo};
@@ -103,11 +104,13 @@ pub(super) struct ControlParts {
     pub(super) history_days: u32,
     /// What the dashboard says of the server.
     pub(super) console: ConsoleSettings,
+    /// What alarms learn of this process.
+    pub(super) surroundings: Arc<ProcessWatch>,
     /// Renders the page of metrics.
     pub(super) metrics: Metrics,
     /// Watched beside the connections.
     pub(super) health: Arc<Health>,
-    /// The demo page, served if plain HTTP is on loopback.
+    /// The demo page, which plain HTTP on loopback serves.
     pub(super) demo: Option<Demo>,
 }
 
@@ -132,10 +135,9 @@ impl ControlPlane {
         let address = |socket: &TcpListener| socket.local_addr();
         let http = parts.http.as_ref().map(address).transpose()?;
         let https = parts.https.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
-        // A key that travels in the clear must not leave the machine.
-        let is_local = http.is_some_and(|addr| addr.ip().is_loopback());
+        let is_local = http::is_local(parts.http.as_ref());
         let local = LocalAccess::open(dir, http.filter(|_| is_local));
-        let has_demo = is_local && parts.demo.is_some();
+        let has_demo = parts.demo.is_some();
         let (dir, key) = (dir.to_owned(), local.key().to_owned());
         let server =
             HttpServer::start(async move { setup(parts, &dir, key, is_local).await }).await?;
@@ -185,6 +187,7 @@ async fn setup(
         history,
         history_days,
         console,
+        surroundings,
         metrics,
         health,
         demo,
@@ -263,16 +266,11 @@ async fn setup(
         events,
         sign_in,
         series,
+        surroundings,
     });
     let mut api = api::router(state.clone());
     if has_sign_in {
-        let https = https.as_ref().map(|(socket, _)| socket.local_addr()).transpose()?;
-        let settings = ConsoleSettings {
-            https_port: https.map(|addr| addr.port()),
-            has_demo: is_local && demo.is_some(),
-            ..console
-        };
-        api = api.merge(console::router(ConsoleState::new(state.clone(), settings)));
+        api = api.merge(console::router(ConsoleState::new(state.clone(), console)));
     }
     let mut serving = Serving::default();
     if let Some(socket) = http {
@@ -301,6 +299,8 @@ async fn setup(
         supervised("the deletion of deliveries", &health, sweeping.run()),
         supervised("the webhooks", &health, WebhookSender::new(webhooks).run()),
     ];
+    let watching = api::keep_alarms(state.clone());
+    serving.background.push(supervised("the alarms", &health, watching));
     if has_sign_in {
         let keeping = api::keep_sign_in(state);
         serving.background.push(supervised("the sign-in", &health, keeping));

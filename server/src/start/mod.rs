@@ -8,6 +8,7 @@ pub mod control;
 pub mod data_dir;
 pub mod log_writer;
 pub mod logging;
+mod process_watch;
 mod reload;
 pub mod renewal;
 pub mod run;

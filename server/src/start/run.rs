@@ -24,10 +24,11 @@ use tokio::time::Instant;
 
 use super::acme::{self, AcmeError, AcmeKeeper};
 use super::config::{Config, ServersSettings};
-use super::console::console_settings;
+use super::console::{ConsoleSockets, console_settings};
 use super::control::{ControlParts, ControlPlane, ControlPlaneError};
 use super::data_dir::{DataDir, DataDirError};
 use super::logging;
+use super::process_watch::ProcessWatch;
 use super::reload::{Reload, watch_validity};
 use super::renewal::{Renewal, RenewalClock};
 use super::sockets::{BindError, Sockets};
@@ -240,28 +241,44 @@ pub async fn run_in(
     };
     let metrics = Metrics::new(context.clone(), shards.clone(), process);
     let health = Health::new(&Handle::current(), context.handshakes.handle(), &shards);
-    // Only development mode has a key that signs tokens, and certificates for every address.
-    let admits_demo = context.origins.admits(http::DEMO_TENANT, http::DEMO_ORIGIN);
-    let is_development = config.tokens.is_none() && config.has_development_certificate();
-    let has_demo = config.demo && is_development && admits_demo;
-    let minter = || Minter::new(&dir.development_key(), pins.clone());
-    let demo = has_demo.then(|| Demo::new(minter(), session, now.clone()));
     let api_minter = || Minter::for_api(&dir.development_key(), pins.clone());
     let not_bound = |addr: String| move |source| RunError::Http { addr, source };
     let http = http::bind(config.http).map_err(not_bound(config.http.to_string()))?;
+    // Only development mode has a key that signs tokens, and certificates for every address. The page is for
+    // browsers on this machine.
+    let admits_demo = context.origins.admits(http::DEMO_TENANT, http::DEMO_ORIGIN);
+    let is_development = config.tokens.is_none() && config.has_development_certificate();
+    let has_demo = config.demo && is_development && admits_demo && http::is_local(http.as_ref());
+    let minter = || Minter::new(&dir.development_key(), pins.clone());
+    let demo = has_demo.then(|| Demo::new(minter(), session, now.clone()));
     let https = match config.https {
         None => None,
         Some(addr) => {
             let socket = TcpListener::bind(addr).map_err(not_bound(addr.to_string()))?;
-            Some((
-                socket,
-                Arc::new(match &acme {
-                    Some(acme) => acme.https_config()?,
-                    None => https_config(served.clone(), &[])?,
-                }),
-            ))
+            let tls = match &acme {
+                Some(acme) => acme.https_config()?,
+                None => https_config(served.clone(), &[])?,
+            };
+            Some((socket, Arc::new(tls)))
         }
     };
+    let https_socket = https.as_ref().map(|(socket, _)| socket);
+    let bound = ConsoleSockets {
+        session,
+        session_also: &session_also,
+        realtime,
+        https: https_socket,
+        has_demo,
+    };
+    let console = console_settings(&config, dir, &bound)?;
+    let surroundings = Arc::new(ProcessWatch::new(
+        &config,
+        dir.path(),
+        health.clone(),
+        served.clone(),
+        is_reloaded.clone(),
+        history.figures(),
+    ));
     let (planes, planes_mail) = PlanesHandle::new();
     let drain_wanted = Arc::new(Notify::new());
     let control = ControlPlane::start(
@@ -283,7 +300,8 @@ pub async fn run_in(
             recorder,
             history: history.clone(),
             history_days: config.control.history_days,
-            console: console_settings(&config, dir, (session, &session_also, realtime)),
+            console,
+            surroundings,
             metrics,
             health: health.clone(),
             demo,
