@@ -25,7 +25,7 @@
 //! | GET `/rooms/{id}` | one room |
 //! | GET `/sessions?user=&room=&from=&to=&after=`, `/sessions/{id}` | past sessions |
 //! | GET `/calls` | calls |
-//! | GET `/audit?actor=&action=&from=&to=&after=`, `/audit.csv` | audit |
+//! | GET `/audit?actor=&action=&target=&tenant=&from=&to=&after=`, `/audit.csv` | audit |
 //! | GET `/tenants`, `/tenants/{id}`, `/tenants/new`, `/keys`, `/webhooks`, `/webhooks/{id}`, `/webhooks/new`, `/people`, `/people/{id}`, `/network`, `/account` | setup |
 //! | GET `/signin`, `/signin/oidc`, `/link?token=` | without a session |
 //! | GET `/live/overview`, `/live/rooms?…`, `/live/rooms/{id}`, `/live/calls` | the live parts, as server-sent events |

@@ -1,10 +1,11 @@
 //! HTML that is safe to write as it is, and the status words in it.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use askama::filters::HtmlSafe;
 
-use crate::text::escape;
+use crate::text::{escape, visible};
 
 /// A piece of HTML. Texts are escaped as they are added, so a template writes it unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,10 +18,10 @@ impl Markup {
         Self::default()
     }
 
-    /// Appends a text.
+    /// Appends a text, with its hidden characters shown.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
-        escape(text, &mut self.0);
+        escape(&shown(text), &mut self.0);
         self
     }
 
@@ -28,7 +29,7 @@ impl Markup {
     #[must_use]
     pub fn strong(mut self, text: &str) -> Self {
         self.0.push_str("<b>");
-        escape(text, &mut self.0);
+        escape(&shown(text), &mut self.0);
         self.0.push_str("</b>");
         self
     }
@@ -37,7 +38,7 @@ impl Markup {
     #[must_use]
     pub fn code(mut self, text: &str) -> Self {
         self.0.push_str("<code>");
-        escape(text, &mut self.0);
+        escape(&shown(text), &mut self.0);
         self.0.push_str("</code>");
         self
     }
@@ -48,7 +49,7 @@ impl Markup {
         self.0.push_str("<a href=\"");
         escape(href, &mut self.0);
         self.0.push_str("\">");
-        escape(text, &mut self.0);
+        escape(&shown(text), &mut self.0);
         self.0.push_str("</a>");
         self
     }
@@ -71,6 +72,11 @@ impl Markup {
     pub(crate) fn trusted(html: String) -> Self {
         Self(html)
     }
+}
+
+/// Shows the hidden characters of a text. A piece may be a space alone, which is no missing name.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.trim().is_empty() { Cow::Borrowed(text) } else { Cow::Owned(visible(text)) }
 }
 
 impl From<&str> for Markup {
@@ -179,6 +185,20 @@ mod tests {
             .then(&Mark::new(Tone::Bad, hostile));
         assert!(!markup.as_str().contains("<script"));
         assert!(!markup.as_str().contains("=\"\">"));
+    }
+
+    #[test]
+    fn hidden_characters_of_every_text_are_shown() {
+        let hostile = "a\u{202E}b";
+        let markup = Markup::from(hostile)
+            .text(hostile)
+            .strong(hostile)
+            .code(hostile)
+            .link("/", hostile)
+            .text(" ")
+            .text("");
+        assert_eq!(markup.as_str().matches("a[U+202E]b").count(), 5, "{markup}");
+        assert!(!markup.as_str().contains('\u{202E}') && markup.as_str().ends_with("</a> "));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::account::OwnSession;
-use super::parts::{Choice, FormProblem, PageLinks};
+use super::parts::{Choice, FormProblem, PageLinks, TenantField};
 use crate::markup::Mark;
 use crate::name::ShownName;
 use crate::shell::PageShell;
@@ -19,8 +19,8 @@ pub struct PersonsPage {
     pub rows: Vec<PersonRow>,
     /// The roles that the reader may give.
     pub roles: Vec<Choice>,
-    /// The tenants to choose from; empty: the reader has one alone.
-    pub tenants: Vec<Choice>,
+    /// The tenant.
+    pub tenants: TenantField,
     /// The email that was sent, if it was not accepted.
     pub email: String,
     /// Why the form was not accepted.

@@ -15,10 +15,37 @@ pub struct AuditPage {
     pub shell: PageShell,
     /// The address of the same list as CSV.
     pub csv_href: String,
+    /// Which entries are shown.
+    pub search: AuditSearch,
     /// The entries.
     pub rows: Vec<AuditRow>,
     /// The pages.
     pub pages: PageLinks,
+}
+
+/// Which entries of the audit are shown. What is empty is not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditSearch {
+    /// Who did it: an actor as the list shows them, an email address, or a kind of actors, as `key`.
+    pub actor: String,
+    /// What was done, as `tenant.create`, or its first part.
+    pub action: String,
+    /// The id of what it was done to.
+    pub target: String,
+    /// The name or the id of the tenant; absent: the reader sees one alone.
+    pub tenant: Option<String>,
+    /// The first day in UTC, as `2026-11-26`.
+    pub from: String,
+    /// The last day in UTC.
+    pub to: String,
+}
+
+impl AuditSearch {
+    /// Whether all entries are shown.
+    pub(crate) fn is_empty(&self) -> bool {
+        let texts = [&self.actor, &self.action, &self.target, &self.from, &self.to];
+        texts.into_iter().chain(&self.tenant).all(String::is_empty)
+    }
 }
 
 /// An entry of the audit.

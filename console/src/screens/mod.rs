@@ -20,7 +20,7 @@ mod webhooks;
 
 pub use account::{AccountPage, OwnSession, TotpSetup, TotpState};
 pub use accounts::{PersonPage, PersonRow, PersonsPage};
-pub use audit::{AuditPage, AuditRow};
+pub use audit::{AuditPage, AuditRow, AuditSearch};
 pub use calls::{CallRow, CallsLive, CallsPage};
 pub use errors::{ErrorKind, ErrorPage};
 pub use first_run::FirstRunPage;
@@ -28,7 +28,8 @@ pub use keys::{IssuerRow, KeyRow, KeysPage};
 pub use network::{AddressRow, NetworkPage, PortRow};
 pub use overview::{AlarmRow, OverviewLive, OverviewPage, ShardRow, WorstRoom};
 pub use parts::{
-    ChartSlot, Choice, FormProblem, Happening, LabelledMark, OneChart, PageLinks, PageVerdict, Tile,
+    ChartSlot, Choice, FormProblem, Happening, LabelledMark, OneChart, PageLinks, PageVerdict,
+    TenantField, Tile,
 };
 pub use room::{OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow};
 pub use rooms::{RoomRow, RoomsLive, RoomsPage, SortColumn};

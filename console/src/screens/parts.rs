@@ -98,6 +98,15 @@ pub struct Choice {
     pub is_chosen: bool,
 }
 
+/// How a form asks for a tenant, in the field `tenant`. With neither, the reader has one alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantField {
+    /// The tenants to choose from, with the whole server first; empty: there are too many for a list.
+    pub choices: Vec<Choice>,
+    /// The name that is typed, or the empty one; absent: a list is there to choose from.
+    pub name: Option<String>,
+}
+
 /// Why a form was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormProblem {

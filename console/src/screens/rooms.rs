@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::parts::{Choice, PageLinks};
+use super::parts::{Choice, PageLinks, TenantField};
 use crate::charts::Sparkline;
 use crate::name::ShownName;
 use crate::quantity::Quantity;
@@ -22,8 +22,8 @@ pub struct RoomsPage {
     pub show: String,
     /// The order at present, which a search keeps: the value of `sort`.
     pub sort: String,
-    /// The tenants to choose from; empty: the reader sees one alone.
-    pub tenants: Vec<Choice>,
+    /// The tenant.
+    pub tenants: TenantField,
     /// The address of the same list as CSV.
     pub csv_href: String,
     /// The address of the live part of this page, below the base path.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::parts::{Choice, FormProblem, PageLinks};
+use super::parts::{Choice, FormProblem, PageLinks, TenantField};
 use crate::markup::{Mark, Markup};
 use crate::name::ShownName;
 use crate::quantity::Quantity;
@@ -71,8 +71,8 @@ pub struct WebhookForm {
     pub name: String,
     /// The address.
     pub url: String,
-    /// The tenants to choose from (the field `tenant`); empty: the reader has one alone.
-    pub tenants: Vec<Choice>,
+    /// The tenant.
+    pub tenants: TenantField,
     /// The kinds of events (the field `events`, several times). None chosen: all.
     pub events: Vec<Choice>,
 }

@@ -222,6 +222,11 @@ fn audit(data: Data) -> AuditPage {
     AuditPage {
         shell: data.shell("Audit", MenuPlace::Audit, MenuRole::Operator),
         csv_href: "/audit.csv".to_owned(),
+        search: AuditSearch {
+            actor: data.some(data.text("m.ruiz@example.org")).unwrap_or_default(),
+            tenant: Some(String::new()),
+            ..AuditSearch::default()
+        },
         rows: data.list(vec![
             row(12, "m.ruiz@example.org", "peer.kick", "Ada Lovelace", "Echo in the room"),
             row(9, "key:Booking system", "token.make", "ada", ""),

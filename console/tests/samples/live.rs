@@ -258,19 +258,16 @@ fn rooms(data: Data) -> RoomsPage {
         ],
         show: String::new(),
         sort: "loss".to_owned(),
-        tenants: data.list(
-            ["", "Klinikum Nord", "東海製作所"]
-                .map(|tenant| Choice {
-                    value: tenant.to_owned(),
-                    title: if tenant.is_empty() {
-                        "All tenants".to_owned()
-                    } else {
-                        data.name_of(tenant).label()
-                    },
-                    is_chosen: tenant.is_empty(),
-                })
-                .to_vec(),
-        ),
+        tenants: TenantField {
+            choices: data.list(
+                ["", "Klinikum Nord", "東海製作所"]
+                    .map(|tenant| Choice {
+                        value: tenant.to_owned(),
+                        title: if tenant.is_empty() {
+                            "All tenants".to_owned()
+                        } else {
+                            data.name_of(tenant).label()
+                        },
                         is_chosen: tenant.is_empty(),
                     })
                     .to_vec(),

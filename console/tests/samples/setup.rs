@@ -201,7 +201,10 @@ fn webhook(data: Data, id: Option<&str>) -> WebhookPage {
         form: WebhookForm {
             name: data.text("Attendance"),
             url: data.text("https://lms.example.org/hooks/nucleus"),
-            tenants: data.list(vec![choice("", "All tenants", true), choice("t1", "Klinikum Nord", false)]),
+            tenants: TenantField {
+                choices: data.list(vec![choice("", "All tenants", true), choice("t1", "Klinikum Nord", false)]),
+                name: (data == Data::Hostile).then(|| data.text("Acme")),
+            },
             events: kinds.map(|kind| choice(kind, kind, kind.starts_with("peer"))).to_vec(),
         },
         problem: if id.is_none() { problem(data, "url", "This address is not public.", "Give one that is reached from the internet.") } else { None },
@@ -289,8 +292,13 @@ fn persons(data: Data) -> PersonsPage {
             person_row(data, "old@example.org", Mark::new(Tone::Idle, "Disabled")),
         ]),
         roles: roles(),
-        tenants: data
-            .list(vec![choice("", "The whole server", true), choice("t1", "Klinikum Nord", false)]),
+        tenants: TenantField {
+            choices: data.list(vec![
+                choice("", "The whole server", true),
+                choice("t1", "Klinikum Nord", false),
+            ]),
+            name: (data == Data::Hostile).then(|| data.text("Acme")),
+        },
         email: if data == Data::Empty { String::new() } else { data.text("m.ruiz@example.org") },
         problem: problem(data, "email", "This person has an account.", "Find it in the list."),
         new_link: data.some(

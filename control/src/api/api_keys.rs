@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::{Id, JsonBody, ListPage, PageQuery, UrlQuery, plain};
+use super::extract::{Id, JsonBody, ListPage, OwnedPageQuery, RowOwner, UrlQuery, plain};
 use super::idempotency::Idempotency;
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
@@ -62,18 +62,22 @@ struct NewKey {
     path = "/keys",
     operation_id = "list_keys",
     tag = "keys",
-    params(PageQuery),
+    params(OwnedPageQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of keys", body = ListPage<ApiKey>), Common)
+    responses((status = 200, description = "A page of keys", body = ListPage<ApiKey>), Common, OfOne)
 )]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    UrlQuery(query): UrlQuery<PageQuery>,
+    UrlQuery(query): UrlQuery<OwnedPageQuery>,
 ) -> Result<Json<ListPage<ApiKey>>, Problem> {
     caller.needs(Scope::Read)?;
-    let page = query.check()?;
-    let keys = api_keys::list(state.database(), caller.tenant_id(), &page).await?;
+    let (owner, page) = query.check(&caller)?;
+    let keys = match &owner {
+        RowOwner::Any => api_keys::list(state.database(), None, &page).await?,
+        RowOwner::Tenant(tenant) => api_keys::list(state.database(), Some(tenant), &page).await?,
+        RowOwner::Server => api_keys::list_of_server(state.database(), &page).await?,
+    };
     Ok(Json(ListPage::new(keys, page.limit, |key| &key.id)))
 }
 

@@ -2,18 +2,64 @@
 
 use axum::Json;
 use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::{ListPage, PageQuery, UrlQuery};
+use super::extract::{ListPage, PageQuery, UrlQuery, query_text, query_time};
 use super::problem::Problem;
 use super::responses::Common;
 use super::state::ApiState;
-use crate::store::{AuditEntry, audit};
+use crate::people::read_email;
+use crate::store::{AuditEntry, AuditFilter, audit, people};
+
+/// Most bytes of a text in a filter: the longest target is the name of a user.
+const MAX_TEXT: usize = 128;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list))
+}
+
+/// Which entries are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AuditQuery {
+    /// Who did it: `person:<id>`, the email address of a person, `key:<id>`, `local`; or a kind of them, as
+    /// `key`.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    actor: Option<String>,
+    /// What was done, as `tenant.create`; or its first part, as `tenant`.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    action: Option<String>,
+    /// The id of what it was done to.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    target: Option<String>,
+    /// The id or the name of the tenant.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    tenant: Option<String>,
+    /// Done at this time or later.
+    #[serde(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Done before this time.
+    #[serde(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows of the page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
 }
 
 /// Who did what, the newest entry first.
@@ -22,17 +68,55 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     path = "/audit",
     operation_id = "list_audit",
     tag = "audit",
-    params(PageQuery),
+    params(AuditQuery),
     security(("key" = ["read"])),
     responses((status = 200, description = "A page of entries", body = ListPage<AuditEntry>), Common)
 )]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    UrlQuery(query): UrlQuery<PageQuery>,
+    UrlQuery(query): UrlQuery<AuditQuery>,
 ) -> Result<Json<ListPage<AuditEntry>>, Problem> {
     caller.needs(Scope::Read)?;
-    let page = query.check()?;
-    let entries = audit::entries(state.database(), caller.tenant_id(), &page).await?;
+    let AuditQuery { actor, action, target, tenant, from, to, cursor, limit } = query;
+    let texts = [("actor", &actor), ("action", &action), ("target", &target), ("tenant", &tenant)];
+    for (field, text) in texts {
+        query_text(field, text, MAX_TEXT)?;
+    }
+    let page = PageQuery::new(cursor, limit).check()?;
+    let (from, to) = (query_time("from", from)?, query_time("to", to)?);
+    let none = || Ok(Json(ListPage::new(Vec::new(), page.limit, |entry: &AuditEntry| &entry.id)));
+    let tenant = tenant.map(|text| tenant_id(&state, text));
+    if tenant.as_deref().is_some_and(|tenant| !caller.sees(tenant)) {
+        return none();
+    }
+    let filter = AuditFilter {
+        tenant: caller.tenant_id().map(str::to_owned).or(tenant),
+        actor: match actor {
+            Some(actor) => Some(actor_name(&state, actor).await?),
+            None => None,
+        },
+        action,
+        target,
+        from,
+        to,
+    };
+    // A filter may look at every entry, as a question to the history may.
+    let looks_far = filter.actor.is_some() || filter.action.is_some() || filter.target.is_some();
+    let _place = if looks_far { Some(state.history_place()?) } else { None };
+    let entries = audit::entries(state.database(), &filter, &page).await?;
     Ok(Json(ListPage::new(entries, page.limit, |entry| &entry.id)))
+}
+
+/// Returns the id of a tenant that is named by its id or its name. A tenant that was deleted has its id alone.
+fn tenant_id(state: &ApiState, text: String) -> String {
+    let snapshot = state.snapshot();
+    snapshot.tenant_named(&text).map_or(text, |tenant| tenant.id.clone())
+}
+
+/// Returns an actor as the audit names them. A person may be named by the email address.
+async fn actor_name(state: &ApiState, text: String) -> Result<String, Problem> {
+    let Some(email) = read_email(&text) else { return Ok(text) };
+    let found = people::find(state.database(), &email).await?;
+    Ok(found.map_or(text, |(person, _)| format!("person:{}", person.id)))
 }

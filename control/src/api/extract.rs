@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Caller;
 use super::problem::Problem;
 use crate::id;
 use crate::store::PageRequest;
+use crate::timestamp::Timestamp;
 
 /// Most bytes of a request's body. The largest one makes a tenant.
 pub(super) const MAX_BODY: usize = 64 << 10;
@@ -111,6 +113,58 @@ impl PageQuery {
     }
 }
 
+/// Which part of a list is wanted, and of whom.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OwnedPageQuery {
+    /// The id of a tenant: what belongs to it; or `server`: what belongs to no tenant. Absent: all that the
+    /// key may see.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    tenant: Option<String>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows of the page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+}
+
+/// Whose rows are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RowOwner {
+    /// Anybody's that the caller sees.
+    Any,
+    /// Those of the tenant with this id.
+    Tenant(String),
+    /// Those of the whole server.
+    Server,
+}
+
+impl OwnedPageQuery {
+    /// Checks the values.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: the caller does not see the owner, or a value is wrong.
+    pub(super) fn check(self, caller: &Caller) -> Result<(RowOwner, PageRequest), Problem> {
+        let Self { tenant, cursor, limit } = self;
+        let page = PageQuery::new(cursor, limit).check()?;
+        let own = caller.tenant_id();
+        let owner = match (tenant, own) {
+            (None, None) => RowOwner::Any,
+            (None, Some(own)) => RowOwner::Tenant(own.to_owned()),
+            (Some(tenant), None) if tenant == "server" => RowOwner::Server,
+            (Some(tenant), _) if caller.sees(&tenant) => RowOwner::Tenant(tenant),
+            _ => return Err(Problem::not_found("there is no such tenant")),
+        };
+        Ok((owner, page))
+    }
+}
+
 /// Checks the number of rows that a request asks for.
 pub(super) fn page_limit(limit: Option<u32>) -> Result<u32, Problem> {
     let limit = limit.unwrap_or(DEFAULT_PAGE);
@@ -144,6 +198,33 @@ impl<T: ToSchema> ListPage<T> {
 pub(super) struct SwitchBody {
     /// Whether it is so from now on.
     pub(super) on: bool,
+}
+
+/// Reads a time of a query.
+///
+/// # Errors
+///
+/// The answer to send: it names the field.
+pub(super) fn query_time(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+    let read = |text: String| {
+        let wrong = || format!("`{field}` is written as in 2026-11-29T12:00:00Z");
+        Timestamp::parse(&text).ok_or_else(|| Problem::bad_request(wrong()))
+    };
+    text.map(read).transpose()
+}
+
+/// Checks the length of a text of a query.
+///
+/// # Errors
+///
+/// The answer to send: it names the field.
+pub(super) fn query_text(field: &str, text: &Option<String>, max: usize) -> Result<(), Problem> {
+    match text {
+        Some(text) if text.len() > max => {
+            Err(Problem::bad_request(format!("`{field}` has more than {max} bytes")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks a text of a body, and returns it in its normal form.

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::{Id, ListPage, PageQuery, UrlQuery};
+use super::extract::{Id, ListPage, PageQuery, UrlQuery, query_text, query_time};
 use super::problem::Problem;
 use super::responses::{Common, OfOne};
 use super::state::ApiState;
@@ -16,7 +16,6 @@ use crate::history::{
     HistoryFilter, PastCall, PastRoom, PastSession, SessionTimeline, query, timeline,
 };
 use crate::store::{PageRequest, StoreError};
-use crate::timestamp::Timestamp;
 
 /// Most bytes of a name in a filter, as in join tokens.
 const MAX_NAME: usize = 128;
@@ -69,25 +68,15 @@ impl HistoryQuery {
         caller.needs(Scope::Read)?;
         let Self { tenant, user, room, from, to, cursor, limit } = self;
         for (field, value) in [("tenant", &tenant), ("user", &user), ("room", &room)] {
-            if value.as_ref().is_some_and(|value| value.len() > MAX_NAME) {
-                let text = format!("`{field}` has more than {MAX_NAME} bytes");
-                return Err(Problem::bad_request(text));
-            }
+            query_text(field, value, MAX_NAME)?;
         }
-        let time = |field, text: Option<String>| {
-            let read = |text: String| {
-                let wrong = || format!("`{field}` is written as in 2026-11-29T12:00:00Z");
-                Timestamp::parse(&text).ok_or_else(|| Problem::bad_request(wrong()))
-            };
-            text.map(read).transpose()
-        };
         let filter = HistoryFilter {
             tenant: caller.tenant_id().map(str::to_owned),
             tenant_name: tenant,
             user,
             room,
-            from: time("from", from)?,
-            to: time("to", to)?,
+            from: query_time("from", from)?,
+            to: query_time("to", to)?,
         };
         Ok((filter, PageQuery::new(cursor, limit).check()?))
     }

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Scope};
-use super::extract::{Id, JsonBody, ListPage, PageQuery, UrlQuery, plain};
+use super::extract::{Id, JsonBody, ListPage, OwnedPageQuery, RowOwner, UrlQuery, plain};
 use super::idempotency::Idempotency;
 use super::problem::Problem;
 use super::responses::{Common, OfBody, OfOne};
@@ -76,18 +76,23 @@ struct IssuerBody {
     path = "/issuers",
     operation_id = "list_issuers",
     tag = "issuers",
-    params(PageQuery),
+    params(OwnedPageQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of issuers", body = ListPage<Issuer>), Common)
+    responses((status = 200, description = "A page of issuers", body = ListPage<Issuer>), Common, OfOne)
 )]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    UrlQuery(query): UrlQuery<PageQuery>,
+    UrlQuery(query): UrlQuery<OwnedPageQuery>,
 ) -> Result<Json<ListPage<Issuer>>, Problem> {
     caller.needs(Scope::Read)?;
-    let page = query.check()?;
-    let found = issuers::list(state.database(), caller.tenant_id(), &page).await?;
+    let (owner, page) = query.check(&caller)?;
+    let found = match &owner {
+        RowOwner::Any => issuers::list(state.database(), None, &page).await?,
+        RowOwner::Tenant(tenant) => issuers::list(state.database(), Some(tenant), &page).await?,
+        // Every issuer has a tenant.
+        RowOwner::Server => Vec::new(),
+    };
     Ok(Json(ListPage::new(found, page.limit, |issuer| &issuer.id)))
 }
 

@@ -1,11 +1,13 @@
 //! `tenants`: customers, their licences and limits.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,6 +22,8 @@ use crate::timestamp::Timestamp;
 
 /// Largest limit of a tenant: that of the server's own settings.
 const MAX_TENANT_LIMIT: u32 = 1_000_000;
+/// Most ids of a question: those of the rows of a page.
+const MAX_IDS: usize = 200;
 /// Most bytes of a tenant's name, as in join tokens.
 const MAX_NAME: usize = 64;
 
@@ -109,25 +113,73 @@ impl TenantBody {
     }
 }
 
+/// Which tenants are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct TenantsQuery {
+    /// The ids of tenants, at most 200, with commas between them: these alone, on one page.
+    #[serde(default)]
+    #[param(max_length = 8192)]
+    ids: Option<String>,
+    /// The name of a tenant: this one alone.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    name: Option<String>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Rows of the page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+}
+
 /// The tenants that the key may see, in the order of their making.
 #[utoipa::path(
     get,
     path = "/tenants",
     operation_id = "list_tenants",
     tag = "tenants",
-    params(PageQuery),
+    params(TenantsQuery),
     security(("key" = ["read"])),
     responses((status = 200, description = "A page of tenants", body = ListPage<Tenant>), Common)
 )]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    UrlQuery(query): UrlQuery<PageQuery>,
+    UrlQuery(query): UrlQuery<TenantsQuery>,
 ) -> Result<Json<ListPage<Tenant>>, Problem> {
     caller.needs(Scope::Read)?;
-    let page = query.check()?;
+    let TenantsQuery { ids, name, cursor, limit } = query;
+    let page = PageQuery::new(cursor, limit).check()?;
+    if ids.is_some() || name.is_some() {
+        let found = known(&state, ids.as_deref(), name.as_deref())?;
+        let seen = found.into_iter().filter(|tenant| caller.sees(&tenant.id)).collect();
+        // No page has as many rows as this, so there is no next one.
+        return Ok(Json(ListPage::new(seen, u32::MAX, |tenant: &Tenant| &tenant.id)));
+    }
     let found = tenants::list(state.database(), caller.tenant_id(), &page).await?;
     Ok(Json(ListPage::new(found, page.limit, |tenant| &tenant.id)))
+}
+
+/// Returns tenants by their ids or their name, from memory: a page asks for those of its rows.
+fn known(state: &ApiState, ids: Option<&str>, name: Option<&str>) -> Result<Vec<Tenant>, Problem> {
+    let snapshot = state.snapshot();
+    let Some(ids) = ids else {
+        return Ok(name
+            .and_then(|name| snapshot.tenant_named(name))
+            .cloned()
+            .into_iter()
+            .collect());
+    };
+    let ids: BTreeSet<&str> = ids.split(',').collect();
+    if ids.len() > MAX_IDS {
+        return Err(Problem::bad_request(format!("`ids` may have {MAX_IDS} ids")));
+    }
+    let found = ids.into_iter().filter_map(|id| snapshot.tenants.get(id));
+    Ok(found.filter(|tenant| name.is_none_or(|name| tenant.name == name)).cloned().collect())
 }
 
 /// Makes a tenant.

@@ -32,7 +32,7 @@ const MAX_WEBHOOKS: u32 = 8;
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(delete))
+        .routes(routes!(get, delete))
         .routes(routes!(switch))
 }
 
@@ -201,6 +201,27 @@ async fn check_host(
             Some("the host's name has no address of the public internet yet".to_owned())
         }
     })
+}
+
+/// One webhook.
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}",
+    operation_id = "get_webhook",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook's id")),
+    security(("key" = ["read"])),
+    responses((status = 200, description = "The webhook", body = Webhook), Common, OfOne)
+)]
+async fn get(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Json<Webhook>, Problem> {
+    caller.needs(Scope::Read)?;
+    let mut webhook = webhooks::get(state.database(), caller.tenant_id(), &id).await?;
+    note_problem(&state, &mut webhook);
+    Ok(Json(webhook))
 }
 
 /// Deletes a webhook with its deliveries.

@@ -1,41 +1,87 @@
 //! The audit: who did what.
 
+use axum::extract::State;
 use axum::response::Response;
 use nucleus_console::link::query;
-use nucleus_console::screens::{AuditPage, AuditRow, PageLinks};
+use nucleus_console::screens::{AuditPage, AuditRow, AuditSearch};
 use nucleus_console::{MenuPlace, csv};
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
+use super::pages::page_links;
 use super::reader::{PAGE_ROWS, PageReader};
 use super::row::AnswerRow;
-use super::tenants::TenantNames;
+use super::sessions::{first_moment, last_moment};
+use super::state::ConsoleState;
+use super::tenant_names::TenantNames;
 
 /// Most entries of the CSV file.
 const CSV_ROWS: usize = 10_000;
 
-pub(super) async fn page(reader: PageReader) -> PageResult {
-    let after = reader.query("after").to_owned();
-    let shell = reader.shell("Audit", MenuPlace::Audit).await;
-    let path = query("/audit", &[("cursor", &after), ("limit", &PAGE_ROWS.to_string())]);
-    let list = reader.client.get(&path).await?;
-    let names = TenantNames::read(&reader).await;
-    let rows: Vec<_> = rows(&list, &names).collect();
-    let pages = PageLinks {
-        shown: format!("{} entries", rows.len()),
-        previous: (!after.is_empty()).then(|| "/audit".to_owned()),
-        next: AnswerRow(&list).some_text("next").map(|next| query("/audit", &[("after", next)])),
-    };
-    answer::page(&AuditPage { shell, csv_href: "/audit.csv".to_owned(), rows, pages })
+/// Reads which entries the address of a page asks for.
+fn search(reader: &PageReader) -> AuditSearch {
+    let text = |name: &str| reader.query(name).trim().to_owned();
+    AuditSearch {
+        actor: text("actor"),
+        action: text("action"),
+        target: text("target"),
+        tenant: reader.sees_server().then(|| text("tenant")),
+        from: text("from"),
+        to: text("to"),
+    }
 }
 
-pub(super) async fn csv(reader: PageReader) -> Result<Response, PageError> {
-    let names = TenantNames::read(&reader).await;
+/// Returns the address of a list of these entries.
+fn href(search: &AuditSearch, path: &str, after: &str) -> String {
+    let pairs = [
+        ("actor", search.actor.as_str()),
+        ("action", &search.action),
+        ("target", &search.target),
+        ("tenant", search.tenant.as_deref().unwrap_or_default()),
+        ("from", &search.from),
+        ("to", &search.to),
+        ("after", after),
+    ];
+    query(path, &pairs)
+}
+
+fn api_path(search: &AuditSearch, limit: u32, cursor: &str) -> String {
+    let pairs = [
+        ("actor", search.actor.as_str()),
+        ("action", &search.action),
+        ("target", &search.target),
+        ("tenant", search.tenant.as_deref().unwrap_or_default()),
+        ("from", &first_moment(&search.from)),
+        ("to", &last_moment(&search.to)),
+        ("cursor", cursor),
+        ("limit", &limit.to_string()),
+    ];
+    query("/audit", &pairs)
+}
+
+pub(super) async fn page(reader: PageReader) -> PageResult {
+    let (after, search) = (reader.query("after").to_owned(), search(&reader));
+    let shell = reader.shell("Audit", MenuPlace::Audit).await;
+    let list = reader.client.get(&api_path(&search, PAGE_ROWS, &after)).await?;
+    let names = TenantNames::of_rows(&reader, &list).await;
+    let rows: Vec<_> = rows(&list, &names).collect();
+    let shown = format!("{} entries", rows.len());
+    let pages = page_links(shown, AnswerRow(&list), &after, |after| href(&search, "/audit", after));
+    let csv_href = href(&search, "/audit.csv", "");
+    answer::page(&AuditPage { shell, csv_href, search, rows, pages })
+}
+
+pub(super) async fn csv(
+    State(state): State<ConsoleState>,
+    reader: PageReader,
+) -> Result<Response, PageError> {
+    let _place = state.export_place()?;
+    let search = search(&reader);
     let mut text = csv::line(&AuditRow::CSV_HEADINGS);
     let (mut after, mut count) = (String::new(), 0);
     loop {
-        let path = query("/audit", &[("cursor", &after), ("limit", "200")]);
-        let list = reader.client.get(&path).await?;
+        let list = reader.client.get(&api_path(&search, 200, &after)).await?;
+        let names = TenantNames::of_rows(&reader, &list).await;
         for row in rows(&list, &names) {
             text.push_str(&row.csv_line());
             count += 1;

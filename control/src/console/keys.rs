@@ -1,8 +1,9 @@
 //! API keys and issuers of join tokens.
 
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::response::Response;
+use nucleus_console::link::query;
 use nucleus_console::screens::{Choice, IssuerRow, KeyRow, KeysPage};
 use nucleus_console::{Mark, MenuPlace, ShownName, Tone};
 use serde_json::{Map, Value, json};
@@ -11,19 +12,25 @@ use super::answer::{self, PageError, PageResult};
 use super::form::Fields;
 use super::reader::PageReader;
 use super::row::{AnswerRow, encoded};
+use super::state::ConsoleState;
 use crate::api::Scope;
 use crate::timestamp::Timestamp;
 
-/// Most keys and issuers that are looked through.
+/// Most pages of keys or issuers of one owner, of 200 rows each. Revoked keys stay in the list.
 const MOST_PAGES: usize = 10;
 
-pub(super) async fn page(reader: PageReader) -> PageResult {
+pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     let tenant = reader.query("tenant").to_owned();
     let tenant = Some(tenant).filter(|id| !id.is_empty()).or_else(|| reader.viewer.tenant.clone());
-    shown(&reader, tenant, None).await
+    shown(&reader, state.now(), tenant, None).await
 }
 
-async fn shown(reader: &PageReader, tenant: Option<String>, new_key: Option<String>) -> PageResult {
+async fn shown(
+    reader: &PageReader,
+    now: Timestamp,
+    tenant: Option<String>,
+    new_key: Option<String>,
+) -> PageResult {
     let name = match &tenant {
         Some(id) => {
             let tenant = reader.client.get(&format!("/tenants/{}", encoded(id))).await?;
@@ -45,7 +52,7 @@ async fn shown(reader: &PageReader, tenant: Option<String>, new_key: Option<Stri
     answer::page(&KeysPage {
         shell: reader.shell("Keys", MenuPlace::Tenants).await,
         base: String::new(),
-        keys: key_rows(reader, tenant.as_deref()).await?,
+        keys: key_rows(reader, now, tenant.as_deref()).await?,
         id: tenant,
         tenant: name,
         new_key,
@@ -61,10 +68,10 @@ async fn rows_of(
 ) -> Result<Vec<Value>, PageError> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     for _ in 0..MOST_PAGES {
-        let path = nucleus_console::link::query(path, &[("cursor", &cursor), ("limit", "200")]);
+        let owner = tenant.unwrap_or("server");
+        let path = query(path, &[("tenant", owner), ("cursor", &cursor), ("limit", "200")]);
         let list = reader.client.get(&path).await?;
-        let own = AnswerRow(&list).rows("items").filter(|row| row.some_text("tenant") == tenant);
-        found.extend(own.map(|row| row.0.clone()));
+        found.extend(AnswerRow(&list).rows("items").map(|row| row.0.clone()));
         match AnswerRow(&list).some_text("next") {
             Some(next) => cursor = next.to_owned(),
             None => break,
@@ -75,14 +82,15 @@ async fn rows_of(
 
 pub(super) async fn key_rows(
     reader: &PageReader,
+    now: Timestamp,
     tenant: Option<&str>,
 ) -> Result<Vec<KeyRow>, PageError> {
     let keys = rows_of(reader, "/keys", tenant).await?;
-    Ok(keys.iter().map(|key| key_row(AnswerRow(key))).collect())
+    Ok(keys.iter().map(|key| key_row(AnswerRow(key), now)).collect())
 }
 
-fn key_row(key: AnswerRow<'_>) -> KeyRow {
-    let now = Timestamp::now().micros();
+fn key_row(key: AnswerRow<'_>, now: Timestamp) -> KeyRow {
+    let now = now.micros();
     let mark = match (key.some_text("revoked_at"), key.micros("expires_at")) {
         (Some(_), _) => Mark::new(Tone::Idle, "Revoked"),
         (_, Some(end)) if end <= now => Mark::new(Tone::Idle, "Ended"),
@@ -126,7 +134,11 @@ fn issuer_row(issuer: AnswerRow<'_>) -> IssuerRow {
     }
 }
 
-pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Response, PageError> {
+pub(super) async fn create(
+    State(state): State<ConsoleState>,
+    reader: PageReader,
+    fields: Fields,
+) -> Result<Response, PageError> {
     let mut body = Map::new();
     body.insert("name".to_owned(), fields.get("name").into());
     body.insert("scopes".to_owned(), fields.all("scopes").into());
@@ -138,7 +150,7 @@ pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Respons
     }
     let made = reader.client.ask(Method::POST, "/keys", &Value::Object(body)).await?;
     let tenant = fields.some("tenant").map(str::to_owned);
-    shown(&reader, tenant, AnswerRow(&made).some_text("key").map(str::to_owned)).await
+    shown(&reader, state.now(), tenant, AnswerRow(&made).some_text("key").map(str::to_owned)).await
 }
 
 pub(super) async fn revoke(

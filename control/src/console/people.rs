@@ -5,16 +5,17 @@ use axum::http::Method;
 use axum::response::Response;
 use nucleus_console::link::query;
 use nucleus_console::screens::{
-    Choice, ErrorKind, FormProblem, OwnSession, PageLinks, PersonPage, PersonRow, PersonsPage,
+    Choice, ErrorKind, FormProblem, OwnSession, PersonPage, PersonRow, PersonsPage,
 };
 use nucleus_console::{Mark, MenuPlace, MenuRole, ShownName, Tone};
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, PageError, PageResult};
 use super::form::Fields;
+use super::pages::page_links;
 use super::reader::{PAGE_ROWS, PageReader, menu_role};
 use super::row::{AnswerRow, encoded};
-use super::tenants::TenantNames;
+use super::tenant_names::{TenantNames, tenant_field, tenant_id};
 use crate::people::PersonRole;
 
 pub(super) async fn list(reader: PageReader) -> PageResult {
@@ -32,23 +33,19 @@ async fn shown(
     let after = reader.query("after");
     let path = query("/people", &[("cursor", after), ("limit", &PAGE_ROWS.to_string())]);
     let list = reader.client.get(&path).await?;
-    let names = TenantNames::read(reader).await;
+    let names = TenantNames::of_rows(reader, &list).await;
     let rows: Vec<_> =
         AnswerRow(&list).rows("items").map(|person| person_row(person, &names)).collect();
     answer::page(&PersonsPage {
         shell: reader.shell("People", MenuPlace::Accounts).await,
         roles: roles(reader, "viewer"),
-        tenants: names.choices(reader, "The whole server", &text("tenant")),
+        tenants: tenant_field(reader, "The whole server", &text("tenant")).await,
         email: text("email"),
         problem,
         new_link,
-        pages: PageLinks {
-            shown: format!("{} people", rows.len()),
-            previous: (!after.is_empty()).then(|| "/people".to_owned()),
-            next: AnswerRow(&list)
-                .some_text("next")
-                .map(|next| query("/people", &[("after", next)])),
-        },
+        pages: page_links(format!("{} people", rows.len()), AnswerRow(&list), after, |after| {
+            query("/people", &[("after", after)])
+        }),
         rows,
     })
 }
@@ -89,8 +86,10 @@ pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Respons
     let mut body = Map::new();
     body.insert("email".to_owned(), fields.get("email").into());
     body.insert("role".to_owned(), fields.get("role").into());
-    if let Some(tenant) = fields.some("tenant") {
-        body.insert("tenant".to_owned(), tenant.into());
+    match tenant_id(&reader, fields.get("tenant")).await? {
+        Ok(None) => {}
+        Ok(Some(id)) => drop(body.insert("tenant".to_owned(), id.into())),
+        Err(problem) => return shown(&reader, Some(&fields), Some(problem), None).await,
     }
     let person = match reader.client.ask(Method::POST, "/people", &Value::Object(body)).await {
         Ok(person) => person,
@@ -113,7 +112,7 @@ async fn shown_one(reader: &PageReader, id: &str, new_link: Option<String>) -> P
     let person = reader.client.get(&path).await?;
     let person = AnswerRow(&person);
     let sessions = sessions(reader, id).await?;
-    let names = TenantNames::read(reader).await;
+    let names = TenantNames::of_one(reader, person).await;
     let email = person.name("email");
     answer::page(&PersonPage {
         shell: reader.shell(&email.label(), MenuPlace::Accounts).await,

@@ -6,16 +6,18 @@ use axum::extract::State;
 use axum::response::Response;
 use nucleus_console::charts::Sparkline;
 use nucleus_console::link::query;
-use nucleus_console::screens::{Choice, PageLinks, RoomRow, RoomsLive, RoomsPage, SortColumn};
+use nucleus_console::screens::{RoomRow, RoomsLive, RoomsPage, SortColumn};
 use nucleus_console::{LOSS_WARN_PPM, MenuPlace, Quantity, csv};
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
 use super::client::{ApiAsker, ApiRefusal};
 use super::live;
+use super::pages::page_links;
 use super::reader::{PAGE_ROWS, PageReader, StreamCaller};
 use super::row::AnswerRow;
 use super::state::ConsoleState;
+use super::tenant_names::tenant_field;
 
 /// Most rooms of the CSV file: more are not looked at as a list.
 const CSV_ROOMS: usize = 5_000;
@@ -80,7 +82,7 @@ pub(super) async fn page(reader: PageReader) -> PageResult {
         filters: Vec::new(),
         show: String::new(),
         sort: view.sort.clone(),
-        tenants: tenants(&reader, &view.tenant).await,
+        tenants: tenant_field(&reader, "All tenants", &view.tenant).await,
         csv_href: view.href("/rooms.csv", &view.sort, ""),
         live_source: view.href("/live/rooms", &view.sort, &view.after),
         live,
@@ -99,7 +101,11 @@ pub(super) async fn stream(
     })
 }
 
-pub(super) async fn csv(reader: PageReader) -> Result<Response, PageError> {
+pub(super) async fn csv(
+    State(state): State<ConsoleState>,
+    reader: PageReader,
+) -> Result<Response, PageError> {
+    let _place = state.export_place()?;
     let view = RoomsView::of(&reader);
     let mut text =
         csv::line(&["room", "tenant", "name", "peers", "capacity", "locked", "open_for_s"]);
@@ -133,27 +139,6 @@ pub(super) async fn csv(reader: PageReader) -> Result<Response, PageError> {
     }
 }
 
-/// The tenants to choose from; empty: the reader sees one alone, or may not list them.
-pub(super) async fn tenants(reader: &PageReader, chosen: &str) -> Vec<Choice> {
-    if !reader.sees_server() {
-        return Vec::new();
-    }
-    let Ok(list) = reader.client.get("/tenants?limit=200").await else { return Vec::new() };
-    let choice = |value: &str, title: String| Choice {
-        value: value.to_owned(),
-        title,
-        is_chosen: value == chosen,
-    };
-    let mut choices: Vec<_> = AnswerRow(&list)
-        .rows("items")
-        .map(|tenant| choice(tenant.text("name"), tenant.name("name").label()))
-        .collect();
-    if !choices.is_empty() {
-        choices.insert(0, choice("", "All tenants".to_owned()));
-    }
-    choices
-}
-
 async fn part(client: &ApiAsker, view: &RoomsView) -> Result<RoomsLive, PageError> {
     let mut list = client.get(&view.api_path(PAGE_ROWS, &view.after)).await;
     if list.as_ref().is_err_and(ApiRefusal::is_changed) {
@@ -177,17 +162,17 @@ async fn part(client: &ApiAsker, view: &RoomsView) -> Result<RoomsLive, PageErro
         .rows("items")
         .map(|room| room_row(room, lines.get(room.text("id")).copied()))
         .collect();
-    let next = AnswerRow(&list).some_text("next").map(|next| view.href("/rooms", &view.sort, next));
     let is_filtered = !view.search.is_empty() || !view.tenant.is_empty();
     Ok(RoomsLive {
         base: String::new(),
         columns: columns(view),
         is_empty_server: rows.is_empty() && !is_filtered && view.after.is_empty(),
-        pages: PageLinks {
-            shown: format!("{} of {} rooms", rows.len(), Quantity::count(total).plain()),
-            previous: (!view.after.is_empty()).then(|| view.href("/rooms", &view.sort, "")),
-            next,
-        },
+        pages: page_links(
+            format!("{} of {} rooms", rows.len(), Quantity::count(total).plain()),
+            AnswerRow(&list),
+            &view.after,
+            |after| view.href("/rooms", &view.sort, after),
+        ),
         rows,
     })
 }

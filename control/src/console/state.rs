@@ -4,10 +4,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
+use nucleus_console::screens::ErrorKind;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::answer::PageError;
 use super::live_parts::LiveParts;
 use crate::api::{self, ApiState};
 use crate::timestamp::Timestamp;
+
+/// Files of lists that are made at a time. Each asks the API for up to 50 pages and holds up to some
+/// megabytes, so a few buttons that are pressed again and again must not take the database from the others.
+const EXPORTS: usize = 2;
 
 /// What the pages say of the server and its surroundings.
 #[derive(Clone, Debug)]
@@ -41,13 +48,24 @@ pub struct ConsoleState {
     pub(super) settings: Arc<ConsoleSettings>,
     /// What streams share.
     pub(super) parts: Arc<LiveParts>,
+    exports: Arc<Semaphore>,
 }
 
 impl ConsoleState {
     /// Makes the state of a dashboard.
     pub fn new(api: ApiState, settings: ConsoleSettings) -> Self {
-        let router = api::router(api.clone());
-        Self { router, api, settings: Arc::new(settings), parts: Arc::default() }
+        let (router, settings) = (api::router(api.clone()), Arc::new(settings));
+        let (parts, exports) = (Arc::default(), Arc::new(Semaphore::new(EXPORTS)));
+        Self { router, api, settings, parts, exports }
+    }
+
+    /// Takes a place for making a file of a list. It is free again when the answer is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The page that says that there are too many at the moment.
+    pub(super) fn export_place(&self) -> Result<SemaphorePermit<'_>, PageError> {
+        self.exports.try_acquire().map_err(|_| PageError::Kind(ErrorKind::TooMany))
     }
 
     /// Returns the time of day.

@@ -1,12 +1,11 @@
 //! Tenants: customers with their licence, their limits, their keys and their issuers.
 
-use std::collections::HashMap;
-
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::response::Response;
+use nucleus_console::link::query;
 use nucleus_console::screens::{
-    Choice, ErrorKind, FormProblem, PageLinks, TenantForm, TenantPage, TenantRow, TenantsPage,
+    Choice, ErrorKind, FormProblem, TenantForm, TenantPage, TenantRow, TenantsPage,
 };
 use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, ShownTime, Tone};
 use serde_json::{Map, Value, json};
@@ -15,9 +14,11 @@ use super::answer::{self, PageError, PageResult};
 use super::client::ApiRefusal;
 use super::form::Fields;
 use super::keys::{issuer_rows, key_rows};
+use super::pages::page_links;
 use super::reader::PageReader;
 use super::row::{AnswerRow, encoded};
 use crate::api::Scope;
+use super::state::ConsoleState;
 use crate::timestamp::Timestamp;
 
 /// From how many days on the end of a licence is worth a warning.
@@ -26,59 +27,21 @@ const DAY: i64 = 86_400_000_000;
 /// The limits of a tenant, as fields of the form and of the API.
 const LIMITS: [&str; 3] = ["max_sessions", "max_rooms", "max_kept_rooms"];
 
-/// The names of tenants by their ids, for lists that have ids.
-pub(super) struct TenantNames(HashMap<String, String>);
-
-impl TenantNames {
-    /// Asks for the tenants that the reader may see; unknown ones keep their ids.
-    pub(super) async fn read(reader: &PageReader) -> Self {
-        let list = reader.client.get("/tenants?limit=200").await.unwrap_or_default();
-        let pair =
-            |tenant: AnswerRow<'_>| (tenant.text("id").to_owned(), tenant.text("name").to_owned());
-        Self(AnswerRow(&list).rows("items").map(pair).collect())
-    }
-
-    pub(super) fn of(&self, id: &str) -> ShownName {
-        ShownName::new(self.0.get(id).map_or(id, String::as_str))
-    }
-
-    /// The tenants to choose from, with the whole server first; empty: the reader has one alone.
-    pub(super) fn choices(&self, reader: &PageReader, whole: &str, chosen: &str) -> Vec<Choice> {
-        if !reader.sees_server() {
-            return Vec::new();
-        }
-        let choice = |value: &str, title: String| Choice {
-            value: value.to_owned(),
-            title,
-            is_chosen: value == chosen,
-        };
-        let mut choices: Vec<_> = self
-            .0
-            .iter()
-            .map(|(id, name)| choice(id, ShownName::new(name.as_str()).label()))
-            .collect();
-        choices.sort_by(|a, b| a.title.cmp(&b.title));
-        choices.insert(0, choice("", whole.to_owned()));
-        choices
-    }
-}
-
-pub(super) async fn list(reader: PageReader) -> PageResult {
+pub(super) async fn list(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     let shell = reader.shell("Tenants and keys", MenuPlace::Tenants).await;
     let after = reader.query("after");
-    let path = nucleus_console::link::query("/tenants", &[("cursor", after), ("limit", "100")]);
+    let path = query("/tenants", &[("cursor", after), ("limit", "100")]);
     let list = reader.client.get(&path).await?;
-    let rows: Vec<_> = AnswerRow(&list).rows("items").map(tenant_row).collect();
-    let next = AnswerRow(&list).some_text("next");
-    let pages = PageLinks {
-        shown: format!("{} tenants", rows.len()),
-        previous: (!after.is_empty()).then(|| "/tenants".to_owned()),
-        next: next.map(|next| nucleus_console::link::query("/tenants", &[("after", next)])),
-    };
+    let now = state.now();
+    let row = |tenant: AnswerRow<'_>| tenant_row(tenant, now);
+    let rows: Vec<_> = AnswerRow(&list).rows("items").map(row).collect();
+    let shown = format!("{} tenants", rows.len());
+    let href = |after: &str| query("/tenants", &[("after", after)]);
+    let pages = page_links(shown, AnswerRow(&list), after, href);
     answer::page(&TenantsPage { shell, rows, pages })
 }
 
-fn tenant_row(tenant: AnswerRow<'_>) -> TenantRow {
+fn tenant_row(tenant: AnswerRow<'_>, now: Timestamp) -> TenantRow {
     let products: Vec<_> = tenant.texts("products").collect();
     let limit = |name: &str| Quantity::count(tenant.count(name));
     TenantRow {
@@ -88,15 +51,15 @@ fn tenant_row(tenant: AnswerRow<'_>) -> TenantRow {
             true => "all".to_owned(),
             false => products.join(", "),
         }),
-        mark: mark(tenant),
+        mark: mark(tenant, now),
         most_sessions: limit("max_sessions"),
         most_rooms: limit("max_rooms"),
         ends_at: tenant.time("ends_at"),
     }
 }
 
-fn mark(tenant: AnswerRow<'_>) -> Mark {
-    let now = Timestamp::now().micros();
+fn mark(tenant: AnswerRow<'_>, now: Timestamp) -> Mark {
+    let now = now.micros();
     let days = tenant.micros("ends_at").map(|end| (end - now).div_euclid(DAY));
     match (tenant.flag("active"), days) {
         (false, _) => Mark::new(Tone::Idle, "Switched off"),
@@ -109,41 +72,50 @@ fn mark(tenant: AnswerRow<'_>) -> Mark {
     }
 }
 
-pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
+pub(super) async fn page(
+    State(state): State<ConsoleState>,
+    reader: PageReader,
+    Path(id): Path<String>,
+) -> PageResult {
     let tenant = reader.client.get(&format!("/tenants/{}", encoded(&id))).await?;
-    shown(&reader, Some(&id), AnswerRow(&tenant), None, None).await
+    shown(&reader, state.now(), Some(&id), AnswerRow(&tenant), None, None).await
 }
 
-pub(super) async fn new(reader: PageReader) -> PageResult {
+pub(super) async fn new(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
     reader.needs(Scope::Manage)?;
     if !reader.sees_server() {
         return Err(PageError::Kind(ErrorKind::Forbidden));
     }
     let fresh = json!({"active": true});
-    shown(&reader, None, AnswerRow(&fresh), None, None).await
+    shown(&reader, state.now(), None, AnswerRow(&fresh), None, None).await
 }
 
-pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Response, PageError> {
-    save_as(reader, Method::POST, None, fields).await
+pub(super) async fn create(
+    State(state): State<ConsoleState>,
+    reader: PageReader,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    save_as(reader, state.now(), None, fields).await
 }
 
 pub(super) async fn save(
+    State(state): State<ConsoleState>,
     reader: PageReader,
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    save_as(reader, Method::PUT, Some(id), fields).await
+    save_as(reader, state.now(), Some(id), fields).await
 }
 
 async fn save_as(
     reader: PageReader,
-    method: Method,
+    now: Timestamp,
     id: Option<String>,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let path = match &id {
-        Some(id) => format!("/tenants/{}", encoded(id)),
-        None => "/tenants".to_owned(),
+    let (method, path) = match &id {
+        Some(id) => (Method::PUT, format!("/tenants/{}", encoded(id))),
+        None => (Method::POST, "/tenants".to_owned()),
     };
     let stored = match &id {
         Some(_) => reader.client.get(&path).await?,
@@ -154,6 +126,7 @@ async fn save_as(
         Err(problem) => {
             return shown(
                 &reader,
+                now,
                 id.as_deref(),
                 AnswerRow(&Value::Null),
                 Some(&fields),
@@ -169,8 +142,8 @@ async fn save_as(
         }
         Err(refusal) if refusal.is_about_form() => {
             let problem = refusal.problem(&["name", "starts_at", "ends_at"]);
-            shown(&reader, id.as_deref(), AnswerRow(&Value::Null), Some(&fields), Some(problem))
-                .await
+            let none = AnswerRow(&Value::Null);
+            shown(&reader, now, id.as_deref(), none, Some(&fields), Some(problem)).await
         }
         Err(refusal) => Err(refusal.into()),
     }
@@ -208,6 +181,7 @@ fn body(fields: &Fields, stored: AnswerRow<'_>) -> Result<Value, FormProblem> {
 /// Shows the page of a tenant. `fields`: what was sent, if that was not accepted.
 async fn shown(
     reader: &PageReader,
+    now: Timestamp,
     id: Option<&str>,
     tenant: AnswerRow<'_>,
     fields: Option<&Fields>,
@@ -223,14 +197,14 @@ async fn shown(
         "New tenant".to_owned()
     };
     let (keys, issuers) = match id {
-        Some(id) => (key_rows(reader, Some(id)).await?, issuer_rows(reader, id).await?),
+        Some(id) => (key_rows(reader, now, Some(id)).await?, issuer_rows(reader, id).await?),
         None => (Vec::new(), Vec::new()),
     };
     answer::page(&TenantPage {
         shell: reader.shell(&title, MenuPlace::Tenants).await,
         base: String::new(),
         id: id.map(str::to_owned),
-        mark: mark(tenant),
+        mark: mark(tenant, now),
         form: TenantForm { products: products(reader, &form).await?, ..form },
         problem,
         may_edit: reader.sees_server() && reader.role().may_manage(),

@@ -5,35 +5,31 @@ use axum::http::Method;
 use axum::response::Response;
 use nucleus_console::link::query;
 use nucleus_console::screens::{
-    Choice, DeliveryRow, ErrorKind, FormProblem, PageLinks, WebhookForm, WebhookPage, WebhookRow,
-    WebhooksPage,
+    Choice, DeliveryRow, ErrorKind, FormProblem, PageLinks, TenantField, WebhookForm, WebhookPage,
+    WebhookRow, WebhooksPage,
 };
 use nucleus_console::{Mark, Markup, MenuPlace, Quantity, Tone};
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, PageError, PageResult};
 use super::form::Fields;
+use super::pages::page_links;
 use super::reader::{PAGE_ROWS, PageReader};
 use super::row::{AnswerRow, encoded};
-use super::tenants::TenantNames;
+use super::tenant_names::{TenantNames, tenant_field, tenant_id};
 use crate::api::Scope;
 use crate::events::PlaneEventKind;
-
-/// Most pages of webhooks that are looked through for one.
-const MOST_PAGES: usize = 10;
 
 pub(super) async fn list(reader: PageReader) -> PageResult {
     let after = reader.query("after").to_owned();
     let path = query("/webhooks", &[("cursor", &after), ("limit", &PAGE_ROWS.to_string())]);
     let list = reader.client.get(&path).await?;
-    let names = TenantNames::read(&reader).await;
+    let names = TenantNames::of_rows(&reader, &list).await;
     let rows: Vec<_> =
         AnswerRow(&list).rows("items").map(|webhook| webhook_row(webhook, &names)).collect();
-    let pages = PageLinks {
-        shown: format!("{} webhooks", rows.len()),
-        previous: (!after.is_empty()).then(|| "/webhooks".to_owned()),
-        next: AnswerRow(&list).some_text("next").map(|next| query("/webhooks", &[("after", next)])),
-    };
+    let shown = format!("{} webhooks", rows.len());
+    let href = |after: &str| query("/webhooks", &[("after", after)]);
+    let pages = page_links(shown, AnswerRow(&list), &after, href);
     let shell = reader.shell("Webhooks", MenuPlace::Webhooks).await;
     answer::page(&WebhooksPage { shell, rows, pages })
 }
@@ -57,26 +53,8 @@ fn mark(webhook: AnswerRow<'_>) -> Mark {
     }
 }
 
-async fn find(reader: &PageReader, id: &str) -> Result<Value, PageError> {
-    let mut cursor = String::new();
-    for _ in 0..MOST_PAGES {
-        let path = query("/webhooks", &[("cursor", &cursor), ("limit", "200")]);
-        let list = reader.client.get(&path).await?;
-        if let Some(webhook) =
-            AnswerRow(&list).rows("items").find(|webhook| webhook.text("id") == id)
-        {
-            return Ok(webhook.0.clone());
-        }
-        match AnswerRow(&list).some_text("next") {
-            Some(next) => cursor = next.to_owned(),
-            None => break,
-        }
-    }
-    Err(PageError::Kind(ErrorKind::NotFound))
-}
-
 pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
-    let webhook = find(&reader, &id).await?;
+    let webhook = reader.client.get(&format!("/webhooks/{}", encoded(&id))).await?;
     shown(&reader, AnswerRow(&webhook), None).await
 }
 
@@ -94,11 +72,9 @@ async fn shown(
     let list = reader.client.get(&path).await?;
     let deliveries: Vec<_> = AnswerRow(&list).rows("items").map(delivery_row).collect();
     let here = format!("/webhooks/{}", encoded(id));
-    let pages = PageLinks {
-        shown: format!("{} deliveries", deliveries.len()),
-        previous: (!after.is_empty()).then(|| here.clone()),
-        next: AnswerRow(&list).some_text("next").map(|next| query(&here, &[("after", next)])),
-    };
+    let shown = format!("{} deliveries", deliveries.len());
+    let href = |after: &str| query(&here, &[("after", after)]);
+    let pages = page_links(shown, AnswerRow(&list), after, href);
     let name = webhook.name("name");
     answer::page(&WebhookPage {
         shell: reader.shell(&name.label(), MenuPlace::Webhooks).await,
@@ -111,7 +87,7 @@ async fn shown(
         form: WebhookForm {
             name: webhook.text("name").to_owned(),
             url: webhook.text("url").to_owned(),
-            tenants: Vec::new(),
+            tenants: TenantField::default(),
             events: events(&webhook.texts("events").collect::<Vec<_>>()),
         },
         problem: None,
@@ -164,7 +140,7 @@ async fn new_page(
     problem: Option<FormProblem>,
 ) -> PageResult {
     let text = |name: &str| fields.map(|fields| fields.get(name).to_owned()).unwrap_or_default();
-    let names = TenantNames::read(reader).await;
+    let tenants = tenant_field(reader, "All tenants", &text("tenant")).await;
     let chosen = fields.map(|fields| fields.all("events")).unwrap_or_default();
     answer::page(&WebhookPage {
         shell: reader.shell("New webhook", MenuPlace::Webhooks).await,
@@ -177,7 +153,7 @@ async fn new_page(
         form: WebhookForm {
             name: text("name"),
             url: text("url"),
-            tenants: names.choices(reader, "All tenants", &text("tenant")),
+            tenants,
             events: events(&chosen),
         },
         problem,
@@ -191,8 +167,10 @@ pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Respons
     body.insert("name".to_owned(), fields.get("name").into());
     body.insert("url".to_owned(), fields.get("url").into());
     body.insert("events".to_owned(), fields.all("events").into());
-    if let Some(tenant) = fields.some("tenant") {
-        body.insert("tenant".to_owned(), tenant.into());
+    match tenant_id(&reader, fields.get("tenant")).await? {
+        Ok(None) => {}
+        Ok(Some(id)) => drop(body.insert("tenant".to_owned(), id.into())),
+        Err(problem) => return new_page(&reader, Some(&fields), Some(problem)).await,
     }
     match reader.client.ask(Method::POST, "/webhooks", &Value::Object(body)).await {
         Ok(made) => {

@@ -80,6 +80,20 @@ pub async fn list(
     read_page(database, sql, tenant, page, read).await
 }
 
+/// Returns the keys of the whole server, which have no tenant, in the order of their making.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub async fn list_of_server(
+    database: &Database,
+    page: &PageRequest,
+) -> Result<Vec<ApiKey>, StoreError> {
+    let sql = "SELECT * FROM api_key WHERE $1 IS NULL AND tenant IS NULL AND id > $2 \
+               ORDER BY id LIMIT $3";
+    read_page(database, sql, None, page, read).await
+}
+
 /// Returns a key with the hash of its secret.
 ///
 /// # Errors

@@ -79,21 +79,50 @@ pub async fn note(
     Ok(())
 }
 
-/// Returns entries of the audit, the newest first: those of one tenant, or all.
+/// Which entries of the audit are wanted. What is absent is not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// The id of the tenant.
+    pub tenant: Option<String>,
+    /// Who did it, as `person:<id>`; or a kind of actor, as `key`.
+    pub actor: Option<String>,
+    /// What was done, as `tenant.create`; or the first part, as `tenant`.
+    pub action: Option<String>,
+    /// The id of what it was done to.
+    pub target: Option<String>,
+    /// Done at this time or later.
+    pub from: Option<Timestamp>,
+    /// Done before this time.
+    pub to: Option<Timestamp>,
+}
+
+/// Returns entries of the audit, the newest first.
 ///
 /// # Errors
 ///
-/// The database cannot be reached.
+/// The database cannot be reached, or does not find the entries in time.
 pub async fn entries(
     database: &Database,
-    tenant: Option<&str>,
+    filter: &AuditFilter,
     page: &PageRequest,
 ) -> Result<Vec<AuditEntry>, StoreError> {
+    // The order of the ids is that of their times, so the times bound the rows that are looked at.
     let before = page.after.clone().unwrap_or_else(|| super::BEHIND_ALL_IDS.to_owned());
-    let sql = "SELECT * FROM audit WHERE ($1 IS NULL OR tenant = $1) AND id < $2 \
-               ORDER BY id DESC LIMIT $3";
-    let values =
-        vec![tenant.map(str::to_owned).into(), before.into(), i64::from(page.limit).into()];
+    let before = filter.to.map(id::before).into_iter().fold(before, String::min);
+    let from = filter.from.map(id::before).unwrap_or_default();
+    let sql = "SELECT * FROM audit WHERE ($1 IS NULL OR tenant = $1) AND id < $2 AND id >= $3 \
+               AND ($4 IS NULL OR actor = $4 OR substr(actor, 1, length($4) + 1) = $4 || ':') \
+               AND ($5 IS NULL OR action = $5 OR substr(action, 1, length($5) + 1) = $5 || '.') \
+               AND ($6 IS NULL OR target = $6) ORDER BY id DESC LIMIT $7";
+    let values = vec![
+        filter.tenant.clone().into(),
+        before.into(),
+        from.into(),
+        filter.actor.clone().into(),
+        filter.action.clone().into(),
+        filter.target.clone().into(),
+        i64::from(page.limit).into(),
+    ];
     let rows = database.rows(sql, values).await?;
     let entry = |row: &Row| -> Result<_, DatabaseError> {
         Ok(AuditEntry {

@@ -19,7 +19,7 @@ pub mod webhooks;
 
 pub use answers::KeptAnswer;
 pub use api_keys::{ApiKey, NewApiKey};
-pub use audit::{Actor, AuditEntry};
+pub use audit::{Actor, AuditEntry, AuditFilter};
 pub use bans::{NewTenantBan, TenantBan};
 pub use console_sessions::{ConsoleSession, NewConsoleSession};
 pub use deliveries::WebhookDelivery;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod alarms;
+mod audit;
 mod bans;
 mod browser;
 mod changed_accounts;
@@ -21,6 +22,7 @@ mod isolation;
 mod issuers;
 mod keys;
 mod live;
+mod many_tenants;
 mod own_account;
 mod people;
 mod role_table;
