@@ -23,14 +23,16 @@
 //! | GET `/` | overview, or the first steps |
 //! | GET `/rooms?q=&show=&tenant=&sort=&after=`, `/rooms.csv` | rooms |
 //! | GET `/rooms/{id}` | one room |
-//! | GET `/sessions?user=&room=&from=&to=&after=`, `/sessions/{id}` | past sessions |
-//! | GET `/calls` | calls |
+//! | GET `/sessions?name=&room=&from=&to=&after=`, `/sessions/{id}` | sessions; the id of a row or of a peer |
+//! | GET `/calls?after=&user=&past=` | calls |
+//! | GET `/bans?user=&after=` | bans |
 //! | GET `/audit?actor=&action=&target=&tenant=&from=&to=&after=`, `/audit.csv` | audit |
 //! | GET `/tenants`, `/tenants/{id}`, `/tenants/new`, `/keys`, `/webhooks`, `/webhooks/{id}`, `/webhooks/new`, `/people`, `/people/{id}`, `/network`, `/account` | setup |
 //! | GET `/signin`, `/signin/oidc`, `/link?token=` | without a session |
 //! | GET `/live/overview`, `/live/rooms?…`, `/live/rooms/{id}`, `/live/calls` | the live parts, as server-sent events |
 //! | GET `/charts/{name}`, `/rooms/{id}/charts/{name}` | one [`charts::LineChart`], each ten seconds |
-//! | POST `/drain`; `/rooms/{id}/` `close`, `lock` (`locked`); `/rooms/{id}/peers/{peer}/` `mute` (`muted`), `kick` (`ban_seconds`) | acts of operators |
+//! | POST `/drain`; `/rooms/{id}/` `close`, `lock` (`locked`); `/rooms/{id}/peers/{peer}/` `mute` (`muted`), `kick` (`ban_seconds`), `ban` (`reason`, `seconds`); `/sessions/{id}/ban`; `/bans` (`tenant`, `user`, `reason`, `seconds`), `/bans/{id}/lift` | acts of operators |
+//! | POST `/sessions/{id}/forget` | acts of managers |
 //! | POST `/tenants`, `/tenants/{id}` (fields of [`screens::TenantForm`]); `/keys`, `/keys/{id}/revoke`; `/issuers`, `/issuers/{id}/delete` | acts of managers |
 //! | POST `/webhooks`, `/webhooks/{id}/` `test`, `replay` (`delivery`), `switch` (`on`), `delete` | acts of managers |
 //! | POST `/people`; `/people/{id}/` `role`, `disable` (`disabled`), `link`, `delete`, `sessions/{session}/end` | acts of managers |

@@ -110,9 +110,11 @@ pub enum MenuPlace {
     Overview,
     /// Live rooms.
     Rooms,
-    /// Live calls.
+    /// Calls.
     Calls,
-    /// Past sessions.
+    /// Users who may join no room.
+    Bans,
+    /// Sessions.
     Sessions,
     /// Who did what.
     Audit,
@@ -187,6 +189,7 @@ impl PageShell {
             entry(MenuPlace::Overview, "/", "Overview", icons::PULSE, None),
             entry(MenuPlace::Rooms, "/rooms", "Rooms", icons::ROOMS, self.rooms),
             entry(MenuPlace::Calls, "/calls", "Calls", icons::CALL, self.calls),
+            entry(MenuPlace::Bans, "/bans", "Bans", icons::BAR, None),
         ];
         let mut past =
             vec![entry(MenuPlace::Sessions, "/sessions", "Sessions", icons::SESSIONS, None)];
@@ -218,6 +221,8 @@ mod icons {
     pub(super) const PULSE: &str = r#"<path d="M2.5 8.5h3l1.5-5 2.5 9 1.5-4h2.5"/>"#;
     pub(super) const ROOMS: &str = r#"<rect x="2.5" y="2.5" width="4.5" height="4.5" rx="1"/><rect x="9" y="2.5" width="4.5" height="4.5" rx="1"/><rect x="2.5" y="9" width="4.5" height="4.5" rx="1"/><rect x="9" y="9" width="4.5" height="4.5" rx="1"/>"#;
     pub(super) const CALL: &str = r#"<path d="M3 3.5c0 5.500 4 9.500 9.500 9.500l1-2.700-3-1.300-1.200 1.300C7.500 9.500 6.500 8.500 5.700 6.700L7 5.500l-1.300-3z"/>"#;
+    pub(super) const BAR: &str =
+        r#"<circle cx="8" cy="8" r="5.500"/><path d="M4.200 4.200l7.600 7.600"/>"#;
     pub(super) const SESSIONS: &str = r#"<path d="M1.500 8h2m3.500 0h2m3.500 0h2"/><circle cx="5.200" cy="8" r="1.700"/><circle cx="10.800" cy="8" r="1.700"/>"#;
     pub(super) const PAPER: &str =
         r#"<path d="M4 2.500h6l2.500 2.500v8.500H4z"/><path d="M6 7h4.500M6 9.500h4.500"/>"#;
@@ -252,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_menu_has_what_the_reader_may_open() {
-        let reading = ["Overview", "Rooms", "Calls", "Sessions", "Network"];
+        let reading = ["Overview", "Rooms", "Calls", "Bans", "Sessions", "Network"];
         assert_eq!(titles(MenuRole::Viewer), reading);
         assert_eq!(titles(MenuRole::Operator).len(), reading.len() + 1);
         assert_eq!(titles(MenuRole::PartnerAdmin), titles(MenuRole::SuperAdmin));

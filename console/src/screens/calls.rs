@@ -1,4 +1,4 @@
-//! Calls that are going on.
+//! Calls that are going on, and those that were.
 
 use askama::Template;
 
@@ -7,6 +7,7 @@ use crate::markup::Mark;
 use crate::name::ShownName;
 use crate::quantity::Quantity;
 use crate::shell::PageShell;
+use crate::shown_time::ShownTime;
 
 /// The calls, the oldest first. A page has at most 100 rows.
 #[derive(Clone, Debug, Template)]
@@ -18,6 +19,14 @@ pub struct CallsPage {
     pub live_source: String,
     /// What changes each second.
     pub live: CallsLive,
+    /// The user of whom past calls are shown; empty: of all.
+    pub user: String,
+    /// Past calls, those that began last first, at most 100.
+    pub past: Vec<PastCallRow>,
+    /// The pages of past calls.
+    pub past_pages: PageLinks,
+    /// How many days the history is kept.
+    pub kept_days: u32,
 }
 
 /// The rows of the list of calls.
@@ -49,4 +58,25 @@ pub struct CallRow {
     pub length: Quantity,
     /// The time since the first acceptance.
     pub talking: Quantity,
+}
+
+/// A call that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastCallRow {
+    /// The user id of who called; absent: the user's data was deleted.
+    pub caller: Option<ShownName>,
+    /// The tenant.
+    pub tenant: ShownName,
+    /// When the call began.
+    pub started_at: ShownTime,
+    /// Whether somebody accepted.
+    pub mark: Mark,
+    /// The user ids of the members.
+    pub members: Vec<ShownName>,
+    /// The user ids of those who never became members.
+    pub missed: Vec<ShownName>,
+    /// How long the call existed.
+    pub length: Quantity,
+    /// The time from the first acceptance to the end.
+    pub talked: Quantity,
 }

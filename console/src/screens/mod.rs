@@ -3,6 +3,7 @@
 mod account;
 mod accounts;
 mod audit;
+mod bans;
 mod calls;
 mod errors;
 mod first_run;
@@ -21,7 +22,8 @@ mod webhooks;
 pub use account::{AccountPage, OwnSession, TotpSetup, TotpState};
 pub use accounts::{PersonPage, PersonRow, PersonsPage};
 pub use audit::{AuditPage, AuditRow, AuditSearch};
-pub use calls::{CallRow, CallsLive, CallsPage};
+pub use bans::{BanRow, BansPage};
+pub use calls::{CallRow, CallsLive, CallsPage, PastCallRow};
 pub use errors::{ErrorKind, ErrorPage};
 pub use first_run::FirstRunPage;
 pub use keys::{IssuerRow, KeyRow, KeysPage};
@@ -31,7 +33,7 @@ pub use parts::{
     ChartSlot, Choice, FormProblem, Happening, LabelledMark, OneChart, PageLinks, PageVerdict,
     TenantField, Tile,
 };
-pub use room::{OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow};
+pub use room::{OneRoomPage, PastRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow};
 pub use rooms::{RoomRow, RoomsLive, RoomsPage, SortColumn};
 pub use session::{FactRow, SessionPage};
 pub use sessions::{SessionRow, SessionsPage};

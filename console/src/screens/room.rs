@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::parts::{ChartSlot, Choice, Happening, Tile};
+use super::parts::{ChartSlot, Happening, PageVerdict, Tile};
 use crate::charts::PlanDrawing;
 use crate::markup::{Mark, Markup};
 use crate::name::ShownName;
@@ -25,8 +25,6 @@ pub struct OneRoomPage {
     pub is_locked: bool,
     /// Participants, for the question before the room is closed.
     pub peers: Quantity,
-    /// Other rooms of the tenant, to which a participant can be moved: id and name.
-    pub move_targets: Vec<Choice>,
     /// What changes each second.
     pub live: RoomLive,
 }
@@ -41,8 +39,6 @@ pub struct RoomLive {
     pub id: String,
     /// Whether the reader may act on participants.
     pub may_operate: bool,
-    /// Whether there are rooms to which a participant can be moved.
-    pub may_move: bool,
     /// The state of the room, as "2 links suffer".
     pub mark: Mark,
     /// Figures of the room.
@@ -51,7 +47,7 @@ pub struct RoomLive {
     pub plan: Option<PlanDrawing>,
     /// Who speaks, suffers and is away, in words.
     pub plan_words: String,
-    /// Loss over time.
+    /// Loss and participants over time.
     pub charts: Vec<ChartSlot>,
     /// The newest events of the room, at most ten, the newest first.
     pub happenings: Vec<Happening>,
@@ -73,6 +69,22 @@ pub struct RoomEndedLive {
     pub id: String,
 }
 
+/// A room that has ended.
+#[derive(Clone, Debug, Template)]
+#[template(path = "past_room.html")]
+pub struct PastRoomPage {
+    /// What stands around the screen.
+    pub shell: PageShell,
+    /// The room's id.
+    pub id: String,
+    /// The name.
+    pub name: ShownName,
+    /// The tenant.
+    pub tenant: ShownName,
+    /// When the room was, and how many were in it.
+    pub verdict: PageVerdict,
+}
+
 /// A participant of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterRow {
@@ -82,8 +94,8 @@ pub struct RosterRow {
     pub id: String,
     /// The display name.
     pub name: ShownName,
-    /// The id of the session in the history.
-    pub session: Option<String>,
+    /// The user id.
+    pub user: ShownName,
     /// The way of realtime messages, or why there is none.
     pub way: Mark,
     /// The round trip.

@@ -1,8 +1,8 @@
-//! One person's past session: why it ended, and how it was.
+//! One person's session: why it ended, and how it was; or how it is.
 
 use askama::Template;
 
-use super::parts::{ChartSlot, Happening, PageVerdict};
+use super::parts::{Happening, PageVerdict};
 use crate::charts::LifeDrawing;
 use crate::markup::{Mark, Markup};
 use crate::name::ShownName;
@@ -17,8 +17,16 @@ pub struct SessionPage {
     pub shell: PageShell,
     /// The base path of the dashboard, as in the shell.
     pub base: String,
+    /// The id of the session in the history.
+    pub id: String,
     /// The display name; absent: the user's data was deleted.
     pub name: Option<ShownName>,
+    /// The user id.
+    pub user: ShownName,
+    /// Whether the tenant is one that the server knows: others' users can neither be banned nor forgotten.
+    pub is_known_tenant: bool,
+    /// Whether the session goes on, so that what happened in it is not known yet.
+    pub goes_on: bool,
     /// The room's name.
     pub room: ShownName,
     /// The room's id, if it is live.
@@ -33,8 +41,6 @@ pub struct SessionPage {
     pub length_words: String,
     /// The lanes; absent: nothing but beginning and end is known.
     pub life: Option<LifeDrawing>,
-    /// Loss and round trip over time.
-    pub charts: Vec<ChartSlot>,
     /// What happened, the oldest first.
     pub happenings: Vec<Happening>,
     /// Events that are not shown, because a session keeps a limited number.

@@ -1,4 +1,4 @@
-//! The search in past sessions.
+//! The search in sessions.
 
 use askama::Template;
 
@@ -15,8 +15,8 @@ use crate::shown_time::ShownTime;
 pub struct SessionsPage {
     /// What stands around the screen.
     pub shell: PageShell,
-    /// The user that was searched for: a user id or a part of a display name.
-    pub user: String,
+    /// The person that was searched for: a part of a user id or of a display name.
+    pub name: String,
     /// The room that was searched for.
     pub room: String,
     /// The first day in UTC, as `2026-11-26`; empty: any.

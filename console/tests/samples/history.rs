@@ -12,6 +12,7 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
     Ok(vec![
         ("session", render(&session(data))?),
         ("sessions", render(&sessions(data))?),
+        ("bans", render(&bans(data))?),
         ("audit", render(&audit(data))?),
     ])
 }
@@ -142,9 +143,13 @@ fn session(data: Data) -> SessionPage {
         ),
     };
     SessionPage {
-        shell: data.shell("Ada Lovelace, session", MenuPlace::Sessions, MenuRole::Operator),
+        shell: data.shell("Ada Lovelace, session", MenuPlace::Sessions, MenuRole::SuperAdmin),
         base: String::new(),
+        id: "s1".to_owned(),
         name: data.some(data.name_of("Ada Lovelace")),
+        user: data.name_of("ada"),
+        is_known_tenant: true,
+        goes_on: data == Data::Hostile,
         room: data.name_of("Anatomy lab 3"),
         room_id: data.some("r1".to_owned()),
         mark: Mark::new(Tone::Warn, "Here, on the fallback"),
@@ -159,7 +164,6 @@ fn session(data: Data) -> SessionPage {
             cursor: Some((dropped, data.text("gone 41 s"))),
             label: "Lanes of the session from 9:31 to 10:20 UTC: presence, plane, address and round trip. The list below says the same in words.".to_owned(),
         }),
-        charts: Vec::new(),
         happenings: data.list(happenings()),
         left_out: if data == Data::Hostile { 12 } else { 0 },
         facts: vec![
@@ -194,7 +198,7 @@ fn sessions(data: Data) -> SessionsPage {
     };
     SessionsPage {
         shell: data.shell("Sessions", MenuPlace::Sessions, MenuRole::Viewer),
-        user: if data == Data::Empty { String::new() } else { data.text("Ada") },
+        name: if data == Data::Empty { String::new() } else { data.text("Ada") },
         room: if data == Data::Hostile { data.text("room") } else { String::new() },
         from: String::new(),
         to: String::new(),
@@ -206,6 +210,44 @@ fn sessions(data: Data) -> SessionsPage {
             row("Adaeze Okafor", Mark::new(Tone::Idle, "Unknown: the server was stopped"), 300),
         ]),
         pages: PageLinks { shown: "1–4 of 4 sessions".to_owned(), ..PageLinks::default() },
+    }
+}
+
+fn bans(data: Data) -> BansPage {
+    let row = |id: &str, mark, end: Option<i64>| BanRow {
+        id: id.to_owned(),
+        user: data.name_of("eve"),
+        tenant: data.name_of("Klinikum Nord"),
+        mark,
+        reason: end.map(|_| data.name_of("Shouted at the trainer")),
+        made_at: ShownTime::from_micros(at(10, 5, 0)),
+        ends_at: ShownTime::of(end),
+    };
+    let choice = |title: &str| Choice {
+        value: title.to_owned(),
+        title: data.name_of(title).label(),
+        is_chosen: false,
+    };
+    BansPage {
+        shell: data.shell("Banned users", MenuPlace::Bans, MenuRole::Operator),
+        user: if data == Data::Hostile { data.text("eve") } else { String::new() },
+        tenants: match data {
+            Data::Hostile => TenantField { choices: Vec::new(), name: Some(data.text("Klinikum")) },
+            _ => TenantField {
+                choices: data.list(vec![choice("Choose a tenant"), choice("Klinikum Nord")]),
+                name: None,
+            },
+        },
+        problem: (data == Data::Hostile).then(|| FormProblem {
+            field: "tenant".to_owned(),
+            what: "There is no tenant of this name.".to_owned(),
+            remedy: "Type it as the list of tenants shows it.".to_owned(),
+        }),
+        rows: data.list(vec![
+            row("b1", Mark::new(Tone::Bad, "Banned"), None),
+            row("b2", Mark::new(Tone::Idle, "Ended"), Some(at(10, 10, 0))),
+        ]),
+        pages: PageLinks { shown: "2 bans".to_owned(), ..PageLinks::default() },
     }
 }
 

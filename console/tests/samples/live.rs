@@ -16,6 +16,7 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
         ("overview-partner", render(&overview(data, MenuRole::PartnerAdmin))?),
         ("rooms", render(&rooms(data))?),
         ("room", render(&room(data, MenuRole::Operator))?),
+        ("room-past", render(&past_room(data))?),
         ("room-viewer", render(&room(data, MenuRole::Viewer))?),
         ("calls", render(&calls(data))?),
         ("first-run", render(&first_run(data))?),
@@ -320,7 +321,7 @@ fn roster_row(data: Data, index: usize) -> RosterRow {
         number: index + 1,
         id: format!("a{index}"),
         name: data.name_of(name),
-        session: (index != 3).then(|| "s1".to_owned()),
+        user: data.name_of("ada"),
         way,
         round_trip: Quantity::round_trip(rtt),
         jitter_us: rtt.map(|rtt| rtt / 5),
@@ -376,7 +377,6 @@ fn room(data: Data, role: MenuRole) -> OneRoomPage {
         base: String::new(),
         id: "r1".to_owned(),
         may_operate: role.may_operate(),
-        may_move: data != Data::Empty,
         mark: Mark::new(Tone::Warn, "2 links suffer"),
         tiles: vec![
             tile(
@@ -426,12 +426,24 @@ fn room(data: Data, role: MenuRole) -> OneRoomPage {
         tenant: data.name_of("Klinikum Nord"),
         is_locked: false,
         peers: Quantity::count(data.some(12)),
-        move_targets: data.list(vec![Choice {
-            value: "r2".to_owned(),
-            title: data.name_of("Anatomy lab 4").label(),
-            is_chosen: false,
-        }]),
         live,
+    }
+}
+
+fn past_room(data: Data) -> PastRoomPage {
+    PastRoomPage {
+        shell: data.shell("Anatomy lab 3", MenuPlace::Rooms, MenuRole::Viewer),
+        id: "r1".to_owned(),
+        name: data.name_of("Anatomy lab 3"),
+        tenant: data.name_of("Klinikum Nord"),
+        verdict: PageVerdict {
+            tone: Tone::Idle,
+            headline: Markup::from("This room ended ").then(&ShownTime::from_micros(at(10, 20, 0))),
+            detail: Markup::from("Begun ")
+                .then(&ShownTime::from_micros(at(9, 0, 0)))
+                .text(". Joins: 14, at most 12 at a time."),
+            remedy: None,
+        },
     }
 }
 
@@ -446,6 +458,16 @@ fn calls(data: Data) -> CallsPage {
         length: Quantity::seconds(431),
         talking: Quantity::seconds(talking),
     };
+    let past = |mark, talked: Option<u64>| PastCallRow {
+        caller: talked.map(|_| data.name_of("ada")),
+        tenant: data.name_of("Klinikum Nord"),
+        started_at: ShownTime::from_micros(at(9, 12, 0)),
+        mark,
+        members: vec![data.name_of("ada"), data.name_of("misaki")],
+        missed: vec![data.name_of("chidi")],
+        length: Quantity::seconds(640),
+        talked: Quantity::seconds(talked),
+    };
     CallsPage {
         shell: data.shell("Calls", MenuPlace::Calls, MenuRole::Viewer),
         live_source: "/live/calls".to_owned(),
@@ -456,6 +478,13 @@ fn calls(data: Data) -> CallsPage {
             ]),
             pages: PageLinks { shown: "23 calls".to_owned(), ..PageLinks::default() },
         },
+        user: if data == Data::Hostile { data.text("user") } else { String::new() },
+        past: data.list(vec![
+            past(Mark::new(Tone::Good, "Talked"), Some(605)),
+            past(Mark::new(Tone::Warn, "Nobody accepted"), None),
+        ]),
+        past_pages: PageLinks { shown: "2 past calls".to_owned(), ..PageLinks::default() },
+        kept_days: 90,
     }
 }
 

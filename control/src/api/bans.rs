@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -27,6 +27,25 @@ const MAX_BANS: u32 = 10_000;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(delete))
+}
+
+/// Which bans are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct BansQuery {
+    /// The user.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    user: Option<String>,
+    /// `next` of the page before.
+    #[serde(default)]
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Bans of the page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
 }
 
 /// A ban to be made.
@@ -60,18 +79,22 @@ struct BanBody {
     path = "/bans",
     operation_id = "list_bans",
     tag = "bans",
-    params(PageQuery),
+    params(BansQuery),
     security(("key" = ["read"])),
     responses((status = 200, description = "A page of bans", body = ListPage<TenantBan>), Common)
 )]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    UrlQuery(query): UrlQuery<PageQuery>,
+    UrlQuery(query): UrlQuery<BansQuery>,
 ) -> Result<Json<ListPage<TenantBan>>, Problem> {
     caller.needs(Scope::Read)?;
-    let page = query.check()?;
-    let found = bans::list(state.database(), caller.tenant_id(), &page).await?;
+    let BansQuery { user, cursor, limit } = query;
+    if user.as_ref().is_some_and(|user| user.len() > MAX_USER) {
+        return Err(Problem::bad_request(format!("`user` has more than {MAX_USER} bytes")));
+    }
+    let page = PageQuery::new(cursor, limit).check()?;
+    let found = bans::list(state.database(), caller.tenant_id(), user.as_deref(), &page).await?;
     Ok(Json(ListPage::new(found, page.limit, |ban| &ban.id)))
 }
 

@@ -41,6 +41,11 @@ struct HistoryQuery {
     #[serde(default)]
     #[param(max_length = 128)]
     user: Option<String>,
+    /// A part of the display name or of the user id, in any case: of sessions alone. Looks at the newest
+    /// 20,000 sessions that the other filters leave behind the cursor.
+    #[serde(default)]
+    #[param(max_length = 128)]
+    name: Option<String>,
     /// The id or the name of a room. Calls have none.
     #[serde(default)]
     #[param(max_length = 128)]
@@ -66,14 +71,16 @@ struct HistoryQuery {
 impl HistoryQuery {
     fn check(self, caller: &Caller) -> Result<(HistoryFilter, PageRequest), Problem> {
         caller.needs(Scope::Read)?;
-        let Self { tenant, user, room, from, to, cursor, limit } = self;
-        for (field, value) in [("tenant", &tenant), ("user", &user), ("room", &room)] {
+        let Self { tenant, user, name, room, from, to, cursor, limit } = self;
+        let texts = [("tenant", &tenant), ("user", &user), ("name", &name), ("room", &room)];
+        for (field, value) in texts {
             query_text(field, value, MAX_NAME)?;
         }
         let filter = HistoryFilter {
             tenant: caller.tenant_id().map(str::to_owned),
             tenant_name: tenant,
             user,
+            name,
             room,
             from: query_time("from", from)?,
             to: query_time("to", to)?,
@@ -98,6 +105,9 @@ async fn rooms(
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastRoom>>, Problem> {
     let (filter, page) = wanted.check(&caller)?;
+    if filter.name.is_some() {
+        return Err(Problem::bad_request("`name`: only sessions are found by it"));
+    }
     let _place = state.history_place()?;
     let found = query::rooms(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {
@@ -174,6 +184,9 @@ async fn calls(
     let (filter, page) = wanted.check(&caller)?;
     if filter.room.is_some() {
         return Err(Problem::bad_request("`room`: calls have none"));
+    }
+    if filter.name.is_some() {
+        return Err(Problem::bad_request("`name`: only sessions are found by it"));
     }
     let _place = state.history_place()?;
     let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;

@@ -8,6 +8,7 @@ mod account;
 mod alarms;
 mod answer;
 mod audit;
+mod bans;
 mod calls;
 mod checks;
 mod client;
@@ -24,9 +25,11 @@ mod people;
 mod reader;
 mod room;
 mod room_acts;
+mod room_life;
 mod rooms;
 mod row;
 mod session;
+mod session_acts;
 mod session_life;
 mod sessions;
 mod sign_in;
@@ -66,10 +69,16 @@ pub fn router(state: ConsoleState) -> Router {
         .route("/rooms/{id}/lock", post(room_acts::lock))
         .route("/rooms/{id}/peers/{peer}/mute", post(room_acts::mute))
         .route("/rooms/{id}/peers/{peer}/kick", post(room_acts::kick))
+        .route("/rooms/{id}/charts/{name}", get(room_life::chart))
+        .route("/rooms/{id}/peers/{peer}/ban", post(room_acts::ban))
+        .route("/bans", get(bans::page).post(bans::create))
+        .route("/bans/{id}/lift", post(bans::lift))
         .route("/calls", get(calls::page))
         .route("/live/calls", get(calls::stream))
         .route("/sessions", get(sessions::page))
         .route("/sessions/{id}", get(session::page))
+        .route("/sessions/{id}/ban", post(session_acts::ban))
+        .route("/sessions/{id}/forget", post(session_acts::forget))
         .route("/audit", get(audit::page))
         .route("/audit.csv", get(audit::csv))
         .route("/tenants", get(tenants::list).post(tenants::create))

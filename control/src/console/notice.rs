@@ -3,7 +3,7 @@
 use nucleus_console::{Mark, Tone};
 
 /// Each code with its words.
-const DONE: [(&str, &str); 24] = [
+const DONE: [(&str, &str); 27] = [
     ("password", "The password is set"),
     ("signed_out", "You are signed out"),
     ("drain", "The server takes no more sessions and ends"),
@@ -13,6 +13,9 @@ const DONE: [(&str, &str); 24] = [
     ("muted", "Muted"),
     ("unmuted", "Unmuted"),
     ("kicked", "Kicked"),
+    ("banned", "User banned"),
+    ("ban-lifted", "Ban lifted"),
+    ("forgotten", "The user is forgotten"),
     ("saved", "Saved"),
     ("key-revoked", "Key revoked"),
     ("issuer-added", "Issuer added"),

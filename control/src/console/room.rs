@@ -1,8 +1,10 @@
 //! One live room.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use nucleus_console::charts::{HeadState, PlanDrawing, PlanHead};
 use nucleus_console::screens::{OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow, Tile};
 use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
@@ -12,20 +14,30 @@ use super::answer::{self, PageError, PageResult};
 use super::client::ApiAsker;
 use super::live;
 use super::reader::{PageReader, StreamCaller};
-use super::row::AnswerRow;
+use super::room_life::{self, NewestEvents};
+use super::row::{AnswerRow, encoded};
 use super::state::ConsoleState;
 use crate::api::Scope;
 
 /// Most entries of the shared state that are shown.
 const MOST_STATE: usize = 200;
 
-pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {
-    let path = format!("/rooms/{}", super::row::encoded(&id));
-    let room = reader.client.get(&path).await?;
+pub(super) async fn page(
+    State(state): State<ConsoleState>,
+    reader: PageReader,
+    Path(id): Path<String>,
+) -> PageResult {
+    let room = match reader.client.get(&format!("/rooms/{}", encoded(&id))).await {
+        Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {
+            return room_life::past(&reader, &id).await;
+        }
+        room => room?,
+    };
     let room = AnswerRow(&room);
     let name = room.name("name");
     let shell = reader.shell(&name.label(), MenuPlace::Rooms).await;
-    let live = part(&reader.client, &path, reader.may(Scope::Operate)).await?;
+    let source = RoomSource::new(&state, &reader, id);
+    let live = part(&source, true).await?;
     answer::page(&OneRoomPage {
         shell,
         id: room.text("id").to_owned(),
@@ -33,7 +45,6 @@ pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResu
         tenant: room.name("tenant"),
         is_locked: room.flag("locked"),
         peers: Quantity::count(room.count("peers")),
-        move_targets: Vec::new(),
         live,
     })
 }
@@ -44,28 +55,54 @@ pub(super) async fn stream(
     reader: PageReader,
     Path(id): Path<String>,
 ) -> PageResult {
-    let path = format!("/rooms/{}", super::row::encoded(&id));
-    let (client, may_operate) = (reader.client.clone(), reader.may(Scope::Operate));
-    let ended = RoomEndedLive { base: String::new(), id };
+    let ended = RoomEndedLive { base: String::new(), id: id.clone() };
+    let source = Arc::new(RoomSource::new(&state, &reader, id));
     live::open_of_one(&state, caller, &reader, &ended, move || {
-        let (client, path) = (client.clone(), path.clone());
-        async move { part(&client, &path, may_operate).await }
+        let source = source.clone();
+        async move { part(&source, false).await }
     })
 }
 
-async fn part(client: &ApiAsker, path: &str, may_operate: bool) -> Result<RoomLive, PageError> {
-    let room = client.get(path).await?;
+/// Where the parts of a room's page come from.
+struct RoomSource {
+    client: ApiAsker,
+    id: String,
+    may_operate: bool,
+    /// The UDP port of the realtime plane.
+    port: u16,
+    events: NewestEvents,
+}
+
+impl RoomSource {
+    fn new(state: &ConsoleState, reader: &PageReader, id: String) -> Self {
+        Self {
+            client: reader.client.clone(),
+            id,
+            may_operate: reader.may(Scope::Operate),
+            port: state.settings.realtime_port,
+            events: NewestEvents::default(),
+        }
+    }
+}
+
+/// `with_charts`: whether the charts have their lines; live parts leave those that the page shows.
+async fn part(source: &RoomSource, with_charts: bool) -> Result<RoomLive, PageError> {
+    let RoomSource { client, port, .. } = source;
+    let path = format!("/rooms/{}", encoded(&source.id));
+    let room = client.get(&path).await?;
     let stats = client.get(&format!("{path}/stats")).await?;
     // The plan and the shared state are additions: a room that is busy is shown without them.
     let plan = client.get(&format!("{path}/plan")).await.unwrap_or_default();
     let fields = client.get(&format!("{path}/properties")).await.unwrap_or_default();
+    let charts = room_life::charts(client, &source.id, with_charts).await;
+    let happenings = source.events.of(client, &source.id).await;
     let (room, stats, plan) = (AnswerRow(&room), AnswerRow(&stats), AnswerRow(&plan));
     let figures: HashMap<_, _> = stats.rows("peers").map(|peer| (peer.text("id"), peer)).collect();
     let roster: Vec<_> = room
         .rows("members")
         .enumerate()
         .map(|(index, member)| {
-            roster_row(index + 1, member, figures.get(member.text("id")).copied())
+            roster_row(index + 1, member, figures.get(member.text("id")).copied(), *port)
         })
         .collect();
     let suffering = stats.rows("peers").filter(|peer| suffers(*peer)).count();
@@ -73,14 +110,13 @@ async fn part(client: &ApiAsker, path: &str, may_operate: bool) -> Result<RoomLi
     Ok(RoomLive {
         base: String::new(),
         id: room.text("id").to_owned(),
-        may_operate,
-        may_move: false,
+        may_operate: source.may_operate,
         mark: mark(suffering, roster.len()),
-        tiles: tiles(room, stats),
+        tiles: tiles(room, stats, *port),
         plan: drawing(plan, &roster),
         plan_words: words(stats, suffering),
-        charts: Vec::new(),
-        happenings: Vec::new(),
+        charts,
+        happenings,
         roster,
         state,
         more_state,
@@ -101,7 +137,7 @@ fn mark(suffering: usize, peers: usize) -> Mark {
     }
 }
 
-fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>) -> Vec<Tile> {
+fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>, port: u16) -> Vec<Tile> {
     let nothing = Value::Null;
     let total = AnswerRow(stats.0.get("total").unwrap_or(&nothing));
     let tile = |title: &str, value: Quantity, context: String| Tile {
@@ -114,6 +150,8 @@ fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>) -> Vec<Tile> {
     // The totals are sums since each link began, so the mean is over the room's time.
     let seconds = stats.count("age_seconds").filter(|age| *age > 0).map(|age| age as f64);
     let rate = |name: &str| count(name).zip(seconds).map(|(bytes, age)| bytes as f64 / age);
+    let losses = |peer: AnswerRow<'_>| peer.ppm("loss_in_ppm").max(peer.ppm("loss_out_ppm"));
+    let worst = stats.rows("peers").filter_map(losses).max();
     vec![
         tile(
             "In the room",
@@ -121,11 +159,12 @@ fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>) -> Vec<Tile> {
                 .with_unit(&format!("/ {}", Quantity::count(room.count("capacity")).plain())),
             format!("{} away", Quantity::count(count("away")).plain()),
         ),
+        tile("Worst link", Quantity::loss(worst), "lost, in the worse direction".to_owned()),
         tile("Speaking", Quantity::count(count("speaking")), "at this moment".to_owned()),
         tile(
             "On the fallback",
             Quantity::count(count("on_fallback")),
-            format!("{} on UDP 5056", Quantity::count(count("on_realtime")).plain()),
+            format!("{} on UDP {port}", Quantity::count(count("on_realtime")).plain()),
         ),
         tile(
             "Rate out",
@@ -145,7 +184,12 @@ fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>) -> Vec<Tile> {
     ]
 }
 
-fn roster_row(number: usize, member: AnswerRow<'_>, figures: Option<AnswerRow<'_>>) -> RosterRow {
+fn roster_row(
+    number: usize,
+    member: AnswerRow<'_>,
+    figures: Option<AnswerRow<'_>>,
+    port: u16,
+) -> RosterRow {
     let age = figures.and_then(|peer| peer.count("age_seconds")).unwrap_or_default();
     let way = if member.flag("lost") {
         Mark::new(Tone::Bad, "Lost, may come back")
@@ -153,7 +197,7 @@ fn roster_row(number: usize, member: AnswerRow<'_>, figures: Option<AnswerRow<'_
         Mark::new(Tone::Idle, "Away")
     } else {
         match figures.map(|peer| peer.text("plane")) {
-            Some("realtime") => Mark::new(Tone::Good, "UDP 5056"),
+            Some("realtime") => Mark::new(Tone::Good, &format!("UDP {port}")),
             Some("fallback") => Mark::new(Tone::Warn, "Fallback"),
             _ if age < 5 => Mark::new(Tone::Info, "Begins"),
             _ => Mark::new(Tone::Idle, "No realtime"),
@@ -165,7 +209,7 @@ fn roster_row(number: usize, member: AnswerRow<'_>, figures: Option<AnswerRow<'_
         number,
         id: member.text("id").to_owned(),
         name: member.name("name"),
-        session: None,
+        user: member.name("user"),
         way,
         round_trip: Quantity::round_trip(micros("rtt_us")),
         jitter_us: micros("jitter_us"),

@@ -5,9 +5,11 @@ use std::time::Duration;
 use axum::extract::Path;
 use axum::http::Method;
 use axum::response::Response;
+use nucleus_console::screens::ErrorKind;
 use serde_json::{Value, json};
 
 use super::answer::{self, PageError};
+use super::bans;
 use super::form::Fields;
 use super::reader::PageReader;
 use super::row::{AnswerRow, encoded};
@@ -67,6 +69,21 @@ pub(super) async fn kick(
     let path = format!("/peers/{}/kick", encoded(&peer));
     reader.client.ask(Method::POST, &path, &json!({"ban_seconds": seconds})).await?;
     Ok(back(&id, "kicked"))
+}
+
+/// Bans the user of a participant from the tenant.
+pub(super) async fn ban(
+    reader: PageReader,
+    Path((id, peer)): Path<(String, String)>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
+    let room = AnswerRow(&room);
+    let user = room.rows("members").find(|member| member.text("id") == peer);
+    let user = user.ok_or(PageError::Kind(ErrorKind::NotFound))?.text("user");
+    let tenant = bans::known_tenant(&reader, room.text("tenant")).await?;
+    bans::ban(&reader, Some(&tenant), user, &fields).await?;
+    Ok(back(&id, "banned"))
 }
 
 fn back(id: &str, done: &str) -> Response {

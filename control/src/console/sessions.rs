@@ -1,4 +1,6 @@
-//! The search in past sessions.
+//! The search in sessions.
+
+use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
 use nucleus_console::link::query;
@@ -6,19 +8,20 @@ use nucleus_console::screens::{PageLinks, SessionRow, SessionsPage};
 use nucleus_console::{Mark, MenuPlace, Quantity, Tone};
 
 use super::answer::{self, PageResult};
+use super::client::ApiAsker;
 use super::reader::{PAGE_ROWS, PageReader};
-use super::row::AnswerRow;
+use super::row::{AnswerRow, encoded};
 use super::session_life::end_mark;
 use super::state::ConsoleState;
 
 pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) -> PageResult {
-    let [user, room, from, to, after] =
-        ["user", "room", "from", "to", "after"].map(|name| reader.query(name).to_owned());
+    let [name, room, from, to, after] =
+        ["name", "room", "from", "to", "after"].map(|name| reader.query(name).to_owned());
     let shell = reader.shell("Sessions", MenuPlace::Sessions).await;
     let path = query(
         "/history/sessions",
         &[
-            ("user", &user),
+            ("name", &name),
             ("room", &room),
             ("from", &first_moment(&from)),
             ("to", &last_moment(&to)),
@@ -30,7 +33,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) 
     let list = AnswerRow(&list);
     let href = |after: &str| {
         let pairs = [
-            ("user", user.as_str()),
+            ("name", name.as_str()),
             ("room", &room),
             ("from", &from),
             ("to", &to),
@@ -38,7 +41,8 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) 
         ];
         query("/sessions", &pairs)
     };
-    let rows: Vec<_> = list.rows("items").map(session_row).collect();
+    let live = LivePeers::read(&reader.client, list).await;
+    let rows: Vec<_> = list.rows("items").map(|session| session_row(session, &live)).collect();
     let pages = PageLinks {
         shown: format!("{} sessions", rows.len()),
         previous: (!after.is_empty()).then(|| href("")),
@@ -46,7 +50,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) 
     };
     answer::page(&SessionsPage {
         shell,
-        user,
+        name,
         room,
         from,
         to,
@@ -66,7 +70,37 @@ pub(super) fn last_moment(day: &str) -> String {
     if day.is_empty() { String::new() } else { format!("{day}T23:59:59.999999Z") }
 }
 
-fn session_row(session: AnswerRow<'_>) -> SessionRow {
+/// Most rooms that are asked whether the participants of a list are still there: those of a full page.
+const ASKED_ROOMS: usize = PAGE_ROWS as usize;
+
+/// Who is in the live rooms of a list of sessions: whether the session of a peer is lost, by the peer's id.
+struct LivePeers(HashMap<String, bool>);
+
+impl LivePeers {
+    /// Asks the rooms of the sessions that have no end yet.
+    async fn read(client: &ApiAsker, list: AnswerRow<'_>) -> Self {
+        let open = list.rows("items").filter(|session| session.some_text("left_at").is_none());
+        let rooms: BTreeSet<_> = open.map(|session| session.text("room")).collect();
+        let mut peers = HashMap::new();
+        for room in rooms.into_iter().take(ASKED_ROOMS) {
+            let Ok(room) = client.get(&format!("/rooms/{}", encoded(room))).await else { continue };
+            for peer in AnswerRow(&room).rows("members") {
+                peers.insert(peer.text("id").to_owned(), peer.flag("lost"));
+            }
+        }
+        Self(peers)
+    }
+
+    fn mark(&self, session: AnswerRow<'_>) -> Mark {
+        match self.0.get(session.text("peer")) {
+            Some(false) => Mark::new(Tone::Good, "Here now"),
+            Some(true) => Mark::new(Tone::Bad, "Lost, may come back"),
+            None => Mark::new(Tone::Idle, "End not known: not in a live room of this server"),
+        }
+    }
+}
+
+fn session_row(session: AnswerRow<'_>, live: &LivePeers) -> SessionRow {
     let length = session.micros("left_at").zip(session.micros("joined_at"));
     SessionRow {
         id: session.text("id").to_owned(),
@@ -79,7 +113,7 @@ fn session_row(session: AnswerRow<'_>) -> SessionRow {
         ),
         end: match session.some_text("left_at") {
             Some(_) => end_mark(session.text("code")),
-            None => Mark::new(Tone::Info, "Goes on, or the server was killed"),
+            None => live.mark(session),
         },
         resumes: Quantity::count(session.count("resumes")),
         round_trip: Quantity::round_trip(session.count("rtt_p50_us")),

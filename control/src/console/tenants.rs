@@ -17,8 +17,8 @@ use super::keys::{issuer_rows, key_rows};
 use super::pages::page_links;
 use super::reader::PageReader;
 use super::row::{AnswerRow, encoded};
-use crate::api::Scope;
 use super::state::ConsoleState;
+use crate::api::Scope;
 use crate::timestamp::Timestamp;
 
 /// From how many days on the end of a licence is worth a warning.

@@ -33,6 +33,7 @@ pub(super) type Statements = LazyLock<Vec<String>>;
 /// What differs between the tables.
 struct ListedTable {
     name: &'static str,
+    columns: &'static str,
     of_user: &'static str,
     room_name: &'static str,
     begun: &'static str,
@@ -41,6 +42,7 @@ struct ListedTable {
 pub(super) static ROOMS: Statements = LazyLock::new(|| {
     all(&ListedTable {
         name: "room_history",
+        columns: "*",
         // From the user's few sessions to their rooms, not from every room to its sessions.
         of_user: "room IN (SELECT visit.room FROM session_history AS visit WHERE visit.user_id = $5)",
         room_name: "name",
@@ -51,6 +53,9 @@ pub(super) static ROOMS: Statements = LazyLock::new(|| {
 pub(super) static SESSIONS: Statements = LazyLock::new(|| {
     all(&ListedTable {
         name: "session_history",
+        // Without the moments, which have up to 4 KB.
+        columns: "id, peer, room, tenant_name, product, room_name, user_id, name, role, joined_at, left_at, \
+                  code, resumes, fallback_ms, rtt_p50_us, rtt_p95_us, loss_ppm, withheld, bytes_in, bytes_out",
         of_user: "user_id = $5",
         room_name: "room_name",
         begun: "joined_at",
@@ -61,6 +66,7 @@ pub(super) static SESSIONS: Statements = LazyLock::new(|| {
 pub(super) static CALLS: Statements = LazyLock::new(|| {
     all(&ListedTable {
         name: "call_history",
+        columns: "*",
         of_user: "call IN (SELECT party.call FROM call_party AS party WHERE party.user_id = $5)",
         room_name: "call",
         begun: "started_at",
@@ -99,13 +105,13 @@ fn all(table: &ListedTable) -> Vec<String> {
 
 /// `$2` and `$9` are the ids between which the rows are, `$3` the most rows, `$7` and `$8` the times.
 fn statement(table: &ListedTable, kinds: FilterKinds) -> String {
-    let ListedTable { name, of_user, room_name, begun } = table;
+    let ListedTable { name, columns, of_user, room_name, begun } = table;
     // The rooms and calls of one user are few: they are found by the user alone, and sorted. An expression in
     // place of a column keeps the database from another way.
     let is_sorted = kinds.user && *name != "session_history";
     let column = |name: &str| if is_sorted { format!("{name} || ''") } else { name.to_owned() };
     let id = column("id");
-    let mut sql = format!("SELECT * FROM {name} WHERE {id} >= $9 AND {id} < $2");
+    let mut sql = format!("SELECT {columns} FROM {name} WHERE {id} >= $9 AND {id} < $2");
     if kinds.tenant {
         sql = format!("{sql} AND {} = $1", column("tenant"));
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::audit;
-use super::{AuditedChange, PageRequest, StoreError, check_tenant, read_page, time};
+use super::{AuditedChange, PageRequest, StoreError, check_tenant, time};
 use crate::database::{Database, DatabaseError, Row};
 use crate::timestamp::Timestamp;
 
@@ -51,7 +51,8 @@ fn read(row: &Row) -> Result<TenantBan, DatabaseError> {
     })
 }
 
-/// Returns bans in the order of their making, also those that have ended: those of one tenant, or all.
+/// Returns bans in the order of their making, also those that have ended: those of one tenant, or all; those
+/// of one user, or of all.
 ///
 /// # Errors
 ///
@@ -59,11 +60,19 @@ fn read(row: &Row) -> Result<TenantBan, DatabaseError> {
 pub async fn list(
     database: &Database,
     tenant: Option<&str>,
+    user: Option<&str>,
     page: &PageRequest,
 ) -> Result<Vec<TenantBan>, StoreError> {
-    let sql = "SELECT * FROM ban WHERE ($1 IS NULL OR tenant = $1) AND id > $2 \
-               ORDER BY id LIMIT $3";
-    read_page(database, sql, tenant, page, read).await
+    let sql = "SELECT * FROM ban WHERE ($1 IS NULL OR tenant = $1) AND ($4 IS NULL OR user_id = $4) \
+               AND id > $2 ORDER BY id LIMIT $3";
+    let values = vec![
+        tenant.map(str::to_owned).into(),
+        page.after.clone().unwrap_or_default().into(),
+        i64::from(page.limit).into(),
+        user.map(str::to_owned).into(),
+    ];
+    let rows = database.rows(sql, values).await?;
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
 /// Bans a user of a tenant that has fewer than `max` bans. A ban of the same user is replaced; bans that

@@ -146,3 +146,17 @@ pub(crate) async fn person(world: &World, email: &str, role: &str, tenant: Optio
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
     answer.json()["id"].as_str().unwrap().to_owned()
 }
+
+/// Makes a person who may sign in, and signs in.
+pub(crate) async fn signed_in<'a>(
+    world: &'a World,
+    email: &str,
+    role: &str,
+    tenant: Option<&str>,
+) -> Browser<'a> {
+    person(world, email, role, tenant).await;
+    let mut browser = Browser::new(world);
+    let next = browser.sign_in(email, PASSWORD, "").await;
+    assert_eq!(next, "/", "signed in");
+    browser
+}

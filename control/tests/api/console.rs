@@ -8,14 +8,15 @@ use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::browser::{Browser, PASSWORD, person};
+use crate::browser::{Browser, PASSWORD, signed_in};
 use crate::world::{LOCAL, World};
 
 /// Every page that has no id in its address.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/",
     "/rooms",
     "/calls",
+    "/bans",
     "/sessions",
     "/audit",
     "/tenants",
@@ -28,19 +29,6 @@ const PAGES: [&str; 14] = [
     "/account",
     "/account?totp=new",
 ];
-
-async fn signed_in<'a>(
-    world: &'a World,
-    email: &str,
-    role: &str,
-    tenant: Option<&str>,
-) -> Browser<'a> {
-    person(world, email, role, tenant).await;
-    let mut browser = Browser::new(world);
-    let next = browser.sign_in(email, PASSWORD, "").await;
-    assert_eq!(next, "/", "signed in");
-    browser
-}
 
 #[tokio::test]
 async fn strangers_are_led_to_the_sign_in() {

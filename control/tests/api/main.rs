@@ -9,6 +9,7 @@ mod bans;
 mod browser;
 mod changed_accounts;
 mod console;
+mod console_life;
 mod console_roles;
 mod document;
 mod errors;

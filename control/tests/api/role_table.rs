@@ -37,6 +37,7 @@ pub(crate) struct Rows {
     pub(crate) session: String,
     pub(crate) room: String,
     pub(crate) past: String,
+    pub(crate) ban: String,
     /// Another session of the reader.
     pub(crate) own_session: String,
 }
@@ -53,6 +54,7 @@ impl Rows {
             "issuers" => &self.issuer,
             "webhooks" => &self.webhook,
             "people" => &self.person,
+            "bans" => &self.ban,
             _ => "",
         };
         let session = if kind == "account" { &self.own_session } else { &self.session };
@@ -72,13 +74,14 @@ impl Rows {
 }
 
 /// The pages that are read: the route and the title. Live parts and files are read by who reads their page.
-pub(crate) const SCREENS: [(&str, &str); 18] = [
+pub(crate) const SCREENS: [(&str, &str); 19] = [
     ("/", "Overview"),
     ("/rooms", "Rooms"),
     ("/rooms/{id}", "Room"),
     ("/calls", "Calls"),
     ("/sessions", "Sessions"),
     ("/sessions/{id}", "Session"),
+    ("/bans", "Bans"),
     ("/audit", "Audit"),
     ("/tenants", "Tenants"),
     ("/tenants/new", "New tenant"),
@@ -95,6 +98,10 @@ pub(crate) const SCREENS: [(&str, &str); 18] = [
 
 /// Pages of people who are not signed in.
 pub(crate) const OF_STRANGERS: [&str; 2] = ["/signin", "/link"];
+
+/// Forms of the own account that are shown only in a state in which no reader of the table is: with an
+/// authenticator app. `own_account.rs` tries them.
+pub(crate) const ELSEWHERE: [&str; 1] = ["/account/totp/off"];
 
 /// Something that a form does.
 pub(crate) struct Action {
@@ -138,8 +145,19 @@ pub(crate) fn actions() -> Vec<Action> {
         action("Room", "mute, unmute", "/rooms/{id}/peers/{peer}/mute", "done=muted", |_| {
             vec![("muted", "true".to_owned())]
         }),
+        action("Room", "ban", "/rooms/{id}/peers/{peer}/ban", "done=banned", |_| {
+            vec![("reason", "loud".to_owned()), ("seconds", "86400".to_owned())]
+        }),
         action("Room", "kick", "/rooms/{id}/peers/{peer}/kick", "done=kicked", none),
         action("Room", "close", "/rooms/{id}/close", "done=room-closed", none),
+        action("Session", "ban", "/sessions/{id}/ban", "done=banned", |_| {
+            vec![("reason", "loud".to_owned()), ("seconds", String::new())]
+        }),
+        action("Bans", "ban", "/bans", "done=banned", |rows| {
+            vec![("user", "eve".to_owned()), ("tenant", rows.tenant.clone())]
+        }),
+        action("Bans", "lift", "/bans/{id}/lift", "done=ban-lifted", none),
+        action("Session", "delete the user's data", "/sessions/{id}/forget", "forgotten", none),
         action("New tenant", "add", "/tenants", "done=saved", |_| {
             vec![("name", "gamma".to_owned()), ("active", "true".to_owned())]
         }),
