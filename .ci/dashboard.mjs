@@ -225,6 +225,12 @@ async function run() {
     "person.password", "person.totp",
   ];
   for (const act of acts) assert.ok(audit.includes(act), `the audit lacks ${act}: ${audit.slice(0, 2_000)}`);
+  await keys.type(page.locator("#action"), "tenant");
+  await keys.press(page.getByRole("button", { name: "Search" }));
+  await page.waitForURL(/action=tenant/);
+  const found = await page.locator("main tbody").innerText();
+  assert.ok(found.includes("tenant.create") && !found.includes("key.create"), `the search of the audit: ${found.slice(0, 600)}`);
+  await look(page, "audit-search");
   await signOut(keys);
   await page.goto(`${base}/rooms`);
   assert.match(page.url(), /\/signin\?next=/);
@@ -432,4 +438,11 @@ if (!faults.length) {
   process.stdout.write(`the dashboard: ${SCREENS.length + 4} screens and an operator's acts are as they should be\n`);
   process.stdout.write(`${done.length} actions by keyboard: ${[...new Set(done)].join(", ")}\n`);
 }
+  await keys.type(page.locator("#action"), "tenant");
+  await keys.press(page.getByRole("button", { name: "Search" }));
+  await page.waitForURL(/action=tenant/);
+  const found = await page.locator("main tbody").innerText();
+  assert.ok(found.includes("tenant.create") && !found.includes("key.create"), `the search of the audit: ${found.slice(0, 600)}`);
+  await look(page, "audit-search");
+  await signOut(keys);
 process.exit(faults.length ? 1 : 0);

@@ -15,7 +15,7 @@ use crate::database::Database;
 use crate::planes::PlanesHandle;
 use crate::series::{SeriesLine, SeriesName, SeriesSpan, SeriesStore, Values};
 use crate::snapshot::SnapshotKeeper;
-use crate::store::webhooks;
+use crate::store::{SilentWebhook, Tenant, webhooks};
 use crate::timestamp::Timestamp;
 
 /// How often the facts are gathered: the series has a new value as often.
@@ -132,8 +132,7 @@ impl AlarmSources {
             licences: self.licences(now),
             database_answers: self.snapshot.is_answered(),
             history_waiting: around.history_waiting(),
-            // A database that does not answer rings already.
-            webhooks: webhooks::silent(&self.database, rules::MAX_ALARMS).await.unwrap_or_default(),
+            webhooks: self.webhooks().await,
             free_disk: around.free_disk(),
             ..AlarmFacts::default()
         };
@@ -147,10 +146,19 @@ impl AlarmSources {
         facts
     }
 
+    /// Returns the webhooks that are told nothing. A database that does not answer is not asked: that rings by
+    /// itself, and readers of the alarms must not wait for it.
+    async fn webhooks(&self) -> Vec<SilentWebhook> {
+        if !self.snapshot.is_answered() {
+            return Vec::new();
+        }
+        webhooks::silent(&self.database, rules::MAX_ALARMS).await.unwrap_or_default()
+    }
+
     fn licences(&self, now: Timestamp) -> Vec<LicenceFacts> {
         let wanted = -rules::ENDED_DAYS * DAY..rules::AHEAD_DAYS * DAY;
         let snapshot = self.snapshot.newest();
-        let licence = |tenant: &crate::store::Tenant| {
+        let licence = |tenant: &Tenant| {
             let ends_at = tenant.ends_at.filter(|_| tenant.active)?;
             let is_near = wanted.contains(&(ends_at.micros() - now.micros()));
             is_near.then(|| LicenceFacts {

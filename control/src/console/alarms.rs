@@ -75,7 +75,7 @@ impl Alarms {
             let mark = match days {
                 ..0 => Mark::new(Tone::Bad, "ended"),
                 1 => Mark::new(Tone::Warn, "1 day"),
-                ..WARN_DAYS => Mark::new(Tone::Warn, &format!("{days} days")),
+                0 | 2..WARN_DAYS => Mark::new(Tone::Warn, &format!("{days} days")),
                 _ => Mark::new(Tone::Good, &format!("{days} days")),
             };
             Some(LabelledMark { title, mark })
