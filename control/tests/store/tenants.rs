@@ -1,7 +1,9 @@
 //! Tenants and the audit of their changes.
 
 use nucleus_control::Timestamp;
-use nucleus_control::store::{AuditedChange, StoreError, TenantSettings, audit, revision, tenants};
+use nucleus_control::store::{
+    AuditFilter, AuditedChange, StoreError, TenantSettings, audit, revision, tenants,
+};
 
 use crate::databases::{actor, databases, page};
 
@@ -16,6 +18,10 @@ pub(crate) fn named(name: &str) -> TenantSettings {
         max_kept_rooms: Some(0),
         active: true,
     }
+}
+
+fn of_tenant(id: &str) -> AuditFilter {
+    AuditFilter { tenant: Some(id.to_owned()), ..AuditFilter::default() }
 }
 
 #[tokio::test]
@@ -50,12 +56,14 @@ async fn a_tenant_is_made_changed_and_deleted_and_the_audit_stays() {
             Err(StoreError::NotFound("tenant"))
         ));
 
-        let entries = audit::entries(&database, Some(&made.id), &page(None, 10)).await.unwrap();
+        let entries =
+            audit::entries(&database, &of_tenant(&made.id), &page(None, 10)).await.unwrap();
         let acts: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
         assert_eq!(acts.len(), 3, "{kind}: {acts:?}");
         assert_eq!(acts[2], "tenant.create", "{kind}: the oldest is last");
         assert!(entries.iter().all(|entry| entry.actor == "test" && entry.ip == "127.0.0.1"));
-        let others = audit::entries(&database, Some("another"), &page(None, 10)).await.unwrap();
+        let others =
+            audit::entries(&database, &of_tenant("another"), &page(None, 10)).await.unwrap();
         assert!(others.is_empty(), "{kind}");
         assert_eq!(revision(&database).await.unwrap(), 3, "{kind}: one number for each commit");
     }
@@ -70,7 +78,10 @@ async fn an_undone_change_leaves_nothing() {
         drop(change);
         assert!(tenants::get(&database, &made.id).await.is_err(), "{}", fresh.kind);
         assert!(
-            audit::entries(&database, None, &page(None, 10)).await.unwrap().is_empty(),
+            audit::entries(&database, &AuditFilter::default(), &page(None, 10))
+                .await
+                .unwrap()
+                .is_empty(),
             "{}",
             fresh.kind
         );
@@ -99,7 +110,10 @@ async fn pages_hold_every_row_once() {
         assert_eq!(names, expected, "{}", fresh.kind);
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
-            let rows = audit::entries(&database, None, &page(after.as_deref(), 7)).await.unwrap();
+            let rows =
+                audit::entries(&database, &AuditFilter::default(), &page(after.as_deref(), 7))
+                    .await
+                    .unwrap();
             let Some(last) = rows.last() else { break };
             after = Some(last.id.clone());
             ids.extend(rows.into_iter().map(|entry| entry.detail));
