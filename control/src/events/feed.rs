@@ -147,7 +147,7 @@ fn moments_bytes(log: &MomentLog) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
+    use nucleus_core::ids::{PeerId, Product, RoomInstanceId};
     use nucleus_core::moments::{MAX_MOMENTS, MomentKind};
     use nucleus_core::plane_event::CallRef;
     use nucleus_protocol::session::Code;
