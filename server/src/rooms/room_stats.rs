@@ -186,12 +186,13 @@ mod tests {
         shard
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn shards_that_hang_hide_no_others_and_are_asked_at_the_same_time() {
         let shards = [play(3), play(0), play(2), play(0), play(3)];
         let begin = Instant::now();
         let answered: Vec<_> = sums_of_shards(&shards).await;
-        assert!(begin.elapsed() <= TRAFFIC_PATIENCE, "{:?}", begin.elapsed());
+        // Three of them hang: one after another they would take three times as long.
+        assert!(begin.elapsed() < 2 * SHARD_PATIENCE, "{:?}", begin.elapsed());
         let sent: Vec<_> =
             answered.iter().map(|sums| sums.as_ref().map(|sums| sums.losses.sent_in)).collect();
         assert_eq!(sent, [Some(30), None, None, None, Some(30)], "half of a shard is not its sum");
