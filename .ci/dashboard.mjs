@@ -34,6 +34,7 @@ const SCREENS = [
   ["overview", "/"],
   ["rooms", "/rooms"],
   ["calls", "/calls"],
+  ["bans", "/bans"],
   ["sessions", "/sessions"],
   ["audit", "/audit"],
   ["tenants", "/tenants"],

@@ -41,8 +41,10 @@ pub struct BanRow {
     pub user: ShownName,
     /// The tenant.
     pub tenant: ShownName,
-    /// Whether it is in force.
+    /// Whether it is in force, in a word.
     pub mark: Mark,
+    /// Whether it is in force, so that it can be lifted.
+    pub is_in_force: bool,
     /// Why; absent: no reason was given.
     pub reason: Option<ShownName>,
     /// When it was made.

@@ -219,6 +219,7 @@ fn bans(data: Data) -> BansPage {
         user: data.name_of("eve"),
         tenant: data.name_of("Klinikum Nord"),
         mark,
+        is_in_force: end.is_none(),
         reason: end.map(|_| data.name_of("Shouted at the trainer")),
         made_at: ShownTime::from_micros(at(10, 5, 0)),
         ends_at: ShownTime::of(end),

@@ -54,6 +54,7 @@ fn ban_row(ban: AnswerRow<'_>, names: &TenantNames) -> BanRow {
             true => Mark::new(Tone::Idle, "Ended"),
             false => Mark::new(Tone::Bad, "Banned"),
         },
+        is_in_force: !has_ended,
         reason: Some(ban.text("reason")).filter(|text| !text.is_empty()).map(ShownName::new),
         made_at: ban.time("created_at"),
         ends_at: ban.time("ends_at"),
