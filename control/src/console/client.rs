@@ -80,7 +80,7 @@ impl ApiAsker {
             body => Body::from(body.to_string()),
         });
         *request.method_mut() = method;
-        *request.uri_mut() = format!("/api/v1{path}").parse().map_err(|_| ApiRefusal::address())?;
+        *request.uri_mut() = format!("/api/v1{path}").parse().map_err(|_| ApiRefusal::nothing())?;
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone();
         if !body.is_null() {
@@ -90,7 +90,7 @@ impl ApiAsker {
         let Ok(response) = self.api.clone().oneshot(request).await;
         let status = response.status();
         // The API's answers are whole, so reading one neither waits nor fails.
-        let body = response.into_body().collect().await.map_err(|_| ApiRefusal::address())?;
+        let body = response.into_body().collect().await.map_err(|_| ApiRefusal::nothing())?;
         let value = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
         if status.is_success() {
             return Ok(value);
@@ -118,8 +118,8 @@ impl ApiRefusal {
         self.status == StatusCode::CONFLICT
     }
 
-    /// The address of the page has something that no address of the API may have.
-    fn address() -> Self {
+    /// What is asked for is not there, as far as the reader may know.
+    pub(super) fn nothing() -> Self {
         Self { status: StatusCode::NOT_FOUND, detail: "there is no such thing".to_owned() }
     }
 }

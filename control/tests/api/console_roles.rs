@@ -137,6 +137,7 @@ fn is_refused(status: StatusCode) -> bool {
 fn page_of(route: &str) -> &str {
     match route {
         "/live/overview" | "/charts/{name}" => "/",
+        "/rooms/{id}/charts/{name}" => "/rooms/{id}",
         route => route.trim_start_matches("/live").trim_end_matches(".csv"),
     }
 }
