@@ -6,6 +6,7 @@
 //! held. With `--allow-invalid` an INVALID run ends with 0, or with 1 if a condition held.
 
 mod args;
+mod capacity;
 mod chaos;
 mod check;
 mod drive;
