@@ -1,5 +1,7 @@
 //! The command line: its options, and the checks that one option alone cannot make.
 
+mod capacity;
+
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::load::plan::Plan;
 use crate::load::profile::Profile;
 use crate::report::fail_if::FailIf;
 use crate::report::{Others, Report};
+pub(crate) use capacity::CapacityArgs;
 
 /// Largest number of threads that drive realtime links. With more threads, the loopback device
 /// would be the limit.
@@ -33,6 +36,11 @@ pub(crate) enum Command {
     /// a report. Exits with 0 if the run is valid, with 1 if a --fail-if condition held, and with 3
     /// if the run could not take place or is INVALID.
     Run(Box<RunArgs>),
+    /// Find the largest number of headsets, or with --grow-room the largest room, that keeps the
+    /// objective. The last two loads are at most 2 % apart. Exits with 0 if there is a number, with
+    /// 1 if the number is 0, and with 3 if there is none, for example because the load generator was
+    /// the limit.
+    Capacity(Box<CapacityArgs>),
     /// Start a server, cause a fault on purpose, and print figures with their limits. Exits with 0
     /// if all figures are within their limits, with 1 if not, and with 3 if a run of the scenario
     /// could not take place or is INVALID.
@@ -111,7 +119,7 @@ pub(crate) struct RunArgs {
 }
 
 /// The options that choose the server.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Start a server on free ports of this machine. This is the default without --target.
     #[arg(long, conflicts_with_all = [
@@ -306,7 +314,7 @@ mod tests {
         let cli = Cli::try_parse_from(["loadgen", "run"].iter().chain(args))?;
         match cli.command {
             Command::Run(run) => Ok(*run),
-            Command::Chaos(_) => unreachable!("the command line says `run`"),
+            _ => unreachable!("the command line says `run`"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `loadgen`: drives simulated headsets against a Nucleus server.
 //!
-//! Exit codes: 0: the run completed and is valid. 1: it is valid, and a `--fail-if` condition held or
-//! a figure of a chaos scenario exceeded its limit. 2: the command line is wrong. 3: the run could
+//! Exit codes: 0: the run completed and is valid. 1: it is valid, and a `--fail-if` condition held, a
+//! figure of a chaos scenario exceeded its limit, or the capacity is 0. 2: the command line is wrong. 3: the run could
 //! not take place, was interrupted, or is INVALID; an INVALID run ends with 3 even if a condition
 //! held. With `--allow-invalid` an INVALID run ends with 0, or with 1 if a condition held.
 
@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{ChaosArgs, Cli, Command, RunArgs, check_json};
+use args::{CapacityArgs, ChaosArgs, Cli, Command, RunArgs, check_json};
 use exit::Verdict;
 use faults::FaultPlan;
 use json_file::JsonFile;
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     // A mistake on the command line ends the process here with code 2.
     let verdict = match Cli::parse().command {
         Command::Run(args) => measure(&args),
+        Command::Capacity(args) => find_capacity(&args),
         Command::Chaos(args) if args.list => {
             print(std::io::stdout(), &chaos::list());
             return ExitCode::SUCCESS;
@@ -74,6 +75,22 @@ fn measure(args: &RunArgs) -> Result<Verdict, String> {
         print(std::io::stdout(), &format!("FAILED    {line}\n"));
     }
     let (valid, passed) = (report.valid, held.is_empty());
+    Ok(Verdict { valid, passed, allow_invalid: args.allow_invalid })
+}
+
+/// Runs `loadgen capacity`.
+///
+/// # Errors
+///
+/// If there is no result, or it cannot be written, as one line.
+fn find_capacity(args: &CapacityArgs) -> Result<Verdict, String> {
+    args.check().unwrap_or_else(|mistake| refuse(mistake));
+    let json = JsonFile::begin(args.json.as_deref())?;
+    let signals = Signals::catch().map_err(RunError::Threads);
+    let result = json.result_of(signals.and_then(|signals| capacity::find(args, &signals)))?;
+    json.write(&result)?;
+    print(std::io::stdout(), &result.to_string());
+    let (valid, passed) = (result.valid, result.headsets != Some(0));
     Ok(Verdict { valid, passed, allow_invalid: args.allow_invalid })
 }
 

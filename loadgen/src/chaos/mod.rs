@@ -194,7 +194,7 @@ fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
     let line = ["loadgen", "run", "--embedded", "--seed", &seed].into_iter();
     let mut run = match Cli::parse_from(line.chain(scenario.options.split_whitespace())).command {
         Command::Run(run) => *run,
-        Command::Chaos(_) => unreachable!("the command line says `run`"),
+        _ => unreachable!("the command line says `run`"),
     };
     run.headsets = args.headsets.unwrap_or(run.headsets);
     run
@@ -222,7 +222,7 @@ impl std::fmt::Display for ScenarioResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::LateJoinersReport;
+    use crate::report::{InvalidCause, LateJoinersReport};
 
     #[test]
     fn every_scenario_is_a_run() {
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn one_invalid_run_makes_the_scenario_invalid_and_every_report_is_kept() {
         let mut invalid = Report::full();
-        invalid.invalidate("the sends lagged");
+        invalid.invalidate(InvalidCause::Generator, "the sends lagged");
         let figures = vec![at_most("a", 1.0, 1.0)];
         let result = result_of(figures, vec![Report::full(), invalid, Report::full()]);
         assert!(!result.valid && result.reached);

@@ -29,13 +29,41 @@ impl FailIf {
         figure(shape, &self.path).is_some()
     }
 
+    /// Returns whether the condition holds for a report; `None` if its figure is unknown.
+    pub(crate) fn holds_for(&self, report: &Report) -> Option<bool> {
+        Some((self.holds)(&self.value(report)?, &self.limit))
+    }
+
+    /// Returns the figure as a share of the number, for a condition that limits a figure from
+    /// above; `None` for another condition, and if the figure is unknown.
+    pub(crate) fn share_of_limit(&self, report: &Report) -> Option<f64> {
+        let is_upper = (self.holds)(&0.0, &1.0) && !(self.holds)(&2.0, &1.0);
+        let share = self.value(report)? / self.limit;
+        (is_upper && self.limit > 0.0).then_some(share)
+    }
+
+    /// Returns whether the figure is one of the server's process or counters.
+    pub(crate) fn is_of_server(&self) -> bool {
+        self.path.starts_with("server.")
+    }
+
+    /// Returns the condition with the figure of a report, as text.
+    pub(crate) fn with_figure(&self, report: &Report) -> String {
+        let value = self.value(report).map_or("unknown".into(), |value| value.to_string());
+        format!("{}: it is {value}", self.text)
+    }
+
+    fn value(&self, report: &Report) -> Option<f64> {
+        match figure(report, &self.path)? {
+            FigureValue::Known(value) => Some(value),
+            FigureValue::Unknown => None,
+        }
+    }
+
     /// Returns the line to show if the condition holds for a report, else `None`. A condition on a
     /// figure that is unknown holds: the run does not show that the condition is false.
     pub(crate) fn held(&self, report: &Report) -> Option<String> {
-        let Some(FigureValue::Known(value)) = figure(report, &self.path) else {
-            return Some(format!("{}: it is unknown", self.text));
-        };
-        (self.holds)(&value, &self.limit).then(|| format!("{}: it is {value}", self.text))
+        self.holds_for(report).unwrap_or(true).then(|| self.with_figure(report))
     }
 }
 

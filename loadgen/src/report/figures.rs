@@ -4,7 +4,7 @@ use std::thread;
 
 use super::channels::{ChannelReport, Latency, PoseChannel};
 use super::measurements::Findings;
-use super::server::ServerWatch;
+use super::server::{ServerWatch, cores_of};
 use super::validity;
 use super::{GeneratorFigures, Interest, Joins, Others, Recovery, Report};
 use crate::check::outcome::{MessageCounts, WorkerOutcome};
@@ -50,11 +50,13 @@ pub(crate) fn figures(
     channels(&mut report, &findings.events, &total.messages);
     report.generator = GeneratorFigures {
         cpu_s: findings.own_cpu_s,
+        cpu_cores: findings.own_cpu_s.and_then(|cpu_s| cores_of(cpu_s, report.duration_s)),
+        cores: thread::available_parallelism().map_or(1, usize::from) as u64,
         send_lag_p99_ms: Latency::new(&total.messages.send_lag).p99,
         datagrams_in: total.sockets.datagrams_in,
         kernel_drops: total.kernel_drops,
     };
-    report.server = watch.figures();
+    report.server = watch.figures(report.duration_s);
     report.notes.extend(watch.replaced().map(str::to_owned));
     let problems = findings.sessions.problems.iter().take(NAMED_PROBLEMS);
     report.notes.extend(problems.map(|(text, count)| format!("{count} x {text}")));

@@ -21,16 +21,43 @@ const METRICS: [&str; 4] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters(pub(super) [Option<u64>; METRICS.len()]);
 
-impl Counters {
-    /// Reads the counters of the server at `http`, `host:port`.
+/// The server's page of metrics at one moment.
+pub(crate) struct MetricsPage(String);
+
+impl MetricsPage {
+    /// Reads the page of the server at `http`, `host:port`.
     ///
     /// # Errors
     ///
     /// If the server does not answer, or answers with anything but status 200.
     pub(crate) fn read(http: &str) -> io::Result<Self> {
-        Ok(Self::parse(&fetch(http)?))
+        fetch(http).map(MetricsPage)
     }
 
+    /// Returns the counters.
+    pub(crate) fn counters(&self) -> Counters {
+        Counters::parse(&self.0)
+    }
+
+    /// Returns the number of shards: each has a series of its own.
+    pub(crate) fn shards(&self) -> Option<u64> {
+        let is_shard = |line: &&str| line.starts_with("nucleus_realtime_cpu_seconds_total{shard=");
+        let count = self.0.lines().filter(is_shard).count() as u64;
+        (count > 0).then_some(count)
+    }
+
+    /// Returns the CPU time of the server's process, s.
+    pub(crate) fn cpu_s(&self) -> Option<f64> {
+        sum(&self.0, "process_cpu_seconds_total")
+    }
+
+    /// Returns the memory of the server's process that is in RAM, bytes.
+    pub(crate) fn rss_bytes(&self) -> Option<u64> {
+        sum(&self.0, "process_resident_memory_bytes").map(|bytes| bytes as u64)
+    }
+}
+
+impl Counters {
     /// Returns how much the counters have grown since `earlier`. A counter that has become smaller
     /// began again in between, so its growth is unknown.
     pub(crate) fn since(&self, earlier: &Counters) -> Counters {
@@ -44,13 +71,13 @@ impl Counters {
     }
 
     fn parse(text: &str) -> Self {
-        Counters(METRICS.map(|name| sum(text, name)))
+        Counters(METRICS.map(|name| sum(text, name).map(|count| count as u64)))
     }
 }
 
 /// Returns the sum over all series of a metric; `None` if there is no series, or one is not a
 /// number.
-fn sum(text: &str, name: &str) -> Option<u64> {
+fn sum(text: &str, name: &str) -> Option<f64> {
     let mut total = None;
     for line in text.lines() {
         let Some(rest) = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' '])) else {
@@ -59,7 +86,7 @@ fn sum(text: &str, name: &str) -> Option<u64> {
         let value: f64 = rest.rsplit_once(' ')?.1.trim().parse().ok()?;
         total = Some(total.unwrap_or(0.0) + value);
     }
-    total.map(|total| total as u64)
+    total
 }
 
 fn fetch(http: &str) -> io::Result<String> {
@@ -79,6 +106,18 @@ fn fetch(http: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_and_the_shards() {
+        let text = "process_cpu_seconds_total 12.5\nprocess_resident_memory_bytes 4096\n\
+            nucleus_realtime_cpu_seconds_total{shard=\"0\"} 1\n\
+            nucleus_realtime_cpu_seconds_total{shard=\"1\"} 1.5\n";
+        let page = MetricsPage(text.into());
+        assert_eq!((page.cpu_s(), page.rss_bytes()), (Some(12.5), Some(4_096)));
+        assert_eq!(page.shards(), Some(2));
+        let other = MetricsPage("up 1\n".into());
+        assert_eq!((other.cpu_s(), other.rss_bytes(), other.shards()), (None, None, None));
+    }
 
     #[test]
     fn sums_over_the_shards() {

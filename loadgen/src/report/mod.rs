@@ -32,6 +32,9 @@ pub(crate) struct Report {
     pub(crate) schema: u32,
     pub(crate) valid: bool,
     pub(crate) invalid_reasons: Vec<String>,
+    /// The causes of `invalid_reasons`, in the same order.
+    #[serde(skip)]
+    pub(crate) invalid_causes: Vec<InvalidCause>,
     /// Remarks that do not make the run invalid.
     pub(crate) notes: Vec<String>,
     pub(crate) seed: u64,
@@ -71,6 +74,19 @@ pub(crate) struct Report {
     /// The errors of failed joins, and how often each occurred.
     #[serde(skip)]
     pub(crate) join_errors: BTreeMap<String, u64>,
+}
+
+/// The cause of a run that is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InvalidCause {
+    /// The generator could not offer the load, or not measure it.
+    Generator,
+    /// The server ended or did not answer any more.
+    ServerGone,
+    /// The server did not admit headsets, or ended their sessions.
+    Server,
+    /// A signal, an option, or something else that does not depend on the load.
+    Other,
 }
 
 /// The number of joins, and the time that they took. The time counts from the moment at which a
@@ -191,6 +207,10 @@ pub(crate) struct Interest {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct GeneratorFigures {
     pub(crate) cpu_s: Option<f64>,
+    /// CPU time as a number of cores: 1 is one core all the time.
+    pub(crate) cpu_cores: Option<f64>,
+    /// The cores that the generator may use.
+    pub(crate) cores: u64,
     /// The time from when a message was due until it was sent, 99th percentile; `None` if no
     /// message was sent.
     pub(crate) send_lag_p99_ms: Option<f64>,
@@ -229,9 +249,10 @@ impl Report {
         Report { schema: SCHEMA, valid: true, ..Report::default() }
     }
 
-    /// Marks the run as invalid, with a reason.
-    pub(crate) fn invalidate(&mut self, reason: impl Into<String>) {
+    /// Marks the run as invalid, with a reason and its cause.
+    pub(crate) fn invalidate(&mut self, cause: InvalidCause, reason: impl Into<String>) {
         self.valid = false;
+        self.invalid_causes.push(cause);
         self.invalid_reasons.push(reason.into());
     }
 }

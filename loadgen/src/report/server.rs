@@ -4,16 +4,22 @@
 use nucleus_net::{process_cpu_seconds, process_rss_bytes};
 use serde::Serialize;
 
-use super::metrics::Counters;
+use super::metrics::{Counters, MetricsPage};
 
 /// The figures of the server's process and of the server's own counters. A figure that could not be
 /// read at both ends of the window is `None`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct ServerFigures {
     /// The source of these figures: `proc+metrics`, `proc`, `metrics` or `none`. The CPU time and
-    /// the memory come from `proc`, the counters from `metrics`.
+    /// the memory come from `proc` where the server's process id is known, all else from `metrics`.
     pub(crate) source: &'static str,
     pub(crate) cpu_s: Option<f64>,
+    /// CPU time as a number of cores: 1 is one core all the time.
+    pub(crate) cpu_cores: Option<f64>,
+    /// The server's shards. Each shard is a thread that can use one core.
+    pub(crate) shards: Option<u64>,
+    /// `cpu_cores` as a share of the shards. Above 1, threads beside the shards needed CPU time.
+    pub(crate) cpu_share: Option<f64>,
     pub(crate) rss_bytes: Option<u64>,
     pub(crate) datagrams_out: Option<u64>,
     pub(crate) messages_out: Option<u64>,
@@ -41,6 +47,7 @@ struct ServerSample {
     cpu_s: Option<f64>,
     rss: Option<u64>,
     counters: Option<Counters>,
+    shards: Option<u64>,
 }
 
 impl ServerWatch {
@@ -74,18 +81,24 @@ impl ServerWatch {
     }
 
     fn sample(&self) -> ServerSample {
-        ServerSample {
-            cpu_s: self.pid.and_then(|pid| process_cpu_seconds(Some(pid)).ok()),
-            rss: self.pid.and_then(|pid| process_rss_bytes(Some(pid)).ok()),
-            counters: self.http.as_deref().and_then(|http| Counters::read(http).ok()),
-        }
+        let page = self.http.as_deref().and_then(|http| MetricsPage::read(http).ok());
+        let counters = page.as_ref().map(MetricsPage::counters);
+        let shards = page.as_ref().and_then(MetricsPage::shards);
+        let (cpu_s, rss) = match self.pid {
+            Some(pid) => (process_cpu_seconds(Some(pid)).ok(), process_rss_bytes(Some(pid)).ok()),
+            None => page.map_or((None, None), |page| (page.cpu_s(), page.rss_bytes())),
+        };
+        ServerSample { cpu_s, rss, counters, shards }
     }
 
-    pub(super) fn figures(&self) -> ServerFigures {
+    /// Returns the figures of a window of `duration_s` seconds.
+    pub(super) fn figures(&self, duration_s: f64) -> ServerFigures {
         let cpu_s = self.before.cpu_s.zip(self.after.cpu_s).map(|(before, after)| after - before);
         let counters = self.before.counters.zip(self.after.counters);
         let counters = counters.map(|(before, after)| after.since(&before));
-        let source = match (self.after.cpu_s.is_some(), counters.is_some()) {
+        let cpu_cores = cpu_s.and_then(|cpu_s| cores_of(cpu_s, duration_s));
+        let shards = self.after.shards.filter(|shards| *shards > 0);
+        let source = match (self.pid.and(self.after.cpu_s).is_some(), counters.is_some()) {
             (true, true) => "proc+metrics",
             (true, false) => "proc",
             (false, true) => "metrics",
@@ -99,6 +112,9 @@ impl ServerWatch {
         ServerFigures {
             source,
             cpu_s,
+            cpu_cores,
+            shards,
+            cpu_share: cpu_cores.zip(shards).map(|(cores, shards)| cores / shards as f64),
             rss_bytes: self.after.rss,
             datagrams_out,
             messages_out,
@@ -140,6 +156,11 @@ impl ServerWatch {
         let both = self.before.counters.zip(self.after.counters);
         both.is_some_and(|(before, after)| after.is_smaller_than(&before))
     }
+}
+
+/// Returns CPU time within a window as a number of cores; `None` if the window has no length.
+pub(super) fn cores_of(cpu_s: f64, duration_s: f64) -> Option<f64> {
+    (duration_s > 0.0).then(|| cpu_s / duration_s)
 }
 
 /// Returns whether a process has ended although it still has its id: its parent has not waited for
@@ -187,13 +208,16 @@ mod tests {
             cpu_s: Some(1.0),
             rss: Some(5),
             counters: counters(Some(10), Some(100)),
+            shards: Some(2),
         };
         let after = ServerSample {
             cpu_s: Some(1.5),
             rss: Some(7),
             counters: counters(Some(20), Some(140)),
+            shards: Some(2),
         };
-        let figures = watch(before, after).figures();
+        let figures = watch(before, after).figures(2.0);
+        assert_eq!((figures.cpu_cores, figures.cpu_share), (Some(0.25), Some(0.125)));
         assert_eq!((figures.cpu_s, figures.rss_bytes), (Some(0.5), Some(7)));
         assert_eq!((figures.datagrams_out, figures.messages_out), (Some(10), Some(40)));
         assert_eq!(figures.messages_per_datagram, Some(4.0));
@@ -205,7 +229,7 @@ mod tests {
             (before, ServerSample::default()),
             (before, ServerSample { counters: counters(Some(5), None), cpu_s: None, ..after }),
         ] {
-            let figures = watch(before, after).figures();
+            let figures = watch(before, after).figures(2.0);
             let known = [figures.cpu_s.is_some(), figures.messages_per_datagram.is_some()];
             assert_eq!((known, figures.datagrams_out), ([false; 2], None));
             assert_eq!((figures.messages_out, figures.cpu_ns_per_message), (None, None));
@@ -214,12 +238,16 @@ mod tests {
 
     #[test]
     fn a_process_that_was_replaced_has_no_cpu_time_in_the_window() {
-        let sample =
-            ServerSample { cpu_s: Some(1.0), rss: Some(5), counters: counters(Some(1), None) };
+        let sample = ServerSample {
+            cpu_s: Some(1.0),
+            rss: Some(5),
+            counters: counters(Some(1), None),
+            ..ServerSample::default()
+        };
         let mut watch = watch(sample, sample);
         assert_eq!((watch.unreadable(), watch.replaced()), (None, None));
         watch.follow(2);
-        let figures = watch.figures();
+        let figures = watch.figures(2.0);
         assert_eq!(
             (figures.cpu_s, figures.datagrams_out, figures.rss_bytes),
             (None, None, Some(5))
@@ -229,8 +257,12 @@ mod tests {
 
     #[test]
     fn figures_that_were_to_be_read_and_are_missing_are_told() {
-        let known =
-            ServerSample { cpu_s: Some(1.0), rss: Some(5), counters: counters(Some(7), None) };
+        let known = ServerSample {
+            cpu_s: Some(1.0),
+            rss: Some(5),
+            counters: counters(Some(7), None),
+            ..ServerSample::default()
+        };
         let none = ServerSample::default();
         let told = |before, after| watch(before, after).unreadable().unwrap_or_default();
         assert_eq!(told(known, known), "");

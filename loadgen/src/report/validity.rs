@@ -1,8 +1,8 @@
 //! Decides whether a run is valid: whether it proves anything about the server.
 
-use super::Report;
 use super::measurements::Findings;
 use super::server::ServerWatch;
+use super::{InvalidCause, Report};
 use crate::check::outcome::WorkerOutcome;
 use crate::check::tally::Tally;
 use crate::load::channel::Channel;
@@ -31,55 +31,73 @@ pub(super) fn check(
     watch: &ServerWatch,
 ) {
     if let Some(signal) = findings.interrupted {
-        report.invalidate(format!("interrupted by {signal} before its end"));
+        report.invalidate(InvalidCause::Other, format!("interrupted by {signal} before its end"));
     }
     if let Some(reason) = &findings.fault_failed {
-        report.invalidate(reason);
+        report.invalidate(InvalidCause::Other, reason);
     }
     if let Some(end) = &findings.server_end {
-        report.invalidate(format!("the server ended during the run: {}", end.how));
+        report.invalidate(
+            InvalidCause::ServerGone,
+            format!("the server ended during the run: {}", end.how),
+        );
         report.notes.extend(end.last_lines.iter().map(|line| format!("the server's log: {line}")));
     } else if let Some(reason) = watch.unreadable() {
-        report.invalidate(reason);
+        report.invalidate(InvalidCause::Other, reason);
     }
     if findings.server_end.is_none() {
         check_server_figures(report, plan, total);
     }
     let (asked, answered) = (findings.asked, findings.answered);
     if let Some(silence) = findings.silence.filter(|_| findings.server_end.is_none()) {
-        report.invalidate(format!(
+        report.invalidate(InvalidCause::ServerGone, format!(
             "no realtime message arrived in the last {:.1} s of the run, as if the server were gone",
             silence as f64 / 1e6
         ));
     } else if findings.is_unanswered() && findings.server_end.is_none() {
-        report.invalidate(format!(
+        report.invalidate(InvalidCause::ServerGone, format!(
             "none of {asked} sessions had an answer at the end of the run, as if the server were gone"
         ));
     } else if (answered as f64) < MIN_OFFERED * asked as f64 {
-        report.invalidate(format!("only {answered} of {asked} sessions had an answer at the end"));
+        report.invalidate(
+            InvalidCause::Server,
+            format!("only {answered} of {asked} sessions had an answer at the end"),
+        );
     } else if answered < asked {
         let silent = asked - answered;
         report.notes.push(format!("{silent} of {asked} sessions had no answer at the end in time"));
     }
     if total.dead_threads > 0 {
-        report.invalidate(format!("{} realtime threads failed", total.dead_threads));
+        report.invalidate(
+            InvalidCause::Other,
+            format!("{} realtime threads failed", total.dead_threads),
+        );
     }
     for (reason, count) in &total.open_failures {
-        report.invalidate(format!("{count} headsets without a realtime socket: {reason}"));
+        report.invalidate(
+            InvalidCause::Generator,
+            format!("{count} headsets without a realtime socket: {reason}"),
+        );
     }
     if report.joins.failed > 0 {
         let failed = report.joins.failed;
-        report.invalidate(format!("{failed} of {} joins failed", report.joins.attempted));
+        report.invalidate(
+            InvalidCause::Server,
+            format!("{failed} of {} joins failed", report.joins.attempted),
+        );
     }
     // A headset that has lost its session for good sends no messages, although its schedule
     // continues. One that has joined again as a new peer does.
     let gone = report.sessions.lost.saturating_sub(report.sessions.rejoined);
     let headsets = report.headsets;
     if gone as f64 > headsets as f64 * (1.0 - MIN_OFFERED) {
-        report.invalidate(format!("{gone} of {headsets} headsets lost their session for good"));
+        report.invalidate(
+            InvalidCause::Server,
+            format!("{gone} of {headsets} headsets lost their session for good"),
+        );
     }
     if let Some(lag) = report.generator.send_lag_p99_ms.filter(|lag| *lag > MAX_LAG_P99) {
-        report.invalidate(format!(
+        report.invalidate(InvalidCause::Generator, format!(
             "the generator's sends lagged by {lag:.1} ms at p99, more than {MAX_LAG_P99} ms: give \
              it a machine with less load"
         ));
@@ -88,15 +106,20 @@ pub(super) fn check(
     let is_expected = |tally: &Tally| tally.expected > 0;
     let mut tallies = total.messages.channels.iter().chain([&findings.events]);
     if plan.traffic.sends() && !tallies.any(is_expected) {
-        report
-            .invalidate("no message was to be delivered: each headset was alone, or none was due");
+        report.invalidate(
+            InvalidCause::Other,
+            "no message was to be delivered: each headset was alone, or none was due",
+        );
     }
     match total.kernel_drops {
         None => report.notes.push("the generator's own lost datagrams are unknown".into()),
         Some(drops) => {
             let datagrams = (total.sockets.datagrams_in + drops).max(1) as f64;
             if drops as f64 / datagrams > MAX_OWN_DROPS {
-                report.invalidate(format!("the generator's own sockets dropped {drops} datagrams"));
+                report.invalidate(
+                    InvalidCause::Generator,
+                    format!("the generator's own sockets dropped {drops} datagrams"),
+                );
             }
         }
     }
@@ -104,11 +127,17 @@ pub(super) fn check(
         total.messages.channels.iter().map(|tally| tally.sent).sum::<u64>().max(1) as f64;
     let unsent = total.sockets.unsent + findings.late_unsent;
     if unsent as f64 / messages > MAX_OWN_DROPS {
-        report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
+        report.invalidate(
+            InvalidCause::Generator,
+            format!("the generator's own kernel refused {unsent} datagrams"),
+        );
     }
     if findings.overflow > 0 {
         let overflow = findings.overflow;
-        report.invalidate(format!("the generator's own threads dropped {overflow} datagrams"));
+        report.invalidate(
+            InvalidCause::Generator,
+            format!("the generator's own threads dropped {overflow} datagrams"),
+        );
     }
     if total.sockets.rejected > 0 {
         report.notes.push(format!(
@@ -128,17 +157,20 @@ fn check_server_figures(report: &mut Report, plan: &Plan, total: &WorkerOutcome)
     let delivered = total.messages.channels.iter().map(|tally| tally.delivered).sum::<u64>();
     // The window of the server's counters differs a little from that of the messages.
     if let Some(out) = report.server.messages_out.filter(|out| out * 2 < delivered) {
-        report.invalidate(format!(
+        report.invalidate(InvalidCause::Other, format!(
             "the server at --http sent {out} messages, the headsets received {delivered}: it is \
              another server"
         ));
     }
     let too_cheap = |cpu_s: &f64| cpu_s * 1e9 < LEAST_CPU_NS * delivered as f64;
     if let Some(cpu_s) = report.server.cpu_s.filter(too_cheap) {
-        report.invalidate(format!(
-            "the process of --server-pid used {cpu_s:.2} s of CPU, the headsets received \
+        report.invalidate(
+            InvalidCause::Other,
+            format!(
+                "the process whose figures were read used {cpu_s:.2} s of CPU, the headsets received \
              {delivered} messages: it is another process"
-        ));
+            ),
+        );
     }
 }
 
@@ -160,7 +192,10 @@ fn check_offered(report: &mut Report, plan: &Plan, findings: &Findings, total: &
 
 fn offered(report: &mut Report, name: &str, sent: u64, due: f64) {
     if (sent as f64) < MIN_OFFERED * due {
-        report.invalidate(format!("only {sent} of {due:.0} messages were sent: {name}"));
+        report.invalidate(
+            InvalidCause::Generator,
+            format!("only {sent} of {due:.0} messages were sent: {name}"),
+        );
     }
 }
 
