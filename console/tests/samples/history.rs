@@ -10,6 +10,7 @@ use super::{Data, MINUTE, at, wave};
 
 pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderError> {
     Ok(vec![
+        ("room-past", render(&past_room(data))?),
         ("session", render(&session(data))?),
         ("sessions", render(&sessions(data))?),
         ("bans", render(&bans(data))?),
@@ -276,5 +277,22 @@ fn audit(data: Data) -> AuditPage {
             row(2, "local", "tenant.create", "Klinikum Nord", "from the command line"),
         ]),
         pages: PageLinks { shown: "1–3 of 3 entries".to_owned(), next: None, previous: None },
+    }
+}
+
+fn past_room(data: Data) -> PastRoomPage {
+    PastRoomPage {
+        shell: data.shell("Anatomy lab 3", MenuPlace::Rooms, MenuRole::Viewer),
+        id: "r1".to_owned(),
+        name: data.name_of("Anatomy lab 3"),
+        tenant: data.name_of("Klinikum Nord"),
+        verdict: PageVerdict {
+            tone: Tone::Idle,
+            headline: Markup::from("This room ended ").then(&ShownTime::from_micros(at(10, 20, 0))),
+            detail: Markup::from("Begun ")
+                .then(&ShownTime::from_micros(at(9, 0, 0)))
+                .text(". Joins: 14, at most 12 at a time."),
+            remedy: None,
+        },
     }
 }

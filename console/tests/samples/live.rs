@@ -16,7 +16,6 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
         ("overview-partner", render(&overview(data, MenuRole::PartnerAdmin))?),
         ("rooms", render(&rooms(data))?),
         ("room", render(&room(data, MenuRole::Operator))?),
-        ("room-past", render(&past_room(data))?),
         ("room-viewer", render(&room(data, MenuRole::Viewer))?),
         ("calls", render(&calls(data))?),
         ("first-run", render(&first_run(data))?),
@@ -427,23 +426,6 @@ fn room(data: Data, role: MenuRole) -> OneRoomPage {
         is_locked: false,
         peers: Quantity::count(data.some(12)),
         live,
-    }
-}
-
-fn past_room(data: Data) -> PastRoomPage {
-    PastRoomPage {
-        shell: data.shell("Anatomy lab 3", MenuPlace::Rooms, MenuRole::Viewer),
-        id: "r1".to_owned(),
-        name: data.name_of("Anatomy lab 3"),
-        tenant: data.name_of("Klinikum Nord"),
-        verdict: PageVerdict {
-            tone: Tone::Idle,
-            headline: Markup::from("This room ended ").then(&ShownTime::from_micros(at(10, 20, 0))),
-            detail: Markup::from("Begun ")
-                .then(&ShownTime::from_micros(at(9, 0, 0)))
-                .text(". Joins: 14, at most 12 at a time."),
-            remedy: None,
-        },
     }
 }
 

@@ -111,6 +111,8 @@ pub(super) async fn chart(
     reader: PageReader,
     Path((id, name)): Path<(String, String)>,
 ) -> PageResult {
+    // A room of another tenant looks as if there were none.
+    reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
     let slots = charts(&reader.client, &id, true).await;
     let chart = slots.into_iter().find(|slot| slot.source.ends_with(&format!("/charts/{name}")));
     let chart = chart.and_then(|slot| slot.chart).ok_or(PageError::Kind(ErrorKind::NotFound))?;

@@ -60,8 +60,7 @@ impl Rows {
         let session = if kind == "account" { &self.own_session } else { &self.session };
         let peer = format!("{}-7", self.room);
         let mut filled = route.to_owned();
-        let texts =
-            [("{id}", id), ("{peer}", &peer), ("{session}", session), ("{name}", "latency")];
+        let texts = [("{id}", id), ("{peer}", &peer), ("{session}", session), ("{name}", "loss")];
         for (name, text) in texts {
             if filled.contains(name) && text.is_empty() {
                 return None;
