@@ -106,12 +106,24 @@ const browser = await chromium.launch({
   args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
 });
 
+/** Pages whose session an act ends. */
+const signedOut = new Set();
+
+/** Waits until a page whose session has ended leads to the sign-in by itself. */
+async function leadsToSignIn(page) {
+  await until("the page of an ended session leads to the sign-in", () => page.url().includes("/signin?next="));
+  signedOut.delete(page);
+}
+
 /** Opens a tab, and collects what goes wrong in it. */
 async function open(context) {
   const page = await context.newPage();
   const say = (words) => faults.push(`${page.url()}: ${words}`);
   page.on("pageerror", (error) => say(`script: ${error.message}`));
-  page.on("console", (message) => message.type() === "error" && !isEnding && say(`console: ${message.text()}`));
+  page.on("console", (message) => {
+    const isExpected = isEnding || (signedOut.has(page) && message.text().includes("401 (Unauthorized)"));
+    if (message.type() === "error" && !isExpected) say(`console: ${message.text()}`);
+  });
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.effectiveDirective}`));
   });
@@ -373,8 +385,10 @@ async function actOnPeople(keys) {
 
   await keys.visit("/people");
   await keys.press(page.getByRole("link", { name: "vera@example.org" }));
+  signedOut.add(viewer.page);
   await keys.press(page.getByRole("button", { name: "End the session" }));
   await keys.did("end a session of somebody", "Session ended");
+  await leadsToSignIn(viewer.page);
   await keys.press(page.getByRole("button", { name: "Disable" }));
   await keys.did("disable a person", "The person cannot sign in any more");
   await keys.press(page.getByRole("button", { name: "Enable" }));
@@ -411,8 +425,10 @@ async function actOnAccounts(keys, viewer) {
   const other = await newReader();
   await signIn(other, EMAIL);
   await keys.press(await toAccount(keys));
+  signedOut.add(other.page);
   await keys.press(keys.page.getByRole("button", { name: "End the session" }).first());
   await keys.did("end an own session", "Session ended");
+  await leadsToSignIn(other.page);
   await keys.choose(keys.page.locator("#theme"), "dark");
   assert.equal(await keys.page.evaluate(() => document.documentElement.dataset.theme), "dark");
   await keys.choose(keys.page.locator("#theme"), "system");
@@ -439,11 +455,4 @@ if (!faults.length) {
   process.stdout.write(`the dashboard: ${SCREENS.length + 4} screens and an operator's acts are as they should be\n`);
   process.stdout.write(`${done.length} actions by keyboard: ${[...new Set(done)].join(", ")}\n`);
 }
-  await keys.type(page.locator("#action"), "tenant");
-  await keys.press(page.getByRole("button", { name: "Search" }));
-  await page.waitForURL(/action=tenant/);
-  const found = await page.locator("main tbody").innerText();
-  assert.ok(found.includes("tenant.create") && !found.includes("key.create"), `the search of the audit: ${found.slice(0, 600)}`);
-  await look(page, "audit-search");
-  await signOut(keys);
 process.exit(faults.length ? 1 : 0);

@@ -199,6 +199,10 @@
     }
   };
   document.addEventListener('htmx:sse:after:connection', () => live(true));
-  document.addEventListener('htmx:sse:error', () => live(false));
+  document.addEventListener('htmx:sse:error', e => {
+    live(false);
+    // The session has ended: the page leads to the sign-in, and shows nothing old.
+    if (e.detail?.status === 401) location.reload();
+  });
   document.addEventListener('htmx:sse:close', () => live(false));
 })();

@@ -35,7 +35,7 @@ pub struct RoomLine {
     pub loss_in: Values,
     /// The share of the datagrams to these clients that were lost in the step, in parts per million.
     pub loss_out: Values,
-    /// The largest share of one client, of those that have sent [`LEAST_SENT`] datagrams in the step.
+    /// The largest share of one client, of those that have sent at least 20 datagrams in the step.
     pub worst_loss_in: Values,
     /// The largest share of one client, of those to which as many were sent in the step.
     pub worst_loss_out: Values,
