@@ -87,7 +87,7 @@ export class Keyboard {
   /** Opens a dialog, and says yes. */
   async confirm(opener) {
     const dialog = await this.#ask(opener);
-    await this.press(dialog.locator("button.danger"));
+    await this.press(dialog.locator("button.danger, button.main"));
   }
 
   /** Opens a dialog and leaves it, once by the button and once by Escape. The focus comes back each time. */

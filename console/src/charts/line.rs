@@ -30,7 +30,7 @@ pub struct LineChart {
     pub context: String,
     /// What there is to see, in words: read without scripts, and by screen readers.
     pub reading: String,
-    /// The unit of the values.
+    /// The unit of the values; empty: they are counts.
     pub unit: String,
     /// The times of the points, in seconds since 1970.
     pub times: Vec<i64>,
@@ -122,7 +122,7 @@ impl fmt::Display for LineChart {
              <span class=\"small muted\">{}</span></figcaption><p class=\"read\">{reading}</p>\
              <div class=\"plot{}\" role=\"img\" aria-label=\"{title}. {reading}\" hx-morph-skip></div>\
              <script type=\"application/json\">{json}</script></figure>",
-            escaped(&self.unit),
+            if self.unit.is_empty() { String::new() } else { escaped(&self.unit) },
             escaped(&self.context),
             if self.is_low { " low" } else { "" },
         )

@@ -106,6 +106,6 @@ pub struct WorstRoom {
     pub id: String,
     /// The name.
     pub name: ShownName,
-    /// The loss of the room: the mean of its links, in the worse direction.
+    /// The loss of the worst link, in the worse direction.
     pub loss: Quantity,
 }

@@ -39,6 +39,8 @@ pub struct RoomLive {
     pub id: String,
     /// Whether the reader may act on participants.
     pub may_operate: bool,
+    /// Whether the reader may ban users: the database knows the tenant.
+    pub may_ban: bool,
     /// The state of the room, as "2 links suffer".
     pub mark: Mark,
     /// Figures of the room.

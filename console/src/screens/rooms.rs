@@ -73,9 +73,9 @@ pub struct RoomRow {
     pub peers: Quantity,
     /// What the server sends.
     pub rate_out: Quantity,
-    /// The loss of the room: the mean of its links, in the worse direction.
+    /// The loss of the worst link, in the worse direction.
     pub worst_loss: Quantity,
-    /// The loss over the last minutes, all on one scale.
+    /// The loss from the worst link over the last minutes, all on one scale.
     pub trend: Option<Sparkline>,
     /// How long the room exists.
     pub open_for: Quantity,

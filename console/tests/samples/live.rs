@@ -376,6 +376,7 @@ fn room(data: Data, role: MenuRole) -> OneRoomPage {
         base: String::new(),
         id: "r1".to_owned(),
         may_operate: role.may_operate(),
+        may_ban: role.may_operate(),
         mark: Mark::new(Tone::Warn, "2 links suffer"),
         tiles: vec![
             tile(

@@ -126,7 +126,7 @@ pub struct EndingThing {
     pub ends_at: Timestamp,
 }
 
-/// Returns the alarms that ring at `now`, at most [`MAX_ALARMS`]. `since` of each is `now`, or earlier if
+/// Returns the alarms that ring at `now`, the most severe first. `since` of each is `now`, or earlier if
 /// the facts tell it.
 pub fn alarms(facts: &AlarmFacts, now: Timestamp) -> Vec<Alarm> {
     let mut found = RungAlarms { now, alarms: Vec::new() };
@@ -138,7 +138,6 @@ pub fn alarms(facts: &AlarmFacts, now: Timestamp) -> Vec<Alarm> {
     facts.licences.iter().for_each(|licence| found.of_licence(licence));
     facts.webhooks.iter().for_each(|webhook| found.of_webhook(webhook));
     found.alarms.sort_by_key(|alarm| alarm.severity);
-    found.alarms.truncate(MAX_ALARMS);
     found.alarms
 }
 
@@ -159,7 +158,7 @@ pub fn ends(facts: &AlarmFacts, now: Timestamp) -> Vec<EndingThing> {
     let mut licences: Vec<_> = licences.filter(is_near).collect();
     licences.sort_by_key(|thing| thing.ends_at);
     // Whether the certificate is well is a question at any time.
-    certificate.into_iter().chain(licences).take(MAX_ALARMS).collect()
+    certificate.into_iter().chain(licences).collect()
 }
 
 struct RungAlarms {
@@ -193,12 +192,7 @@ impl RungAlarms {
         use AlarmSeverity::{Critical, Warning};
         if let Some(why) = &facts.not_ready {
             let what = format!("The server is not ready for sessions: {why}");
-            self.add(
-                AlarmKind::NotReady,
-                Critical,
-                what,
-                "Read the log, and start the server again.",
-            );
+            self.add(AlarmKind::NotReady, Critical, what, "Read the log: it says what is missing.");
         }
         if !facts.is_reloaded {
             let what = "A certificate or a key could not be read again; the old one is in use";
@@ -267,7 +261,7 @@ impl RungAlarms {
         if all > JOINS && failed > FAILED_JOINS {
             let severity = if failed > MOST_JOINS { Critical } else { Warning };
             let what = format!("{} of the joins of ten minutes did not succeed", percent(failed));
-            let remedy = "The ends of past sessions say why.";
+            let remedy = "The outcomes of nucleus_session_joins_total and the log say why: keys, clocks, limits.";
             self.add(AlarmKind::JoinsFail, severity, what, remedy);
         }
         let used = facts.sessions as f64 / facts.max_sessions as f64;

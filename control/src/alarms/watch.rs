@@ -60,19 +60,33 @@ pub struct AlarmSources {
 /// What rings, and what ends next.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct AlarmReport {
-    /// The alarms, the most severe first, then the newest. There are 100 at most.
+    /// The alarms, the most severe first, then the newest. An answer has 100 at most.
     pub alarms: Vec<Alarm>,
     /// The certificate, then the licences that end in the next eight weeks, the first end first.
     pub ends: Vec<EndingThing>,
 }
 
 impl AlarmReport {
-    /// Returns what somebody of a tenant may know; `None`: of the whole server.
+    /// Returns what somebody of a tenant may know, at most [`rules::MAX_ALARMS`] of each; `None`: of the whole
+    /// server. The limit counts for each reader, so that other tenants' alarms hide none of one's own.
     pub fn seen_by(&self, tenant: Option<&str>) -> Self {
         let sees = |of: &Option<String>| tenant.is_none() || of.as_deref() == tenant;
+        let most = rules::MAX_ALARMS;
         Self {
-            alarms: self.alarms.iter().filter(|alarm| sees(&alarm.tenant)).cloned().collect(),
-            ends: self.ends.iter().filter(|thing| sees(&thing.tenant)).cloned().collect(),
+            alarms: self
+                .alarms
+                .iter()
+                .filter(|alarm| sees(&alarm.tenant))
+                .take(most)
+                .cloned()
+                .collect(),
+            ends: self
+                .ends
+                .iter()
+                .filter(|thing| sees(&thing.tenant))
+                .take(most)
+                .cloned()
+                .collect(),
         }
     }
 }
@@ -191,7 +205,10 @@ fn add_series(facts: &mut AlarmFacts, lines: &[SeriesLine]) {
             SeriesName::Joins => facts.joins.joined = sum(&line.values, ten),
             SeriesName::FailedJoins => facts.joins.failed = sum(&line.values, ten),
             SeriesName::RelayP99 => {
-                facts.relay_p99_us = known(&line.values, minute).min().map(u64::from);
+                // A step of which nothing is known was not slow.
+                let all = known(&line.values, minute).count() == minute;
+                let least = known(&line.values, minute).min().filter(|_| all);
+                facts.relay_p99_us = least.map(u64::from);
             }
             SeriesName::KernelDrops => {
                 facts.kernel_drops = mean(&line.values, five).map(|drops| drops / step);
@@ -236,7 +253,7 @@ mod tests {
                 SeriesName::RelayP99,
                 None,
                 1,
-                &[Some(70_000), None, None, None, Some(60_000), None],
+                &[70_000, 90_000, 80_000, 60_000, 70_000, 90_000].map(Some),
             ),
             line(SeriesName::KernelDrops, None, 0, &[Some(25); 30]),
             line(SeriesName::Cpu, Some(0), 1, &[Some(900_000); 30]),
@@ -246,6 +263,10 @@ mod tests {
         add_series(&mut facts, &lines);
         assert_eq!(facts.joins, JoinFacts { joined: 118.0, failed: 60.0 });
         assert_eq!(facts.relay_p99_us, Some(60_000));
+        let idle = [None, None, Some(900_000), None, None, None];
+        let mut quiet = AlarmFacts::default();
+        add_series(&mut quiet, &[line(SeriesName::RelayP99, None, 1, &idle)]);
+        assert_eq!(quiet.relay_p99_us, None, "one slow step of an idle server rings nothing");
         assert_eq!((facts.kernel_drops, facts.cpu), (Some(2.5), vec![Some(0.9), None]));
     }
 }

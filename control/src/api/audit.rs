@@ -102,8 +102,10 @@ async fn list(
         to,
     };
     // A filter may look at every entry, as a question to the history may.
-    let looks_far = filter.actor.is_some() || filter.action.is_some() || filter.target.is_some();
-    let _place = if looks_far { Some(state.history_place()?) } else { None };
+    let looks_far =
+        [&filter.actor, &filter.action, &filter.target].iter().any(|wanted| wanted.is_some())
+            || filter.to.is_some();
+    let _place = if looks_far { Some(state.history_place().await?) } else { None };
     let entries = audit::entries(state.database(), &filter, &page).await?;
     Ok(Json(ListPage::new(entries, page.limit, |entry| &entry.id)))
 }

@@ -108,7 +108,7 @@ async fn rooms(
     if filter.name.is_some() {
         return Err(Problem::bad_request("`name`: only sessions are found by it"));
     }
-    let _place = state.history_place()?;
+    let _place = state.history_place().await?;
     let found = query::rooms(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {
         caller.explain_empty(&state, filter.tenant_name.as_deref())?;
@@ -133,7 +133,7 @@ async fn sessions(
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastSession>>, Problem> {
     let (filter, page) = wanted.check(&caller)?;
-    let _place = state.history_place()?;
+    let _place = state.history_place().await?;
     let found =
         query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {
@@ -160,7 +160,7 @@ async fn session(
     Id(id): Id,
 ) -> Result<Json<SessionTimeline>, Problem> {
     caller.needs(Scope::Read)?;
-    let _place = state.history_place()?;
+    let _place = state.history_place().await?;
     let found = timeline::session(state.database(), caller.tenant_id(), &id).await;
     let found = found.map_err(StoreError::from)?;
     found.map(Json).ok_or_else(|| Problem::not_found("there is no such session in the history"))
@@ -188,7 +188,7 @@ async fn calls(
     if filter.name.is_some() {
         return Err(Problem::bad_request("`name`: only sessions are found by it"));
     }
-    let _place = state.history_place()?;
+    let _place = state.history_place().await?;
     let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {
         caller.explain_empty(&state, filter.tenant_name.as_deref())?;

@@ -44,16 +44,16 @@ struct LiveRoomTotals {
     speaking: usize,
     /// Peers that seem to have nobody there.
     away: usize,
-    /// Realtime datagrams from the clients.
-    datagrams_in: u64,
+    /// Realtime datagrams from the clients; this and the sums below are null if nothing is known of any peer.
+    datagrams_in: Option<u64>,
     /// Realtime datagrams to the clients.
-    datagrams_out: u64,
+    datagrams_out: Option<u64>,
     /// Bytes of the realtime datagrams from the clients.
-    bytes_in: u64,
+    bytes_in: Option<u64>,
     /// Bytes of the realtime datagrams to the clients.
-    bytes_out: u64,
+    bytes_out: Option<u64>,
     /// Messages that were not sent because the receivers' budgets were used up.
-    withheld: u64,
+    withheld: Option<u64>,
     /// The largest `loss_in_ppm` of a peer; null: that of no peer is known.
     worst_loss_in_ppm: Option<u32>,
     /// The largest `loss_out_ppm` of a peer; null: that of no peer is known.
@@ -141,8 +141,9 @@ impl LiveRoomFigures {
 impl LiveRoomTotals {
     fn new(peers: &[LivePeerFigures]) -> Self {
         let count = |is: fn(&LivePeerFigures) -> bool| peers.iter().filter(|peer| is(peer)).count();
-        let sum = |of: fn(&LivePeerFigures) -> Option<u64>| {
-            peers.iter().filter_map(of).fold(0_u64, u64::saturating_add)
+        let sum = |of: fn(&LivePeerFigures) -> Option<u64>| match peers {
+            [] => Some(0),
+            some => some.iter().filter_map(of).reduce(u64::saturating_add),
         };
         Self {
             peers: peers.len(),

@@ -1,12 +1,14 @@
 //! What the routes of the API share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use nucleus_core::ids::Product;
 use nucleus_core::text;
 use nucleus_tokens::Minter;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::alarms::{AlarmSources, AlarmWatch, ServerSurroundings};
 use crate::database::Database;
@@ -32,6 +34,8 @@ const OUTGOING_OF_TENANT: usize = 2;
 /// Requests at a time that read the history. One may read many rows, and two connections of four stay for
 /// everything else.
 const HISTORY: usize = 2;
+/// Longest wait for such a place: a reader of a page tries again after longer ones.
+const HISTORY_WAIT: Duration = Duration::from_millis(1_500);
 
 /// What an API is made of.
 pub struct ApiSettings {
@@ -211,14 +215,15 @@ impl ApiState {
         Ok(OutgoingPlace { places: &self.0.outgoing, tenant })
     }
 
-    /// Takes a place for reading the history.
+    /// Takes a place for reading the history, and waits for one for [`HISTORY_WAIT`].
     ///
     /// # Errors
     ///
-    /// The answer to send: all places are taken.
-    pub(super) fn history_place(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let busy = |_| Problem::unavailable("others read the history: try again");
-        self.0.history.try_acquire().map_err(busy)
+    /// The answer to send: all places stay taken.
+    pub(super) async fn history_place(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let waiting = timeout(HISTORY_WAIT, self.0.history.acquire()).await;
+        let place = waiting.ok().and_then(Result::ok);
+        place.ok_or_else(|| Problem::unavailable("others read the history: try again"))
     }
 
     /// Returns the answer to a field that names a product that the server has not.

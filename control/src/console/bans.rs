@@ -120,6 +120,15 @@ pub(super) async fn tenant_id(reader: &PageReader, name: &str) -> Option<String>
     found.map(|tenant| tenant.text("id").to_owned())
 }
 
+/// Returns the id of the tenant of a past session; `None`: there is none. Another tenant may have the name by now,
+/// so the id counts; a session from before the tenant was made has none.
+pub(super) async fn tenant_of(reader: &PageReader, session: AnswerRow<'_>) -> Option<String> {
+    match session.some_text("tenant_id") {
+        Some(id) => Some(id.to_owned()),
+        None => tenant_id(reader, session.text("tenant")).await,
+    }
+}
+
 /// As [`tenant_id`], for an act that cannot do without.
 ///
 /// # Errors

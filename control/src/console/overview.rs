@@ -130,7 +130,7 @@ async fn part(
     })
 }
 
-/// The loss of a room: the worse direction.
+/// The loss of a room's worst link, in the worse direction.
 struct RoomLoss {
     id: String,
     name: ShownName,
@@ -139,9 +139,7 @@ struct RoomLoss {
 
 impl RoomLoss {
     fn of(room: AnswerRow<'_>) -> Self {
-        let ppm = room.newest("loss_in_ppm").max(room.newest("loss_out_ppm"));
-        let ppm = ppm.and_then(|ppm| u32::try_from(ppm).ok());
-        Self { id: room.text("id").to_owned(), name: room.name("name"), ppm }
+        Self { id: room.text("id").to_owned(), name: room.name("name"), ppm: room.worst_loss() }
     }
 
     fn suffers(&self) -> bool {
@@ -183,16 +181,16 @@ fn verdict(
         _ => (Tone::Warn, "Some links suffer"),
     };
     let detail = match suffering {
-        0 => "No room loses more than 1 % of its datagrams.".to_owned(),
-        1 => "One room loses more than 1 % of its datagrams.".to_owned(),
-        more => format!("{more} rooms lose more than 1 % of their datagrams."),
+        0 => "No link loses more than 1 % of its datagrams.".to_owned(),
+        1 => "In one room a link loses more than 1 % of its datagrams.".to_owned(),
+        more => format!("In {more} rooms links lose more than 1 % of their datagrams."),
     };
     PageVerdict {
         tone,
         headline: Markup::from(headline),
         detail: Markup::from(detail.as_str()),
         remedy: (suffering > 0).then(|| {
-            Markup::from("look at the rooms below: networks that let nothing through on UDP 5056, or weak Wi-Fi, are the usual causes. ")
+            Markup::from("look at the rooms below: networks that let nothing through on the realtime port, or weak Wi-Fi, are the usual causes. ")
                 .link("/network", "Port table to send")
         }),
     }
@@ -232,7 +230,11 @@ fn server_tiles(server: AnswerRow<'_>, trends: &Trends) -> Vec<Tile> {
             "rooms",
         ),
         with(
-            tile("On the fallback", Quantity::share(share), format!("{fallback} without UDP 5056")),
+            tile(
+                "On the fallback",
+                Quantity::share(share),
+                format!("{fallback} without the realtime port"),
+            ),
             "fallback",
         ),
         with(

@@ -11,6 +11,7 @@ use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownNam
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
+use super::bans;
 use super::client::ApiAsker;
 use super::live;
 use super::reader::{PageReader, StreamCaller};
@@ -36,7 +37,8 @@ pub(super) async fn page(
     let room = AnswerRow(&room);
     let name = room.name("name");
     let shell = reader.shell(&name.label(), MenuPlace::Rooms).await;
-    let source = RoomSource::new(&state, &reader, id);
+    let may_ban = may_ban(&reader, room).await;
+    let source = RoomSource::new(&state, &reader, id, may_ban);
     let live = part(&source, true).await?;
     answer::page(&OneRoomPage {
         shell,
@@ -56,11 +58,18 @@ pub(super) async fn stream(
     Path(id): Path<String>,
 ) -> PageResult {
     let ended = RoomEndedLive { base: String::new(), id: id.clone() };
-    let source = Arc::new(RoomSource::new(&state, &reader, id));
+    let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await.unwrap_or_default();
+    let may_ban = may_ban(&reader, AnswerRow(&room)).await;
+    let source = Arc::new(RoomSource::new(&state, &reader, id, may_ban));
     live::open_of_one(&state, caller, &reader, &ended, move || {
         let source = source.clone();
         async move { part(&source, false).await }
     })
+}
+
+/// Whether the reader may ban users of a room: a ban is kept with a tenant, and the database may have none.
+async fn may_ban(reader: &PageReader, room: AnswerRow<'_>) -> bool {
+    reader.may(Scope::Operate) && bans::tenant_id(reader, room.text("tenant")).await.is_some()
 }
 
 /// Where the parts of a room's page come from.
@@ -68,17 +77,19 @@ struct RoomSource {
     client: ApiAsker,
     id: String,
     may_operate: bool,
+    may_ban: bool,
     /// The UDP port of the realtime plane.
     port: u16,
     events: NewestEvents,
 }
 
 impl RoomSource {
-    fn new(state: &ConsoleState, reader: &PageReader, id: String) -> Self {
+    fn new(state: &ConsoleState, reader: &PageReader, id: String, may_ban: bool) -> Self {
         Self {
             client: reader.client.clone(),
             id,
             may_operate: reader.may(Scope::Operate),
+            may_ban,
             port: state.settings.realtime_port,
             events: NewestEvents::default(),
         }
@@ -105,13 +116,17 @@ async fn part(source: &RoomSource, with_charts: bool) -> Result<RoomLive, PageEr
             roster_row(index + 1, member, figures.get(member.text("id")).copied(), *port)
         })
         .collect();
+    // A shard that does not answer leaves the figures of all links unknown.
+    let is_known = stats.flag("shard_answered");
     let suffering = stats.rows("peers").filter(|peer| suffers(*peer)).count();
+    let suffering = is_known.then_some(suffering);
     let (state, more_state) = state_rows(&fields);
     Ok(RoomLive {
         base: String::new(),
         id: room.text("id").to_owned(),
         may_operate: source.may_operate,
-        mark: mark(suffering, roster.len()),
+        may_ban: source.may_ban,
+        mark: mark(suffering, stats, roster.len()),
         tiles: tiles(room, stats, *port),
         plan: drawing(plan, &roster),
         plan_words: words(stats, suffering),
@@ -128,18 +143,28 @@ fn suffers(peer: AnswerRow<'_>) -> bool {
     lost("loss_in_ppm") || lost("loss_out_ppm")
 }
 
-fn mark(suffering: usize, peers: usize) -> Mark {
+/// `suffering`: how many links suffer; `None`: nobody knows.
+fn mark(suffering: Option<usize>, stats: AnswerRow<'_>, peers: usize) -> Mark {
+    let lost = stats.rows("peers").filter(|peer| peer.flag("lost")).count();
+    let on_fallback = stats.rows("peers").filter(|peer| peer.text("plane") == "fallback").count();
     match (suffering, peers) {
         (_, 0) => Mark::new(Tone::Idle, "Empty"),
-        (0, _) => Mark::new(Tone::Good, "All links are well"),
-        (1, _) => Mark::new(Tone::Warn, "One link suffers"),
-        (more, _) => Mark::new(Tone::Warn, &format!("{more} links suffer")),
+        (None, _) => Mark::new(Tone::Idle, "The links are not known at present"),
+        (Some(0), _) if lost > 0 => Mark::new(Tone::Warn, &format!("{lost} lost, may come back")),
+        (Some(0), _) if on_fallback > 0 => {
+            Mark::new(Tone::Info, &format!("No link suffers, {on_fallback} on the fallback"))
+        }
+        (Some(0), _) => Mark::new(Tone::Good, "All links are well"),
+        (Some(1), _) => Mark::new(Tone::Warn, "One link suffers"),
+        (Some(more), _) => Mark::new(Tone::Warn, &format!("{more} links suffer")),
     }
 }
 
 fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>, port: u16) -> Vec<Tile> {
     let nothing = Value::Null;
-    let total = AnswerRow(stats.0.get("total").unwrap_or(&nothing));
+    let is_known = stats.flag("shard_answered");
+    let total = stats.0.get("total").filter(|_| is_known);
+    let total = AnswerRow(total.unwrap_or(&nothing));
     let tile = |title: &str, value: Quantity, context: String| Tile {
         title: title.to_owned(),
         value,
@@ -221,7 +246,10 @@ fn roster_row(
     }
 }
 
-fn words(stats: AnswerRow<'_>, suffering: usize) -> String {
+fn words(stats: AnswerRow<'_>, suffering: Option<usize>) -> String {
+    let Some(suffering) = suffering else {
+        return "Nobody knows at present who speaks and how the links are.".to_owned();
+    };
     let names =
         |peers: Vec<ShownName>| peers.iter().map(ShownName::label).collect::<Vec<_>>().join(", ");
     let of = |flag: &str| -> Vec<_> {
@@ -245,12 +273,13 @@ fn words(stats: AnswerRow<'_>, suffering: usize) -> String {
 
 /// Returns the plan; `None`: no head has a place.
 fn drawing(plan: AnswerRow<'_>, roster: &[RosterRow]) -> Option<PlanDrawing> {
-    let heads: Vec<_> = plan.rows("heads").filter_map(|head| plan_head(head, roster)).collect();
+    let rows: HashMap<_, _> = roster.iter().map(|row| (row.id.as_str(), row)).collect();
+    let heads: Vec<_> =
+        plan.rows("heads").filter_map(|head| plan_head(head, rows.get(head.text("id"))?)).collect();
     (!heads.is_empty()).then_some(PlanDrawing { heads })
 }
 
-fn plan_head(head: AnswerRow<'_>, roster: &[RosterRow]) -> Option<PlanHead> {
-    let row = roster.iter().find(|row| row.id == head.text("id"))?;
+fn plan_head(head: AnswerRow<'_>, row: &RosterRow) -> Option<PlanHead> {
     let state = match () {
         () if head.flag("away") => HeadState::Away,
         () if head.flag("suffers") => HeadState::Suffering,

@@ -65,7 +65,12 @@ pub(super) async fn kick(
     Path((id, peer)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let seconds = fields.get("ban_seconds").parse().unwrap_or(0).min(LONGEST_BAN);
+    let seconds = match fields.some("ban_seconds").map(str::parse::<u32>) {
+        None => 0,
+        // A kick without the ban that was asked for would look as if both had happened.
+        Some(Err(_)) => return Err(PageError::Kind(ErrorKind::Malformed)),
+        Some(Ok(seconds)) => seconds.min(LONGEST_BAN),
+    };
     let path = format!("/peers/{}/kick", encoded(&peer));
     reader.client.ask(Method::POST, &path, &json!({"ban_seconds": seconds})).await?;
     Ok(back(&id, "kicked"))

@@ -191,9 +191,8 @@ fn columns(view: &RoomsView) -> [SortColumn; 6] {
 
 fn room_row(room: AnswerRow<'_>, line: Option<AnswerRow<'_>>) -> RoomRow {
     let capacity = Quantity::count(room.count("capacity")).plain();
-    let loss = line.and_then(|line| line.newest("loss_in_ppm").max(line.newest("loss_out_ppm")));
-    let loss = loss.and_then(|ppm| u32::try_from(ppm).ok());
-    let values = line.map(|line| line.numbers("loss_in_ppm", 1e-4)).unwrap_or_default();
+    let loss = line.and_then(AnswerRow::worst_loss);
+    let values = line.map(|line| line.numbers("worst_loss_in_ppm", 1e-4)).unwrap_or_default();
     let is_known = values.iter().any(Option::is_some);
     RoomRow {
         id: room.text("id").to_owned(),

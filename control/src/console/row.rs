@@ -64,6 +64,12 @@ impl<'a> AnswerRow<'a> {
         list.rev().take(3).filter_map(Value::as_u64).next()
     }
 
+    /// The newest loss of the worst link of a room's lines, in the worse direction.
+    pub(super) fn worst_loss(self) -> Option<u32> {
+        let ppm = self.newest("worst_loss_in_ppm").max(self.newest("worst_loss_out_ppm"));
+        ppm.and_then(|ppm| u32::try_from(ppm).ok())
+    }
+
     /// The numbers of a list, multiplied by a factor. Unknown ones stay unknown.
     pub(super) fn numbers(self, name: &str, factor: f64) -> Vec<Option<f64>> {
         let list = self.0.get(name).and_then(Value::as_array).into_iter().flatten();

@@ -18,6 +18,9 @@ use crate::timestamp::Timestamp;
 
 /// How far around a loss others are counted who left too, in microseconds: five seconds.
 const AROUND: i64 = 5_000_000;
+/// How long after a drop the end of another session may be of the same cause: a session that is lost is kept for a
+/// while before it ends.
+const LATER: i64 = 120_000_000;
 
 pub(super) async fn page(
     State(state): State<ConsoleState>,
@@ -51,7 +54,7 @@ pub(super) async fn page(
         name: (!name.raw().is_empty()).then_some(name),
         user: session.name("user"),
         is_known_tenant: reader.may(Scope::Operate)
-            && bans::tenant_id(&reader, session.text("tenant")).await.is_some(),
+            && bans::tenant_of(&reader, session).await.is_some(),
         goes_on: peer.is_some(),
         room: session.name("room_name"),
         room_id: room.then(|| session.text("room").to_owned()),
@@ -126,6 +129,24 @@ fn verdict(session: AnswerRow<'_>, port: u16) -> PageVerdict {
         remedy: remedy(session, port),
     };
     match (lost, lost_at, session.some_text("left_at")) {
+        (Some(moment), Some(at), Some(_)) if ended_later(session) => {
+            let headline = Markup::from("Ended at ")
+                .then(&session.time("left_at").clock())
+                .text(": ")
+                .text(reason.unwrap_or("the reason is not known"));
+            let detail = Markup::from("Before, at ")
+                .then(&moment.time("at").clock())
+                .text(": ")
+                .text(moment.text("text"));
+            let detail = match gone_for(session, at) {
+                Some(seconds) => {
+                    let words = format!("; gone for {}, then back.", Quantity::seconds(seconds).plain());
+                    detail.text(&words)
+                }
+                None => detail,
+            };
+            PageVerdict { detail, ..says(end_mark(session.text("code")).tone(), headline, String::new()) }
+        }
         (Some(moment), Some(at), left) => {
             let headline = Markup::from("Dropped at ").then(&moment.time("at").clock());
             let headline = if changed_networks(session, at) {
@@ -165,6 +186,14 @@ fn verdict(session: AnswerRow<'_>, port: u16) -> PageVerdict {
     }
 }
 
+/// Whether somebody who had dropped was back, and was ended by something else than leaving: then that is the
+/// answer, and not the drop.
+fn ended_later(session: AnswerRow<'_>) -> bool {
+    let lost_at = key_moment(session).and_then(|moment| moment.micros("at"));
+    let was_back = lost_at.is_some_and(|at| gone_for(session, at).is_some());
+    was_back && session.some_text("left_at").is_some() && session.text("code") != "left"
+}
+
 /// Returns a text with a capital letter at its beginning.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
@@ -180,7 +209,7 @@ fn fallback_remedy(port: u16) -> Markup {
 
 /// What the reader can do about the end; `None`: nothing has to be done.
 fn remedy(session: AnswerRow<'_>, port: u16) -> Option<Markup> {
-    let lost = key_moment(session);
+    let lost = key_moment(session).filter(|_| !ended_later(session));
     let by_cause = lost.and_then(|moment| match moment.text("cause") {
         "silent" => Some("ask whether the headset was asleep, switched off or without Wi-Fi at that time."),
         "closed" => Some("look into the client’s log of that time: its program ended, or it gave the connection up."),
@@ -194,8 +223,13 @@ fn remedy(session: AnswerRow<'_>, port: u16) -> Option<Markup> {
         "server_full" => Some("look whether the server has free places: the overview says it."),
         _ => None,
     };
+    let on_fallback = session.count("fallback_ms").is_some_and(|millis| millis > 10_000);
     if let Some(words) = by_cause.or(by_code) {
-        return Some(Markup::from(words));
+        // A network that lets the realtime port not through is the likely cause of the rest too.
+        return Some(match on_fallback {
+            true => Markup::from(words).text(" Before, ").then(&fallback_remedy(port)),
+            false => Markup::from(words),
+        });
     }
     if session.text("code") == "kicked" {
         return Some(
@@ -206,7 +240,6 @@ fn remedy(session: AnswerRow<'_>, port: u16) -> Option<Markup> {
                 .text("."),
         );
     }
-    let on_fallback = session.count("fallback_ms").is_some_and(|millis| millis > 10_000);
     on_fallback.then(|| fallback_remedy(port))
 }
 
@@ -267,16 +300,19 @@ async fn others(client: &ApiAsker, session: AnswerRow<'_>) -> Option<Markup> {
     let is_near = |other: &AnswerRow<'_>| {
         other.text("id") != session.text("id")
             && other.text("code") != "left"
-            && other
-                .micros("left_at")
-                .is_some_and(|left| (at - AROUND..at + 60_000_000).contains(&left))
+            && other.micros("left_at").is_some_and(|left| (at - AROUND..at + LATER).contains(&left))
     };
-    Some(match AnswerRow(&list).rows("items").filter(is_near).count() {
-        0 => Markup::from("No. Nobody else of this tenant dropped within a minute."),
-        1 => Markup::from("One other session of this tenant dropped within a minute."),
-        more => Markup::from(
-            format!("{more} other sessions of this tenant dropped within a minute: look at the server and its line.")
-                .as_str(),
+    let list = AnswerRow(&list);
+    let whom = match list.some_text("next") {
+        None => "this tenant",
+        Some(_) => "the 200 of this tenant who joined last",
+    };
+    let words = match list.rows("items").filter(is_near).count() {
+        0 => format!("No. Nobody else of {whom} dropped within two minutes."),
+        1 => format!("One other session of {whom} dropped within two minutes."),
+        more => format!(
+            "{more} other sessions of {whom} dropped within two minutes: look at the server and its line."
         ),
-    })
+    };
+    Some(Markup::from(words.as_str()))
 }

@@ -42,5 +42,5 @@ async fn user_of(reader: &PageReader, id: &str) -> Result<(String, String), Page
     if user.is_empty() {
         return Err(PageError::Kind(ErrorKind::NotFound));
     }
-    Ok((bans::known_tenant(reader, session.text("tenant")).await?, user))
+    Ok((bans::tenant_of(reader, session).await.ok_or(PageError::Kind(ErrorKind::NotFound))?, user))
 }

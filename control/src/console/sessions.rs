@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use nucleus_console::link::query;
 use nucleus_console::screens::{PageLinks, SessionRow, SessionsPage};
 use nucleus_console::{Mark, MenuPlace, Quantity, Tone};
@@ -74,25 +75,41 @@ pub(super) fn last_moment(day: &str) -> String {
 const ASKED_ROOMS: usize = PAGE_ROWS as usize;
 
 /// Who is in the live rooms of a list of sessions: whether the session of a peer is lost, by the peer's id.
-struct LivePeers(HashMap<String, bool>);
+#[derive(Default)]
+struct LivePeers {
+    is_lost: HashMap<String, bool>,
+    /// Rooms that gave no answer.
+    silent: BTreeSet<String>,
+}
 
 impl LivePeers {
     /// Asks the rooms of the sessions that have no end yet.
     async fn read(client: &ApiAsker, list: AnswerRow<'_>) -> Self {
         let open = list.rows("items").filter(|session| session.some_text("left_at").is_none());
         let rooms: BTreeSet<_> = open.map(|session| session.text("room")).collect();
-        let mut peers = HashMap::new();
-        for room in rooms.into_iter().take(ASKED_ROOMS) {
-            let Ok(room) = client.get(&format!("/rooms/{}", encoded(room))).await else { continue };
+        let mut live = Self::default();
+        for id in rooms.into_iter().take(ASKED_ROOMS) {
+            let room = match client.get(&format!("/rooms/{}", encoded(id))).await {
+                Ok(room) => room,
+                Err(refusal) => {
+                    if refusal.status != StatusCode::NOT_FOUND {
+                        live.silent.insert(id.to_owned());
+                    }
+                    continue;
+                }
+            };
             for peer in AnswerRow(&room).rows("members") {
-                peers.insert(peer.text("id").to_owned(), peer.flag("lost"));
+                live.is_lost.insert(peer.text("id").to_owned(), peer.flag("lost"));
             }
         }
-        Self(peers)
+        live
     }
 
     fn mark(&self, session: AnswerRow<'_>) -> Mark {
-        match self.0.get(session.text("peer")) {
+        match self.is_lost.get(session.text("peer")) {
+            None if self.silent.contains(session.text("room")) => {
+                Mark::new(Tone::Idle, "Not known at present: the room gives no answer")
+            }
             Some(false) => Mark::new(Tone::Good, "Here now"),
             Some(true) => Mark::new(Tone::Bad, "Lost, may come back"),
             None => Mark::new(Tone::Idle, "End not known: not in a live room of this server"),

@@ -52,7 +52,8 @@ pub(super) async fn tenant_field(reader: &PageReader, whole: &str, chosen: &str)
         return TenantField::default();
     }
     let list = reader.client.get("/tenants?limit=200").await.unwrap_or_default();
-    if AnswerRow(&list).some_text("next").is_some() {
+    // Without an answer, a list of nothing but the whole server would hide that there are others.
+    if list.is_null() || AnswerRow(&list).some_text("next").is_some() {
         // A list of so many would make every page large, and nobody finds anything in it.
         return TenantField { choices: Vec::new(), name: Some(chosen.to_owned()) };
     }

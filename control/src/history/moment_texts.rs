@@ -39,14 +39,14 @@ impl TextState {
                     _ => format!("from {address}"),
                 };
                 let again = if has_come { "again " } else { "" };
-                format!("realtime messages come {again}on UDP 5056, {from}")
+                format!("realtime messages come {again}on the realtime port, {from}")
             }
             MomentKind::Fallback if !std::mem::replace(&mut self.has_come, true) => {
-                "realtime messages come inside the session (fallback): the client is a browser, or UDP 5056 does not answer it"
+                "realtime messages come inside the session (fallback): the client is a browser, or the realtime port does not answer it"
                     .to_owned()
             }
             MomentKind::Fallback => {
-                "changed to the fallback: UDP 5056 no longer answers the client".to_owned()
+                "changed to the fallback: the realtime port no longer answers the client".to_owned()
             }
             MomentKind::Moved(address) => match self.address.replace(address) {
                 Some(before) if before.ip() == address.ip() => {
@@ -193,7 +193,7 @@ mod tests {
         ]);
         let expected = [
             "joined in 240 ms",
-            "realtime messages come on UDP 5056, from 192.0.2.7:4000",
+            "realtime messages come on the realtime port, from 192.0.2.7:4000",
             "away: nothing comes from the client",
             "session lost: nothing came for 30 s: the client was killed, its machine sleeps, or its network is gone",
         ];
@@ -220,7 +220,7 @@ mod tests {
             "changed networks: now at 198.51.100.9:4001, before at 192.0.2.7:4001"
         );
         assert!(texts[4].contains("no longer answers"), "{texts:?}");
-        assert!(texts[5].contains("again on UDP 5056, from another network"), "{texts:?}");
+        assert!(texts[5].contains("again on the realtime port, from another network"), "{texts:?}");
     }
 
     #[test]

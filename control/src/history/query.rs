@@ -131,6 +131,8 @@ pub struct PastSession {
     pub room: String,
     /// The tenant's name.
     pub tenant: String,
+    /// The id of the tenant; null: it was not in the database.
+    pub tenant_id: Option<String>,
     /// The product.
     pub product: String,
     /// The name of the room.
@@ -266,6 +268,7 @@ pub(super) fn past_session(row: &Row) -> Result<PastSession, DatabaseError> {
         peer: row.get("peer")?,
         room: row.get("room")?,
         tenant: row.get("tenant_name")?,
+        tenant_id: row.get("tenant")?,
         product: row.get("product")?,
         room_name: row.get("room_name")?,
         user: row.get("user_id")?,

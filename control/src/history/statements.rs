@@ -54,8 +54,8 @@ pub(super) static SESSIONS: Statements = LazyLock::new(|| {
     all(&ListedTable {
         name: "session_history",
         // Without the moments, which have up to 4 KB.
-        columns: "id, peer, room, tenant_name, product, room_name, user_id, name, role, joined_at, left_at, \
-                  code, resumes, fallback_ms, rtt_p50_us, rtt_p95_us, loss_ppm, withheld, bytes_in, bytes_out",
+        columns: "id, peer, room, tenant, tenant_name, product, room_name, user_id, name, role, joined_at, \
+                  left_at, code, resumes, fallback_ms, rtt_p50_us, rtt_p95_us, loss_ppm, withheld, bytes_in, bytes_out",
         of_user: "user_id = $5",
         room_name: "room_name",
         begun: "joined_at",

@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 use crate::world::{LOCAL, World};
 
 /// Longest time in which a client may take nothing, and some slack for a busy machine.
-const WRITE_TIME: Duration = Duration::from_secs(10 + 10);
+const WRITE_TIME: Duration = Duration::from_secs(10 + 50);
 
 /// A world behind a server.
 async fn serve(world: &World) -> (HttpServer, SocketAddr) {
