@@ -144,7 +144,11 @@ struct TenantsQuery {
     tag = "tenants",
     params(TenantsQuery),
     security(("key" = ["read"])),
-    responses((status = 200, description = "A page of tenants", body = ListPage<Tenant>), Common)
+    responses(
+        (status = 200, description = "A page of tenants", body = ListPage<Tenant>),
+        (status = 431, description = "The address of the request is too long"),
+        Common
+    )
 )]
 async fn list(
     State(state): State<ApiState>,
