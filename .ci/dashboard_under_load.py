@@ -16,7 +16,6 @@ import http.client
 import json
 import pathlib
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import tempfile
 import threading
 import time
 import urllib.parse
+
+from api_under_load import free_port
 
 START_S = 20
 EMAIL, PASSWORD = "ada@example.org", "a long sentence for a test"
@@ -34,12 +35,6 @@ MOST_RATIO = 1.1
 # Of the updates that would come if there were exactly one each second.
 LEAST_UPDATES = 0.9
 PAGES = ["/", "/rooms", "/sessions", "/calls", "/audit", "/tenants", "/rooms/{room}"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def send(port: int, method: str, path: str, cookie: str = "", form: dict | None = None, accept: str = "text/html"):

@@ -11,7 +11,8 @@ const HISTORY_TIME: i64 = 60_000_000;
 /// How long the server must not be ready, in microseconds: it is not while it starts and while it stops.
 const READY_TIME: i64 = 30_000_000;
 
-/// Remembers when each alarm was seen first. It holds as many as there are, which is limited.
+/// Remembers when each alarm was seen first: at most one alarm for each tenant, shard and listed webhook, and one
+/// of each other kind.
 #[derive(Debug, Default)]
 pub(super) struct AlarmBook(HashMap<(AlarmKind, Option<String>), Timestamp>);
 

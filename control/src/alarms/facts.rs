@@ -69,7 +69,8 @@ pub struct AlarmFacts {
     pub kernel_drops: Option<f64>,
     /// The share of a core that each shard used, on average over five minutes.
     pub cpu: Vec<Option<f64>>,
-    /// The 99th percentile of the relay latency in microseconds: the best step of the last minute.
+    /// The 99th percentile of the relay latency in microseconds: the best step of the last minute; `None`: not
+    /// every step of it is known.
     pub relay_p99_us: Option<u64>,
     /// What came of joins.
     pub joins: JoinFacts,

@@ -10,7 +10,7 @@ use crate::store::SilentWebhook;
 use crate::timestamp::Timestamp;
 
 /// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
+pub(super) const DAY: i64 = 86_400_000_000;
 /// From how many days on the end of a licence is worth an alarm.
 pub const LICENCE_DAYS: i64 = 14;
 /// How many days an ended licence is an alarm. Then it is no news.
@@ -37,7 +37,7 @@ pub const KERNEL_DROPS: f64 = 1.0;
 pub const SESSIONS: f64 = 0.9;
 /// Least free space of the disk in bytes: the spool of the history alone may take 64 MiB.
 pub const FREE_DISK: u64 = 1 << 30;
-/// Most alarms at a time. Licences and webhooks of many tenants may ring at once; nobody reads more.
+/// Most alarms of an answer. Licences and webhooks of many tenants may ring at once; nobody reads more.
 pub const MAX_ALARMS: usize = 100;
 
 /// What rings.

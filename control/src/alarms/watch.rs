@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::book::AlarmBook;
 use super::facts::{AlarmFacts, CertificateFacts, LicenceFacts};
-use super::rules::{self, Alarm, EndingThing};
+use super::rules::{self, Alarm, DAY, EndingThing};
 use crate::database::Database;
 use crate::planes::PlanesHandle;
 use crate::series::{SeriesLine, SeriesName, SeriesSpan, SeriesStore, Values};
@@ -20,8 +20,6 @@ use crate::timestamp::Timestamp;
 
 /// How often the facts are gathered: the series has a new value as often.
 const EVERY: Duration = Duration::from_secs(10);
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
 /// Steps of a minute, of five minutes and of ten.
 const STEPS: [usize; 3] = [6, 30, 60];
 

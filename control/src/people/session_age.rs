@@ -9,8 +9,8 @@ const LIFE: i64 = 12 * 3_600_000_000;
 /// How long the noted time of the last request may lag behind, in microseconds. Without it every request
 /// would write to the database.
 const NOTE_EVERY: i64 = 60_000_000;
-/// How far the clock of the server on which a session began may be ahead of another server's of the same
-/// database, in microseconds: a minute. Clocks that a time service sets are within a second.
+/// By how much one server's clock may be ahead of another's, in microseconds: a minute. A session that begins on
+/// the one is valid on the other at once. Clocks that a time service sets are within a second.
 const AHEAD: i64 = 60_000_000;
 
 /// Returns the end of a session that begins at `now`, whatever its person does.

@@ -134,7 +134,7 @@ fn none(_: &Rows) -> Fields {
     Vec::new()
 }
 
-/// Every action, in an order in which each is possible after those before.
+/// Every action. The order matters: each can still be done after those before it.
 pub(crate) fn actions() -> Vec<Action> {
     vec![
         action("Overview", "drain the server", "/drain", "?done=drain", none),
