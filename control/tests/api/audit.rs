@@ -1,5 +1,7 @@
 //! Who did what: the filters of the audit, by the API, the page and the file.
 
+use std::cell::RefCell;
+
 use axum::http::StatusCode;
 use serde_json::json;
 
@@ -105,18 +107,21 @@ async fn few_files_are_made_at_a_time() {
     let mut browser = Browser::new(&world);
     browser.sign_in("root@example.org", PASSWORD, "").await;
     let cookie = browser.cookie.clone();
+    // The files of rooms wait for the planes, which answer only after one of them was refused.
+    let held = RefCell::new(Some(world.planes.answers.write().await));
     let export = async |path: &'static str| {
         let mut browser = Browser::new(&world);
         browser.cookie.clone_from(&cookie);
-        browser.get(path).await.status
+        let status = browser.get(path).await.status;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            drop(held.take());
+        }
+        status
     };
-    let paths =
-        ["/audit.csv", "/rooms.csv", "/audit.csv", "/rooms.csv", "/audit.csv", "/audit.csv"];
-    let [a, b, c, d, e, f] = paths.map(export);
-    let (a, b, c, d, e, f) = tokio::join!(a, b, c, d, e, f);
-    let all = [a, b, c, d, e, f];
-    let made = all.iter().filter(|status| **status == StatusCode::OK).count();
-    let refused = all.iter().filter(|status| **status == StatusCode::TOO_MANY_REQUESTS).count();
-    assert!(made >= 2 && refused >= 1 && made + refused == 6, "{all:?}");
+    let [a, b, c] = ["/rooms.csv"; 3].map(&export);
+    let (a, b, c) = tokio::join!(a, b, c);
+    let mut all = [a, b, c];
+    all.sort();
+    assert_eq!(all, [StatusCode::OK, StatusCode::OK, StatusCode::TOO_MANY_REQUESTS]);
     assert_eq!(export("/audit.csv").await, StatusCode::OK, "the places are free again");
 }

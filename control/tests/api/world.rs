@@ -28,7 +28,7 @@ use nucleus_protocol::realtime::pose::Transform;
 use nucleus_protocol::session::{Value as StateValue, value};
 use nucleus_protocol::time::Time;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{RwLock, mpsc};
 use tower::ServiceExt;
 
 use crate::fresh::{Fresh, fresh};
@@ -345,6 +345,8 @@ pub(crate) struct PlayedPlanes {
     pub(crate) calls: Mutex<Vec<(u64, u64)>>,
     /// The calls that were ended, each with its tenant.
     pub(crate) ended_calls: Mutex<Vec<(String, u64)>>,
+    /// While a test holds it for writing, the planes answer nothing.
+    pub(crate) answers: RwLock<()>,
 }
 
 impl PlayedPlanes {
@@ -360,6 +362,7 @@ impl PlayedPlanes {
 /// Plays the planes.
 async fn play(mut mail: mpsc::Receiver<PlanesMail>, acts: Acts, played: Arc<PlayedPlanes>) {
     while let Some(PlanesMail { request, reply }) = mail.recv().await {
+        let _answers = played.answers.read().await;
         let _gone = reply.send(answer(request, &acts, &played));
     }
 }
