@@ -3,11 +3,13 @@
     python3 .ci/dashboard_under_load.py NUCLEUS LOADGEN [--headsets N] [--viewers V] [--rounds R] [--seconds S]
 
 NUCLEUS and LOADGEN are release builds. Each round has two runs, in turn first: one with people who look at the
-dashboard, and one without. In each a part of the headsets meets, with poses and voice, and the others are idle. Each viewer has one live page open (the overview, the list of rooms, or one of two
-rooms) and opens another page each second over a new connection, as a browser that was closed does.
+dashboard, and one without. In each a part of the headsets meets, with poses and voice, and the others are idle. Each
+viewer has one live page open (the overview, the list of rooms, or one of two rooms) and opens another page each
+second over a new connection, as a browser that was closed does.
 
-Prints the time to the first byte of pages, their size with the files that they load, how often the live parts came, the CPU that the threads of the
-dashboard and the API used, and the ratio of the p99 of poses. Fails if a figure misses what is wanted.
+Prints the time to the first byte of pages, their size with the files that they load, how often the live parts came,
+the CPU that the server's threads used more than without viewers, and the ratio of the p99 of poses. Fails if a figure
+misses what is wanted.
 """
 
 import argparse
