@@ -162,6 +162,14 @@ pub(crate) struct ServerArgs {
     pub(crate) tick: Option<String>,
 }
 
+impl ServerArgs {
+    /// Returns the flush interval of the server, `unknown` if the run does not start it.
+    pub(crate) fn tick(&self) -> &str {
+        let known = if self.target.is_some() { "unknown" } else { "auto" };
+        self.tick.as_deref().unwrap_or(known)
+    }
+}
+
 impl RunArgs {
     /// Checks rules that concern several options or the file system.
     ///
@@ -371,7 +379,7 @@ mod tests {
         let text = |args: &[&str]| run(args).unwrap_err().render().to_string();
         assert!(text(&["--profile", "party"]).contains("meeting"));
         assert!(text(&["--network", "dial-up"]).contains("lossy"));
-        assert!(text(&["--fail-if", "pose.speed > 1"]).contains("pose.p99_ms"));
+        assert!(text(&["--fail-if", "pose.p9_ms > 1"]).contains("`pose.p99_ms`"));
         assert!(run(&["--embedded", "--target", "h:1"]).is_err());
         assert!(run(&["--headsets", "0"]).is_err());
         assert!(run(&["--duration", "30"]).is_err() && run(&["--duration=-1s"]).is_err());

@@ -315,6 +315,7 @@ impl Run {
         let mut report = Report {
             profile: args.profile.name(),
             network: args.network.name.clone(),
+            tick: args.server.tick().to_owned(),
             sessions,
             storm: self.storms.take().map(Storms::end),
             ..Report::of(&self.plan.traffic)

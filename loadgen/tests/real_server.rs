@@ -392,6 +392,39 @@ fn a_load_generator_that_is_killed_leaves_no_server_behind() {
     assert_no_server(pid);
 }
 
+/// The bytes are counted at the headsets' sockets, the messages where they are checked.
+#[test]
+fn a_report_says_what_line_the_run_needs() {
+    let options = "run --embedded --headsets 6 --room-size 3 --pose-hz 20 --ramp 100ms \
+                   --duration 3s --allow-invalid --tick 10ms";
+    let ended = Loadgen::start("line", options).ended_within(START);
+    let json = &ended.json;
+    assert_eq!(
+        (&json["room_size"], &json["pose_hz"], &json["tick"]),
+        (&json!(3), &json!(20.0), &json!("10ms"))
+    );
+    let number = |path: &str| json.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let messages = |count: &str| {
+        ["pose", "voice"]
+            .map(|channel| number(&format!("/channels/{channel}/{count}")))
+            .iter()
+            .sum::<f64>()
+    };
+    // A message takes at least 40 bytes where it shares a datagram, and at most 200 where it has one
+    // of its own.
+    for (line, count) in [("up", "sent"), ("down", "delivered")] {
+        let bytes = number(&format!("/line/{line}_mbit_s")) * 1e6 / 8.0 * number("/duration_s");
+        let least_and_most = messages(count) * 40.0..messages(count) * 200.0;
+        assert!(least_and_most.contains(&bytes), "{line}: {bytes} bytes: {}", ended.stdout);
+        let all = number(&format!("/line/{line}_kbit_s_per_headset")) * 6.0 / 1e3;
+        assert!((all - number(&format!("/line/{line}_mbit_s"))).abs() < 1e-6, "{all}");
+    }
+    assert_eq!(json["server"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(ended.stdout.contains("\nline      up "), "{}", ended.stdout);
+    let verdict = if json["valid"] == true { "\nVALID " } else { "\nINVALID " };
+    assert!(ended.stdout.contains(verdict), "{}", ended.stdout);
+}
+
 #[test]
 fn a_join_that_starts_late_is_timed_from_when_it_was_due() {
     let options = "run --embedded --headsets 40 --room-size 10 --ramp 20s --duration 1s";

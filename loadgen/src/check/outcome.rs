@@ -56,6 +56,10 @@ pub(crate) struct MessageCounts {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SocketCounts {
     pub(crate) datagrams_in: u64,
+    /// Bytes of the realtime datagrams that were received and sent within the window, with the
+    /// headers of UDP and IP.
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
     /// Datagrams that our own kernel did not accept.
     pub(crate) unsent: u64,
     /// Received datagrams that are malformed or not from our server.
@@ -78,6 +82,8 @@ impl WorkerOutcome {
     fn merge(&mut self, other: WorkerOutcome) {
         self.messages.merge(&other.messages);
         self.sockets.datagrams_in += other.sockets.datagrams_in;
+        self.sockets.bytes_in += other.sockets.bytes_in;
+        self.sockets.bytes_out += other.sockets.bytes_out;
         self.sockets.unsent += other.sockets.unsent;
         self.sockets.rejected += other.sockets.rejected;
         for (total, count) in self.scheduled.iter_mut().zip(other.scheduled) {

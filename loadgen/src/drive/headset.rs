@@ -58,6 +58,23 @@ impl Wire {
         }
     }
 
+    /// Sends a datagram at `now`, and counts it.
+    fn send(&mut self, now: Time, socket: &mut UdpSocket, remote: SocketAddr, datagram: &[u8]) {
+        let refused = send_datagram(socket, remote, datagram, &mut self.output);
+        self.counts.unsent += refused;
+        if refused == 0 && self.ledger.window.contains(now.as_micros()) {
+            self.counts.bytes_out += wire_bytes(remote, datagram.len());
+        }
+    }
+
+    /// Counts a datagram that has arrived at a socket.
+    fn count_arrival(&mut self, arrival: Time, remote: SocketAddr, len: usize) {
+        self.counts.datagrams_in += 1;
+        if self.ledger.window.contains(arrival.as_micros()) {
+            self.counts.bytes_in += wire_bytes(remote, len);
+        }
+    }
+
     /// Records the messages of a datagram that has arrived at a member of the ledger.
     fn record_messages(
         &mut self,
@@ -220,9 +237,9 @@ impl Headset {
                 wire.ledger.prefetch(self.member);
             }
             for datagram in input.iter_mut() {
-                wire.counts.datagrams_in += 1;
                 let remote = datagram.remote;
                 let arrival = Time::from_micros(datagram.received);
+                wire.count_arrival(arrival, remote, datagram.data.len());
                 match &mut self.network {
                     Some(network) => {
                         let len = datagram.data.len();
@@ -336,7 +353,9 @@ impl Headset {
 
     /// Sends the datagram in `wire.plain`.
     fn send(&mut self, now: Time, route: Route, wire: &mut Wire) {
-        let bytes = route.wire(&wire.plain);
+        // Taken out, so that the wire can be borrowed to send; it returns below.
+        let plain = std::mem::take(&mut wire.plain);
+        let bytes = route.wire(&plain);
         let cut_off = self.is_cut_off();
         match (route, &mut self.network) {
             // If the session is ending or cannot keep up, the datagram is lost, as on a network.
@@ -351,10 +370,10 @@ impl Headset {
                 network.up.handle_input(now, bytes.len(), datagram);
             }
             (Route::Realtime(path), None) => {
-                wire.counts.unsent +=
-                    send_datagram(&mut self.socket, path.remote, bytes, &mut wire.output);
+                wire.send(now, &mut self.socket, path.remote, bytes);
             }
         }
+        wire.plain = plain;
     }
 
     fn run_network(&mut self, now: Time, wire: &mut Wire) {
@@ -366,7 +385,7 @@ impl Headset {
         while let Some(SimDatagram { remote, data }) =
             self.network.as_mut().and_then(|network| network.up.poll_output(now))
         {
-            wire.counts.unsent += send_datagram(&mut self.socket, remote, &data, &mut wire.output);
+            wire.send(now, &mut self.socket, remote, &data);
         }
         while let Some((arrival, SimDatagram { remote, mut data })) =
             self.network.as_mut().and_then(|network| network.arrived(now))
@@ -424,6 +443,13 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
         (SocketAddr::V6(_), false) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     SocketAddr::new(ip, 0)
+}
+
+/// Returns the bytes of a datagram of `len` bytes in an IP network: with the headers of UDP (8 bytes)
+/// and of IPv4 (20 bytes) or IPv6 (40 bytes).
+fn wire_bytes(remote: SocketAddr, len: usize) -> u64 {
+    let headers = if remote.is_ipv4() { 28 } else { 48 };
+    len as u64 + headers
 }
 
 /// Sends one datagram. Returns how many datagrams the kernel did not accept: 0 or 1.

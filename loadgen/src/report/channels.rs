@@ -46,6 +46,8 @@ pub(crate) struct ChannelReport {
     pub(crate) delivered: u64,
     pub(crate) superseded: u64,
     pub(crate) suppressed: u64,
+    /// Superseded and suppressed: what the server kept back on purpose.
+    pub(crate) withheld: u64,
     /// Messages that did not arrive in time, without a word from the server.
     pub(crate) lost: u64,
     /// The messages among the lost ones that did arrive, but so late that a client drops them.
@@ -142,6 +144,7 @@ impl ChannelReport {
             delivered: tally.delivered.min(tally.expected),
             superseded,
             suppressed,
+            withheld: superseded + suppressed,
             lost,
             late: tally.late.min(lost),
             duplicated: tally.duplicated,

@@ -16,6 +16,14 @@ pub(crate) struct FailIf {
     limit: f64,
 }
 
+/// Suggestions for a figure that does not exist, at most.
+const SUGGESTIONS: usize = 4;
+/// Jaro-Winkler similarity from which a name is suggested: `pose.p9_ms` and `pose.p99_ms` have 0.98,
+/// `pose.p98_ms` and `pose.loss` 0.79.
+const LEAST_LIKENESS: f64 = 0.75;
+/// Letters of a name from which on every figure that contains it is suggested.
+const LEAST_PART: usize = 3;
+
 type Comparison = fn(&f64, &f64) -> bool;
 
 /// The longest operators come first, so that `>=` is not read as `>`.
@@ -92,7 +100,7 @@ impl FromStr for FailIf {
             return Err("the number must be finite".into());
         }
         let path = full_path(name)
-            .ok_or_else(|| format!("the report has no figure `{name}`; {}", known_figures()))?;
+            .ok_or_else(|| format!("the report has no figure `{name}`; {}", suggestion(name)))?;
         Ok(FailIf { text: text.trim().to_owned(), path, holds, limit })
     }
 }
@@ -116,6 +124,12 @@ fn full_path(name: &str) -> Option<String> {
     known_paths().into_iter().find(is_meant)
 }
 
+/// Returns how much a name is like the name of a figure, 0 to 1.
+fn likeness(name: &str, known: &str) -> f64 {
+    let is_part = name.len() >= LEAST_PART && known.contains(name);
+    strsim::jaro_winkler(name, known).max(if is_part { LEAST_LIKENESS } else { 0.0 })
+}
+
 /// Returns a figure of a report; `None` if the report has no figure of that path. True is 1, false
 /// is 0.
 fn figure(report: &Report, path: &str) -> Option<FigureValue> {
@@ -127,9 +141,23 @@ fn figure(report: &Report, path: &str) -> Option<FigureValue> {
     }
 }
 
-fn known_figures() -> String {
-    let names: Vec<_> = known_paths().iter().map(|path| short_name(path)).collect();
-    format!("there are: {}", names.join(", "))
+/// Returns the figures whose names are most like `name`, or if none is, how to see them all.
+fn suggestion(name: &str) -> String {
+    let mut names: Vec<_> = known_paths()
+        .iter()
+        .map(|path| short_name(path))
+        .map(|known| (likeness(name, &known), known))
+        .filter(|(likeness, _)| *likeness >= LEAST_LIKENESS)
+        .collect();
+    names.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let names: Vec<_> = names.into_iter().take(SUGGESTIONS).map(|(_, name)| name).collect();
+    match names.as_slice() {
+        [] => "its figures are those of the file that --json writes, such as `pose.p99_ms`, \
+               `voice.loss`, `joins.failed` and `server.cpu_cores`"
+            .to_owned(),
+        [one] => format!("did you mean `{one}`?"),
+        [first @ .., last] => format!("did you mean `{}` or `{last}`?", first.join("`, `")),
+    }
 }
 
 /// Returns the paths of all figures that a report can have.
@@ -233,10 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn every_name_that_is_listed_can_be_used() {
-        let names = known_figures();
-        let names: Vec<_> = names.strip_prefix("there are: ").unwrap().split(", ").collect();
-        assert!(names.len() > 100 && names.contains(&"valid"));
+    fn every_figure_has_a_name_that_can_be_used() {
+        let names: Vec<_> = known_paths().iter().map(|path| short_name(path)).collect();
+        assert!(names.len() > 100 && names.iter().any(|name| name == "valid"));
         for name in names {
             assert!(format!("{name} > 1").parse::<FailIf>().is_ok(), "{name}");
         }
@@ -264,9 +291,22 @@ mod tests {
         for text in wrong {
             assert!(text.parse::<FailIf>().is_err(), "{text}");
         }
-        let error = "poses > 1".parse::<FailIf>().unwrap_err();
-        for name in ["pose.p99_ms", "pose.gap_max_ms", "pointer.loss", "server.cpu_s"] {
-            assert!(error.contains(name), "{error}");
+    }
+
+    #[test]
+    fn a_mistyped_name_leads_to_the_right_one() {
+        for (name, meant) in [
+            ("pose.p98_ms", "pose.p99_ms"),
+            ("poses.loss", "pose.loss"),
+            ("voice.lost_share", "voice.lost"),
+            ("cpu_share", "server.cpu_share"),
+            ("join.failed", "joins.failed"),
+        ] {
+            let error = format!("{name} > 1").parse::<FailIf>().unwrap_err();
+            assert!(error.contains(&format!("`{meant}`")), "{error}");
+            assert!(error.len() < 200, "{error}");
         }
+        let error = "xyzzy > 1".parse::<FailIf>().unwrap_err();
+        assert!(error.contains("--json"), "{error}");
     }
 }

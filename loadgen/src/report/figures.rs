@@ -6,8 +6,8 @@ use super::channels::{ChannelReport, Latency, PoseChannel};
 use super::measurements::Findings;
 use super::server::{ServerWatch, cores_of};
 use super::validity;
-use super::{GeneratorFigures, Interest, Joins, Others, Recovery, Report};
-use crate::check::outcome::{MessageCounts, WorkerOutcome};
+use super::{GeneratorFigures, Interest, Joins, LineFigures, Others, Recovery, Report};
+use crate::check::outcome::{MessageCounts, SocketCounts, WorkerOutcome};
 use crate::check::tally::Tally;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
@@ -31,6 +31,8 @@ pub(crate) fn figures(
     report.seed = plan.seed;
     report.headsets = plan.headsets.into();
     report.rooms = plan.rooms().into();
+    report.room_size = plan.room_size.into();
+    report.pose_hz = plan.traffic.hz(Channel::Pose);
     report.duration_s = findings.duration_s;
     let attempted = report.headsets;
     report.joins = Joins {
@@ -48,7 +50,16 @@ pub(crate) fn figures(
         pose_latency_ms: Latency::new(&total.messages.unaffected_latency),
     });
     channels(&mut report, &findings.events, &total.messages);
+    let SocketCounts { bytes_in, bytes_out, .. } = total.sockets;
+    report.line = LineFigures::new(bytes_out, bytes_in, report.headsets, report.duration_s);
+    if report.sessions.fallbacks > 0 {
+        report
+            .notes
+            .push("the Mbit/s do not contain what headsets on the fallback sent".to_owned());
+    }
     report.generator = GeneratorFigures {
+        version: env!("CARGO_PKG_VERSION"),
+        cpu_model: cpu_model(),
         cpu_s: findings.own_cpu_s,
         cpu_cores: findings.own_cpu_s.and_then(|cpu_s| cores_of(cpu_s, report.duration_s)),
         cores: thread::available_parallelism().map_or(1, usize::from) as u64,
@@ -63,6 +74,14 @@ pub(crate) fn figures(
     report.join_errors.clone_from(&findings.sessions.join_errors);
     validity::check(&mut report, plan, &findings, &total, &watch);
     report
+}
+
+/// Returns the name of the machine's processor; `unknown` if the system does not tell.
+fn cpu_model() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(": "));
+    name.map_or("unknown", |(_, name)| name.trim()).to_owned()
 }
 
 fn recovery(findings: &Findings, total: &WorkerOutcome) -> Recovery {

@@ -39,6 +39,13 @@ impl MetricsPage {
         Counters::parse(&self.0)
     }
 
+    /// Returns the server's version.
+    pub(crate) fn version(&self) -> Option<String> {
+        let line = self.0.lines().find(|line| line.starts_with("nucleus_build_info{"))?;
+        let (_, rest) = line.split_once("version=\"")?;
+        rest.split_once('"').map(|(version, _)| version.to_owned())
+    }
+
     /// Returns the number of shards: each has a series of its own.
     pub(crate) fn shards(&self) -> Option<u64> {
         let is_shard = |line: &&str| line.starts_with("nucleus_realtime_cpu_seconds_total{shard=");

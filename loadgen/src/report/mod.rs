@@ -40,8 +40,14 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     pub(crate) profile: String,
     pub(crate) network: String,
+    /// The server's setting `tick`; `unknown` if this run did not start the server.
+    pub(crate) tick: String,
     pub(crate) headsets: u64,
     pub(crate) rooms: u64,
+    /// The headsets in a room. The last room may have fewer.
+    pub(crate) room_size: u64,
+    /// The poses a second from each headset.
+    pub(crate) pose_hz: f64,
     pub(crate) duration_s: f64,
     /// The messages that were compared with what their sender sent, byte for byte, as a share of
     /// the messages that arrived; `None` if none arrived.
@@ -69,6 +75,7 @@ pub(crate) struct Report {
     /// The matches and calls during the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls: Option<CallsReport>,
+    pub(crate) line: LineFigures,
     pub(crate) generator: GeneratorFigures,
     pub(crate) server: ServerFigures,
     /// The errors of failed joins, and how often each occurred.
@@ -203,9 +210,26 @@ pub(crate) struct Interest {
     pub(crate) near_full_rate: Option<f64>,
 }
 
-/// The generator's own CPU time, delays and losses.
+/// What the realtime datagrams need of a line, with the headers of UDP and IP, as means over the
+/// window. Up is from the headsets to the server. Sessions are not contained: they need little, unless
+/// headsets are on the fallback. `None` if the window has no length.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct LineFigures {
+    /// Mbit/s of all headsets together.
+    pub(crate) up_mbit_s: Option<f64>,
+    pub(crate) down_mbit_s: Option<f64>,
+    /// kbit/s, the mean of all headsets.
+    pub(crate) up_kbit_s_per_headset: Option<f64>,
+    pub(crate) down_kbit_s_per_headset: Option<f64>,
+}
+
+/// The generator's machine, its own CPU time, delays and losses.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct GeneratorFigures {
+    /// The generator's version.
+    pub(crate) version: &'static str,
+    /// The name of the machine's processor, `unknown` if the system does not tell.
+    pub(crate) cpu_model: String,
     pub(crate) cpu_s: Option<f64>,
     /// CPU time as a number of cores: 1 is one core all the time.
     pub(crate) cpu_cores: Option<f64>,
@@ -254,6 +278,22 @@ impl Report {
         self.valid = false;
         self.invalid_causes.push(cause);
         self.invalid_reasons.push(reason.into());
+    }
+}
+
+impl LineFigures {
+    /// Returns the figures of a window of `duration_s` seconds, in which `headsets` headsets sent and
+    /// received this many bytes.
+    pub(crate) fn new(bytes_up: u64, bytes_down: u64, headsets: u64, duration_s: f64) -> Self {
+        let bits_s = |bytes: u64| (duration_s > 0.0).then(|| bytes as f64 * 8.0 / duration_s);
+        let each = |bits_s: f64| bits_s / 1e3 / headsets.max(1) as f64;
+        let [up, down] = [bytes_up, bytes_down].map(bits_s);
+        LineFigures {
+            up_mbit_s: up.map(|bits_s| bits_s / 1e6),
+            down_mbit_s: down.map(|bits_s| bits_s / 1e6),
+            up_kbit_s_per_headset: up.map(each),
+            down_kbit_s_per_headset: down.map(each),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct ServerFigures {
     /// The source of these figures: `proc+metrics`, `proc`, `metrics` or `none`. The CPU time and
     /// the memory come from `proc` where the server's process id is known, all else from `metrics`.
     pub(crate) source: &'static str,
+    /// The server's version, `unknown` if it was not read from `/metrics`.
+    pub(crate) version: String,
     pub(crate) cpu_s: Option<f64>,
     /// CPU time as a number of cores: 1 is one core all the time.
     pub(crate) cpu_cores: Option<f64>,
@@ -37,6 +39,7 @@ pub(crate) struct ServerWatch {
     pid: Option<u32>,
     before: ServerSample,
     after: ServerSample,
+    version: Option<String>,
     /// Whether the process was replaced during the window, so that its counters began again.
     replaced: bool,
 }
@@ -53,7 +56,7 @@ struct ServerSample {
 impl ServerWatch {
     pub(crate) fn new(http: Option<String>, pid: Option<u32>) -> Self {
         let (before, after) = (ServerSample::default(), ServerSample::default());
-        ServerWatch { http, pid, before, after, replaced: false }
+        ServerWatch { http, pid, before, after, version: None, replaced: false }
     }
 
     /// Reads the sample at the start of the window.
@@ -80,8 +83,9 @@ impl ServerWatch {
         self.before.cpu_s.is_some() && self.pid.is_some_and(is_gone)
     }
 
-    fn sample(&self) -> ServerSample {
+    fn sample(&mut self) -> ServerSample {
         let page = self.http.as_deref().and_then(|http| MetricsPage::read(http).ok());
+        self.version = page.as_ref().and_then(MetricsPage::version).or(self.version.take());
         let counters = page.as_ref().map(MetricsPage::counters);
         let shards = page.as_ref().and_then(MetricsPage::shards);
         let (cpu_s, rss) = match self.pid {
@@ -111,6 +115,7 @@ impl ServerWatch {
         let cost = |(cpu_s, messages)| (cpu_s * 1e9 / messages as f64) as u64;
         ServerFigures {
             source,
+            version: self.version.clone().unwrap_or_else(|| "unknown".to_owned()),
             cpu_s,
             cpu_cores,
             shards,

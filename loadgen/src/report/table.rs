@@ -13,8 +13,9 @@ impl fmt::Display for Summary<'_> {
         let r = self.0;
         writeln!(
             f,
-            "{} headsets in {} rooms, profile {}, network {}, seed {}: {:.1} s measured",
-            r.headsets, r.rooms, r.profile, r.network, r.seed, r.duration_s
+            "{} headsets in {} rooms of {}, profile {}, {} poses a second, network {}, seed {}: {:.1} s \
+             measured",
+            r.headsets, r.rooms, r.room_size, r.profile, r.pose_hz, r.network, r.seed, r.duration_s
         )?;
         writeln!(
             f,
@@ -31,12 +32,24 @@ impl fmt::Display for Summary<'_> {
             s.lost, s.resumed, s.rejoined, s.on_fallback, s.fallbacks
         )?;
         channels(f, r)?;
+        let l = &r.line;
+        writeln!(
+            f,
+            "line      up {} Mbit/s, down {} Mbit/s; each headset up {}, down {} kbit/s",
+            decimal(l.up_mbit_s, 2),
+            decimal(l.down_mbit_s, 2),
+            decimal(l.up_kbit_s_per_headset, 0),
+            decimal(l.down_kbit_s_per_headset, 0)
+        )?;
         server(f, r)?;
         let g = &r.generator;
         writeln!(
             f,
-            "generator {} s CPU, send lag p99 {} ms, verified {} % of what arrived",
-            decimal(g.cpu_s, 2),
+            "generator {} of {} cores, {}, version {}; send lag p99 {} ms, verified {} % of what arrived",
+            decimal(g.cpu_cores, 2),
+            g.cores,
+            g.cpu_model,
+            g.version,
             decimal(g.send_lag_p99_ms, 2),
             percent(r.verified_share, 2)
         )?;
@@ -45,6 +58,9 @@ impl fmt::Display for Summary<'_> {
         }
         for reason in &r.invalid_reasons {
             writeln!(f, "INVALID   {reason}")?;
+        }
+        if r.valid {
+            writeln!(f, "VALID     the whole load was offered and measured")?;
         }
         Ok(())
     }
@@ -97,7 +113,6 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
 
 /// Writes the row of a channel. The cells of the age are empty where the channel has none.
 fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result {
-    let withheld = c.superseded + c.suppressed;
     let age = c.age_ms.map(|age| [age.p50, age.p99].map(|figure| decimal(figure, 1)));
     let [age_p50, age_p99] = age.unwrap_or_default();
     let l = &c.latency_ms;
@@ -110,7 +125,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result
         c.expected,
         c.delivered,
         percent(c.delivered_share, 2),
-        withheld,
+        c.withheld,
         c.lost,
         percent(c.loss, 4),
     )?;
@@ -134,10 +149,13 @@ fn server(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     }
     writeln!(
         f,
-        "server    {} s CPU, {} MiB, {} datagrams and {} messages out ({} a datagram, {} ns CPU \
-         each), kernel drops {}, arrived too old {}",
-        decimal(s.cpu_s, 2),
+        "server    {} cores (shards: {}), {} MiB, version {}, tick {}; {} datagrams and {} messages \
+         out ({} a datagram, {} ns CPU each), kernel drops {}, arrived too old {}",
+        decimal(s.cpu_cores, 2),
+        count(s.shards),
         count(s.rss_bytes.map(|bytes| bytes >> 20)),
+        s.version,
+        r.tick,
         count(s.datagrams_out),
         count(s.messages_out),
         decimal(s.messages_per_datagram, 1),
@@ -162,12 +180,12 @@ mod tests {
     fn a_figure_without_a_source_is_unknown() {
         let process = ServerFigures {
             source: "proc",
-            cpu_s: Some(1.5),
+            cpu_cores: Some(1.5),
             rss_bytes: Some(3 << 20),
             ..ServerFigures::default()
         };
         let line = server_line(process.clone());
-        assert!(line.contains("1.50 s CPU, 3 MiB, unknown datagrams"), "{line}");
+        assert!(line.contains("1.50 cores (shards: unknown), 3 MiB"), "{line}");
         assert!(line.contains("kernel drops unknown"), "{line}");
         let counters = ServerFigures {
             source: "metrics",
@@ -176,7 +194,10 @@ mod tests {
             ..ServerFigures::default()
         };
         let line = server_line(counters);
-        assert!(line.contains("unknown s CPU, unknown MiB, 2 datagrams and 4 messages"), "{line}");
+        assert!(
+            line.contains("unknown cores") && line.contains("2 datagrams and 4 messages"),
+            "{line}"
+        );
         assert!(
             server_line(ServerFigures { source: "none", ..process })
                 .contains("unknown: no figures")

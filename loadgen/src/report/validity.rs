@@ -19,6 +19,8 @@ const MAX_SILENCE: u64 = 2_000_000;
 /// The least CPU time of a server for a message that it relays, ns. The bare relay of the benchmarks
 /// needs five times as much.
 const LEAST_CPU_NS: f64 = 50.0;
+/// What to do if the generator was the limit.
+const GIVE: &str = "give the generator more cores or a machine of its own, or use fewer headsets";
 /// The largest valid share of datagrams that our own kernel drops.
 const MAX_OWN_DROPS: f64 = 0.001;
 
@@ -61,7 +63,11 @@ pub(super) fn check(
     } else if (answered as f64) < MIN_OFFERED * asked as f64 {
         report.invalidate(
             InvalidCause::Server,
-            format!("only {answered} of {asked} sessions had an answer at the end"),
+            format!(
+                "only {answered} of {asked} sessions had an answer at the end, less than {} %: look \
+                 at the server's log",
+                percent(MIN_OFFERED)
+            ),
         );
     } else if answered < asked {
         let silent = asked - answered;
@@ -83,7 +89,10 @@ pub(super) fn check(
         let failed = report.joins.failed;
         report.invalidate(
             InvalidCause::Server,
-            format!("{failed} of {} joins failed", report.joins.attempted),
+            format!(
+                "{failed} of {} joins failed, more than none: the notes say why",
+                report.joins.attempted
+            ),
         );
     }
     // A headset that has lost its session for good sends no messages, although its schedule
@@ -93,13 +102,16 @@ pub(super) fn check(
     if gone as f64 > headsets as f64 * (1.0 - MIN_OFFERED) {
         report.invalidate(
             InvalidCause::Server,
-            format!("{gone} of {headsets} headsets lost their session for good"),
+            format!(
+                "{gone} of {headsets} headsets lost their session for good, more than {} %: the notes \
+                 say why",
+                percent(1.0 - MIN_OFFERED)
+            ),
         );
     }
     if let Some(lag) = report.generator.send_lag_p99_ms.filter(|lag| *lag > MAX_LAG_P99) {
         report.invalidate(InvalidCause::Generator, format!(
-            "the generator's sends lagged by {lag:.1} ms at p99, more than {MAX_LAG_P99} ms: give \
-             it a machine with less load"
+            "the generator's sends lagged by {lag:.1} ms at p99, more than {MAX_LAG_P99} ms: {GIVE}"
         ));
     }
     check_offered(report, plan, findings, total);
@@ -118,7 +130,10 @@ pub(super) fn check(
             if drops as f64 / datagrams > MAX_OWN_DROPS {
                 report.invalidate(
                     InvalidCause::Generator,
-                    format!("the generator's own sockets dropped {drops} datagrams"),
+                    format!(
+                        "the generator's own sockets dropped {drops} datagrams, more than {} %: {GIVE}",
+                        percent(MAX_OWN_DROPS)
+                    ),
                 );
             }
         }
@@ -129,14 +144,19 @@ pub(super) fn check(
     if unsent as f64 / messages > MAX_OWN_DROPS {
         report.invalidate(
             InvalidCause::Generator,
-            format!("the generator's own kernel refused {unsent} datagrams"),
+            format!(
+                "the generator's own kernel refused {unsent} datagrams, more than {} %: {GIVE}",
+                percent(MAX_OWN_DROPS)
+            ),
         );
     }
     if findings.overflow > 0 {
         let overflow = findings.overflow;
         report.invalidate(
             InvalidCause::Generator,
-            format!("the generator's own threads dropped {overflow} datagrams"),
+            format!(
+                "the generator's own threads dropped {overflow} datagrams, more than none: {GIVE}"
+            ),
         );
     }
     if total.sockets.rejected > 0 {
@@ -145,6 +165,11 @@ pub(super) fn check(
             total.sockets.rejected
         ));
     }
+}
+
+/// Returns a share in percent, with a tenth where it has one.
+fn percent(share: f64) -> f64 {
+    (share * 1_000.0).round() / 10.0
 }
 
 /// Marks the report as invalid if the server's figures cannot be of the server that relayed the
@@ -194,7 +219,10 @@ fn offered(report: &mut Report, name: &str, sent: u64, due: f64) {
     if (sent as f64) < MIN_OFFERED * due {
         report.invalidate(
             InvalidCause::Generator,
-            format!("only {sent} of {due:.0} messages were sent: {name}"),
+            format!(
+                "{name}: only {sent} of {due:.0} messages were sent, less than {} %: {GIVE}",
+                percent(MIN_OFFERED)
+            ),
         );
     }
 }
@@ -291,9 +319,10 @@ mod tests {
             report.invalid_reasons
         };
         assert_eq!(reasons([100, 97], [100, 97]), [""; 0]);
-        assert_eq!(reasons([100, 96], [0, 0]), ["only 96 of 100 messages were sent: voice"]);
-        assert_eq!(reasons([100, 0], [0, 0]), ["only 0 of 100 messages were sent: voice"]);
-        assert_eq!(reasons([0, 0], [9, 0]), ["only 0 of 9 messages were sent: event"]);
+        let sent = |what| [format!("{what} messages were sent, less than 97 %: {GIVE}")];
+        assert_eq!(reasons([100, 96], [0, 0]), sent("voice: only 96 of 100"));
+        assert_eq!(reasons([100, 0], [0, 0]), sent("voice: only 0 of 100"));
+        assert_eq!(reasons([0, 0], [9, 0]), sent("event: only 0 of 9"));
     }
 
     #[test]
