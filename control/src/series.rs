@@ -78,7 +78,7 @@ struct SpanSeries {
 }
 
 /// The figures of the server over time. With 8 shards 0.2 MB, with the most 1.5 MB, and 0.5 MB for the
-/// rooms, 4 bytes for each step of each figure, and 100 bytes for each link of these rooms.
+/// rooms (twice that while shards do not answer), 4 bytes for each step of each figure, and 100 bytes for each link of these rooms.
 #[derive(Debug)]
 pub struct Series {
     spans: [SpanSeries; 2],

@@ -75,6 +75,8 @@ pub struct TrafficSlice {
 pub struct RoomTraffic {
     /// The room instance.
     pub instance: RoomInstanceId,
+    /// The number of the shard that relays the room.
+    pub shard: u16,
     /// Tenant, product and name.
     pub key: Arc<RoomKey>,
     /// Number of participants, those included who may still resume.

@@ -190,8 +190,8 @@ impl From<RoomLine> for LinesOfRoom {
     }
 }
 
-/// How the fullest rooms of the server ran over the last ten minutes: at most 512 are kept. A room that is
-/// not among them is missing.
+/// How the fullest rooms of the server ran over the last ten minutes: at most 512 are read. A room that is
+/// not among them is missing. A room of a shard that does not answer stays for a minute, with gaps.
 #[utoipa::path(
     get,
     path = "/series/rooms",

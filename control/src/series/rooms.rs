@@ -1,5 +1,6 @@
 //! Short lines of the fullest rooms.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,12 @@ use super::{SeriesSpan, step_at};
 pub const ROOM_VALUES: usize = 60;
 /// The step of the lines.
 const STEP: Duration = SeriesSpan::Hour.step();
+
+/// Steps for which a room is kept while its shard does not answer: a minute. A shard that is busy answers
+/// again by then, and of a room that ended meanwhile no line stays for longer.
+const MISSED_STEPS: u64 = 6;
+/// Most rooms that are kept of shards that do not answer, beside those that were read.
+const KEPT_ROOMS: usize = TRAFFIC_ROOMS;
 
 /// Least datagrams of a link in a step of which a share says something: one that is lost is 5 % then.
 const LEAST_SENT: u64 = 20;
@@ -44,6 +51,8 @@ pub struct RoomLine {
 #[derive(Debug)]
 struct KeptRoom {
     instance: RoomInstanceId,
+    /// The number of its shard.
+    shard: u16,
     key: Arc<RoomKey>,
     /// The newest number of participants.
     newest_peers: u32,
@@ -59,7 +68,7 @@ struct KeptRoom {
     worst_loss_out: Ring,
 }
 
-/// The lines of at most [`TRAFFIC_ROOMS`] rooms.
+/// The lines of at most [`TRAFFIC_ROOMS`] rooms, and of at most [`KEPT_ROOMS`] whose shard does not answer.
 #[derive(Debug, Default)]
 pub(super) struct RoomSeries {
     rooms: HashMap<RoomInstanceId, KeptRoom>,
@@ -67,7 +76,8 @@ pub(super) struct RoomSeries {
 }
 
 impl RoomSeries {
-    /// Takes the figures of the rooms. Forgets rooms that are not among the fullest any more.
+    /// Takes the figures of the rooms. Forgets rooms that are not among the fullest any more. A room of a
+    /// shard that did not answer stays for [`MISSED_STEPS`]: the steps are gaps.
     pub(super) fn record(&mut self, now: Duration, figures: &SeriesFigures) {
         let step = step_at(now, STEP);
         if self.newest.is_some_and(|newest| newest >= step) {
@@ -78,7 +88,25 @@ impl RoomSeries {
             let kept = self.rooms.entry(room.instance).or_insert_with(|| KeptRoom::new(room, step));
             kept.record(step, room);
         }
-        self.rooms.retain(|_, room| room.step == step);
+        let is_silent = |shard: u16| matches!(figures.losses.get(usize::from(shard)), Some(None));
+        self.rooms.retain(|_, room| {
+            room.step == step || (is_silent(room.shard) && step - room.step <= MISSED_STEPS)
+        });
+        self.limit_kept(step);
+    }
+
+    /// Forgets rooms that were not read in this step, beyond [`KEPT_ROOMS`]: those that were read last stay,
+    /// of them the fullest.
+    fn limit_kept(&mut self, step: u64) {
+        let mut kept: Vec<_> = self.rooms.values().filter(|room| room.step != step).collect();
+        if kept.len() <= KEPT_ROOMS {
+            return;
+        }
+        kept.sort_by_key(|room| Reverse((room.step, room.newest_peers)));
+        let beyond: Vec<_> = kept[KEPT_ROOMS..].iter().map(|room| room.instance).collect();
+        for instance in beyond {
+            self.rooms.remove(&instance);
+        }
     }
 
     /// Returns the lines, those of the fullest room first.
@@ -108,6 +136,7 @@ impl KeptRoom {
         let ring = || Ring::new(ROOM_VALUES);
         Self {
             instance: room.instance,
+            shard: room.shard,
             key: room.key.clone(),
             newest_peers: 0,
             links: BTreeMap::new(),

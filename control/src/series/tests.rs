@@ -1,7 +1,7 @@
 use nucleus_core::control::{ServerStatus, ShardStatus};
 use nucleus_core::histogram::{Histogram, HistogramScale};
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomId, RoomInstanceId};
-use nucleus_core::traffic::{LinkLosses, LinkTraffic, RoomTraffic};
+use nucleus_core::traffic::{LinkLosses, LinkTraffic, RoomTraffic, TRAFFIC_ROOMS};
 
 use super::*;
 
@@ -36,6 +36,7 @@ fn room(number: u8, peers: u32, reading: u64) -> RoomTraffic {
     let losses = LinkLosses { sent_in: 10 * reading, lost_in: reading, ..LinkLosses::default() };
     RoomTraffic {
         instance: RoomInstanceId([number; 8]),
+        shard: 0,
         key: std::sync::Arc::new(owner.room(format!("room {number}"))),
         peers,
         links: vec![link(1, 500 * reading, losses)],
@@ -131,6 +132,60 @@ fn rooms_have_short_lines_and_those_that_are_gone_have_none() {
     assert_eq!(lines.len(), 1);
     assert_eq!((lines[0].peers[59], lines[0].bytes_out[59]), (Some(4), None), "a gap, not zero");
     assert_eq!(series.rooms(seconds(2_000)), [], "nothing is known any more");
+}
+
+#[test]
+fn rooms_of_a_shard_that_does_not_answer_stay_for_a_minute_with_gaps() {
+    let mut series = Series::default();
+    let on_second = |reading| RoomTraffic { shard: 1, ..room(1, 3, reading) };
+    let record = |series: &mut Series, reading, rooms, silent: bool| {
+        let mut all = figures(reading);
+        if silent {
+            all.losses[1] = None;
+        }
+        series.record(seconds(10 * reading), &SeriesFigures { rooms, ..all });
+        series.rooms(seconds(10 * reading))
+    };
+    for reading in 1..=3 {
+        record(&mut series, reading, vec![room(0, 5, reading), on_second(reading)], false);
+    }
+    // The second shard misses one reading. The first room has ended, and its shard says so.
+    let lines = record(&mut series, 4, vec![], true);
+    assert_eq!(lines.iter().map(|line| line.key.name.as_str()).collect::<Vec<_>>(), ["room 1"]);
+    assert_eq!(lines[0].peers[57..], [Some(3), Some(3), None], "a gap");
+    let lines = record(&mut series, 5, vec![on_second(5)], false);
+    assert_eq!(lines[0].peers[56..], [Some(3), Some(3), None, Some(3)]);
+    assert_eq!(lines[0].bytes_out[56..], [Some(50), Some(50), None, None], "of no single step");
+    // It is silent for longer than a minute.
+    for reading in 6..=11 {
+        assert_eq!(record(&mut series, reading, vec![], true).len(), 1, "{reading}");
+    }
+    assert_eq!(record(&mut series, 12, vec![], true), []);
+    // A room that is gone when its shard answers again has ended.
+    record(&mut series, 13, vec![on_second(13)], false);
+    assert_eq!(record(&mut series, 14, vec![], true).len(), 1);
+    assert_eq!(record(&mut series, 15, vec![], false), []);
+}
+
+#[test]
+fn rooms_of_silent_shards_are_bounded_and_the_last_and_fullest_of_them_stay() {
+    let mut series = Series::default();
+    // Each shard has as many rooms as are read, and falls silent after the reading of them.
+    for shard in 0..4_u16 {
+        let reading = u64::from(shard) + 1;
+        let rooms = (0..TRAFFIC_ROOMS as u16).map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let instance = RoomInstanceId([shard as u8, high, low, 0, 0, 0, 0, 0]);
+            RoomTraffic { instance, shard, ..room(0, number.into(), reading) }
+        });
+        let rooms = rooms.collect();
+        let losses = (0..4).map(|other| (other >= shard).then(LinkLosses::default)).collect();
+        series.record(seconds(10 * reading), &SeriesFigures { rooms, losses, ..figures(reading) });
+        let count = TRAFFIC_ROOMS * usize::from(shard + 1).min(2);
+        assert_eq!(series.rooms(seconds(10 * reading)).len(), count);
+    }
+    let kept: Vec<_> = series.rooms(seconds(40)).iter().map(|line| line.instance.0[0]).collect();
+    assert!(kept.iter().all(|shard| [2, 3].contains(shard)), "the last ones that were read");
 }
 
 /// What a reading of a room with these links says of bytes and losses, after a reading before.

@@ -29,6 +29,7 @@ fn figures(reading: u64) -> SeriesFigures {
         let owner = ProductKey { tenant: tenant.to_owned(), product: Product::ATOM };
         RoomTraffic {
             instance: RoomInstanceId([number; 8]),
+            shard: 0,
             key: Arc::new(owner.room(format!("{tenant} lobby"))),
             peers: number.into(),
             links: vec![LinkTraffic {

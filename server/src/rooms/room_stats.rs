@@ -112,8 +112,10 @@ impl RoomRegistry {
         rooms.retain(|room| self.number_of(&room.shard).is_some_and(|at| losses[at].is_some()));
         rooms.sort_by_cached_key(|room| (Reverse(room.figures.peers()), room.id.0));
         rooms.truncate(TRAFFIC_ROOMS);
+        let shard = |room: &RoomHandle| self.number_of(&room.shard).unwrap_or_default();
         let rooms = rooms.into_iter().map(|room| RoomTraffic {
             instance: room.instance,
+            shard: u16::try_from(shard(&room)).unwrap_or(u16::MAX),
             key: room.key.clone(),
             peers: room.figures.peers(),
             links: links.remove(&room.id).unwrap_or_default(),
