@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::database::Database;
-use crate::history;
+use crate::history::{self, UserOfTenant};
 use crate::store::{Actor, AuditedChange, StoreError, audit, bans, tenants};
 use crate::timestamp::Timestamp;
 
@@ -35,8 +35,9 @@ pub async fn user(
     tenant: &str,
     user: &str,
 ) -> Result<Forgotten, StoreError> {
-    let tenant_name = tenants::get(database, tenant).await?.name;
-    let sessions = history::forget(database, &tenant_name, user).await?;
+    let tenant_name = &tenants::get(database, tenant).await?.name;
+    let of = UserOfTenant { tenant, tenant_name, user };
+    let sessions = history::forget(database, of).await?;
     let audit_entries = audit::forget_user(database, tenant, user).await?;
     let mut change = AuditedChange::begin(database, actor, now).await?;
     let (bans, is_banned) = bans::forget_user(&mut change, tenant, user).await?;

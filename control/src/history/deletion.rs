@@ -1,12 +1,32 @@
 //! Deletes of the history what is too old or belongs to a user who must be forgotten, in transactions of a
 //! bounded size.
 
-use crate::database::{Database, DatabaseError, Row};
+use crate::database::{Database, DatabaseError, Row, Value};
 use crate::store::{OldRows, json_list};
 
 /// Calls or sessions of a user that one transaction changes: some ten milliseconds, for which no one else can
 /// write to SQLite.
 const BATCH: u32 = 500;
+
+/// A user of a tenant who is to be forgotten.
+#[derive(Clone, Copy, Debug)]
+pub struct UserOfTenant<'a> {
+    /// The id of the tenant.
+    pub tenant: &'a str,
+    /// The tenant's name. It finds only rows without an id of a tenant: another tenant may have had the name,
+    /// and rows keep the name that the tenant had then.
+    pub tenant_name: &'a str,
+    /// The user.
+    pub user: &'a str,
+}
+
+impl UserOfTenant<'_> {
+    /// Returns the values of `$1` to `$4`: the tenant, its name, the user, and the size of a batch.
+    fn values(&self) -> Vec<Value> {
+        let Self { tenant, tenant_name, user } = *self;
+        vec![tenant.into(), tenant_name.into(), user.into(), i64::from(BATCH).into()]
+    }
+}
 
 /// Deletes what the history says of a user of a tenant, 500 rows at a time, each lasting. Calls stay
 /// without the user's name. Events of the user that wait in the spool at this moment are not deleted.
@@ -15,19 +35,15 @@ const BATCH: u32 = 500;
 /// # Errors
 ///
 /// The database cannot be reached. What was deleted before stays deleted.
-pub async fn forget(
-    database: &Database,
-    tenant_name: &str,
-    user: &str,
-) -> Result<u64, DatabaseError> {
-    while forget_calls(database, tenant_name, user).await? >= u64::from(BATCH) {}
+pub async fn forget(database: &Database, of: UserOfTenant<'_>) -> Result<u64, DatabaseError> {
+    while forget_calls(database, of).await? >= u64::from(BATCH) {}
     let mut sessions = 0;
     loop {
         let mut transaction = database.begin().await?;
         let sql = "DELETE FROM session_history WHERE id IN (SELECT id FROM session_history \
-                   WHERE tenant_name = $1 AND user_id = $2 ORDER BY id LIMIT $3)";
-        let values = vec![tenant_name.into(), user.into(), i64::from(BATCH).into()];
-        let deleted = transaction.run(sql, values).await?;
+                   WHERE user_id = $3 AND COALESCE(tenant = $1, tenant_name = $2) \
+                   ORDER BY id LIMIT $4)";
+        let deleted = transaction.run(sql, of.values()).await?;
         transaction.commit().await?;
         sessions += deleted;
         if deleted < u64::from(BATCH) {
@@ -36,19 +52,15 @@ pub async fn forget(
     }
 }
 
-/// Takes the user out of a batch of calls. Returns their number.
-async fn forget_calls(
-    database: &Database,
-    tenant_name: &str,
-    user: &str,
-) -> Result<u64, DatabaseError> {
+/// Takes the user out of a batch of calls. Returns their number. A call has the id of its tenant, a party only the
+/// name.
+async fn forget_calls(database: &Database, of: UserOfTenant<'_>) -> Result<u64, DatabaseError> {
+    let user = of.user;
     let mut transaction = database.begin().await?;
-    let sql = "SELECT party.call AS call, caller, members, missed FROM \
-               (SELECT call FROM call_party WHERE tenant_name = $1 AND user_id = $2 \
-               ORDER BY call LIMIT $3) AS party \
-               LEFT JOIN call_history ON call_history.call = party.call";
-    let values = vec![tenant_name.into(), user.into(), i64::from(BATCH).into()];
-    let rows = transaction.rows(sql, values).await?;
+    let sql = "SELECT party.call AS call, caller, members, missed FROM call_party AS party \
+               LEFT JOIN call_history AS past ON past.call = party.call WHERE party.user_id = $3 \
+               AND COALESCE(past.tenant = $1, party.tenant_name = $2) ORDER BY party.call LIMIT $4";
+    let rows = transaction.rows(sql, of.values()).await?;
     for row in &rows {
         let call: String = row.get("call")?;
         // A party may outlive its call.

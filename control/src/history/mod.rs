@@ -21,7 +21,7 @@ mod statements;
 mod stored_moments;
 pub mod timeline;
 
-pub use deletion::{delete_old_calls, delete_old_rooms, delete_old_sessions, forget};
+pub use deletion::{UserOfTenant, delete_old_calls, delete_old_rooms, delete_old_sessions, forget};
 pub use handle::{HistoryFigures, RecordedBatch, RecorderHandle, RecorderSettings};
 pub use query::{HistoryFilter, PastCall, PastRoom, PastSession};
 pub use recorder::HistoryRecorder;

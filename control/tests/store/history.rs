@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nucleus_control::database::Database;
 use nucleus_control::events::EventFeed;
 use nucleus_control::history::{
-    HistoryFilter, HistoryRecorder, RecorderHandle, RecorderSettings, forget, query,
+    HistoryFilter, HistoryRecorder, RecorderHandle, RecorderSettings, UserOfTenant, forget, query,
 };
 use nucleus_control::webhooks::{WebhookSettings, WebhookSigner};
 use nucleus_control::{RetentionKeeper, RetentionSettings, Timestamp};
@@ -243,7 +243,8 @@ async fn old_rows_are_deleted_and_a_user_is_forgotten() {
         recording.handle.finish(LONG).await;
         for tenant in ["beta", "acme"] {
             for user in ["user 4", "ada", "cleo"] {
-                forget(&database, tenant, user).await.unwrap();
+                let of = UserOfTenant { tenant: "an id", tenant_name: tenant, user };
+                forget(&database, of).await.unwrap();
             }
             let left = if tenant == "beta" { 1_200 } else { 1_199 };
             let sql = "SELECT COUNT(*) AS n FROM session_history";

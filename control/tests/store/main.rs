@@ -5,6 +5,7 @@
 
 mod backup;
 mod databases;
+mod forget;
 #[path = "../common/fresh.rs"]
 mod fresh;
 mod history;
