@@ -20,8 +20,14 @@ use crate::timestamp::Timestamp;
 
 /// How often the facts are gathered: the series has a new value as often.
 const EVERY: Duration = Duration::from_secs(10);
+/// How long a fact that cannot be read again counts as it was: planes or a database that are busy for a moment end
+/// no alarm. Later its alarms end, because nobody knows any more.
+const KEPT: Duration = Duration::from_secs(60);
 /// Steps of a minute, of five minutes and of ten.
 const STEPS: [usize; 3] = [6, 30, 60];
+
+/// Most webhooks that are looked at. Each tenant's first ones are: a tenant has no more than 8.
+const SILENT_WEBHOOKS: usize = 10_000;
 
 /// What only the program around the control plane knows.
 pub trait ServerSurroundings: Send + Sync {
@@ -89,10 +95,52 @@ impl AlarmReport {
     }
 }
 
+/// A fact, and when it was read.
+#[derive(Debug)]
+struct KeptFact<T>(Option<(Timestamp, T)>);
+
+impl<T> Default for KeptFact<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone + Default> KeptFact<T> {
+    /// Takes what was read at `now`; `None`: it could not be read. Returns the newest that is not older than
+    /// [`KEPT`], or else nothing.
+    fn newest(&mut self, now: Timestamp, read: Option<T>) -> T {
+        if let Some(read) = read {
+            self.0 = Some((now, read));
+        }
+        let is_kept = |at: Timestamp| {
+            (0..=KEPT.as_micros() as i64).contains(&now.micros().saturating_sub(at.micros()))
+        };
+        let kept = self.0.as_ref().filter(|(at, _)| is_kept(*at));
+        kept.map(|(_, fact)| fact.clone()).unwrap_or_default()
+    }
+}
+
+/// The facts that are asked for, and may get no answer.
+#[derive(Debug, Default)]
+struct KeptFacts {
+    use_of_server: KeptFact<UseOfServer>,
+    webhooks: KeptFact<Vec<SilentWebhook>>,
+}
+
+/// What the planes tell of their sessions.
+#[derive(Clone, Copy, Debug, Default)]
+struct UseOfServer {
+    links: u64,
+    on_fallback: u64,
+    sessions: u64,
+    max_sessions: u64,
+}
+
 /// The newest report, and when it was made.
 #[derive(Default)]
 struct Newest {
     at: Option<Timestamp>,
+    kept: KeptFacts,
     book: AlarmBook,
     report: Arc<AlarmReport>,
 }
@@ -124,7 +172,7 @@ impl AlarmWatch {
         let age = newest.at.map(|at| now.micros() - at.micros());
         let is_fresh = age.is_some_and(|age| (0..EVERY.as_micros() as i64).contains(&age));
         if !is_fresh {
-            let facts = self.sources.facts(now).await;
+            let facts = self.sources.facts(now, &mut newest.kept).await;
             let alarms = newest.book.note(rules::alarms(&facts, now), now);
             newest.report = Arc::new(AlarmReport { alarms, ends: rules::ends(&facts, now) });
             newest.at = Some(now);
@@ -134,7 +182,7 @@ impl AlarmWatch {
 }
 
 impl AlarmSources {
-    async fn facts(&self, now: Timestamp) -> AlarmFacts {
+    async fn facts(&self, now: Timestamp, kept: &mut KeptFacts) -> AlarmFacts {
         let around = &self.surroundings;
         let mut facts = AlarmFacts {
             not_ready: around.not_ready(),
@@ -144,27 +192,35 @@ impl AlarmSources {
             licences: self.licences(now),
             database_answers: self.snapshot.is_answered(),
             history_waiting: around.history_waiting(),
-            webhooks: self.webhooks().await,
+            webhooks: kept.webhooks.newest(now, self.webhooks().await),
             free_disk: around.free_disk(),
             ..AlarmFacts::default()
         };
         add_series(&mut facts, &self.series.lines(SeriesSpan::Hour, &NAMES).1);
-        if let Ok(ControlReply::Server(status)) = self.planes.ask(ControlRequest::Server).await {
-            facts.links = status.shards.iter().map(|shard| shard.links).sum();
-            facts.on_fallback = status.shards.iter().map(|shard| shard.on_fallback).sum();
-            facts.sessions = status.sessions;
-            facts.max_sessions = status.max_sessions;
-        }
-        facts
+        let used = kept.use_of_server.newest(now, self.use_of_server().await);
+        let UseOfServer { links, on_fallback, sessions, max_sessions } = used;
+        AlarmFacts { links, on_fallback, sessions, max_sessions, ..facts }
     }
 
-    /// Returns the webhooks that are told nothing. A database that does not answer is not asked: that rings by
-    /// itself, and readers of the alarms must not wait for it.
-    async fn webhooks(&self) -> Vec<SilentWebhook> {
+    /// Asks the planes; `None`: they are busy.
+    async fn use_of_server(&self) -> Option<UseOfServer> {
+        let reply = self.planes.ask(ControlRequest::Server).await;
+        let Ok(ControlReply::Server(status)) = reply else { return None };
+        Some(UseOfServer {
+            links: status.shards.iter().map(|shard| shard.links).sum(),
+            on_fallback: status.shards.iter().map(|shard| shard.on_fallback).sum(),
+            sessions: status.sessions,
+            max_sessions: status.max_sessions,
+        })
+    }
+
+    /// Returns the webhooks that are told nothing; `None`: the database is busy or away. One that does not answer
+    /// is not asked: that rings by itself, and readers of the alarms must not wait for it.
+    async fn webhooks(&self) -> Option<Vec<SilentWebhook>> {
         if !self.snapshot.is_answered() {
-            return Vec::new();
+            return None;
         }
-        webhooks::silent(&self.database, rules::MAX_ALARMS).await.unwrap_or_default()
+        webhooks::silent(&self.database, SILENT_WEBHOOKS).await.ok()
     }
 
     fn licences(&self, now: Timestamp) -> Vec<LicenceFacts> {
@@ -186,7 +242,8 @@ impl AlarmSources {
 }
 
 /// The figures over time of which alarms are made.
-const NAMES: [SeriesName; 5] = [
+const NAMES: [SeriesName; 6] = [
+    SeriesName::Headsets,
     SeriesName::Joins,
     SeriesName::FailedJoins,
     SeriesName::RelayP99,
@@ -198,14 +255,18 @@ const NAMES: [SeriesName; 5] = [
 fn add_series(facts: &mut AlarmFacts, lines: &[SeriesLine]) {
     let [minute, five, ten] = STEPS;
     let step = SeriesSpan::Hour.step().as_secs_f64();
+    let headsets = lines.iter().find(|line| line.name == SeriesName::Headsets);
+    let not_read = headsets.map_or(0, |line| steps_without_reading(&line.values, minute));
     for line in lines {
         match line.name {
             SeriesName::Joins => facts.joins.joined = sum(&line.values, ten),
             SeriesName::FailedJoins => facts.joins.failed = sum(&line.values, ten),
             SeriesName::RelayP99 => {
-                // A step of which nothing is known was not slow.
-                let all = known(&line.values, minute).count() == minute;
-                let least = known(&line.values, minute).min().filter(|_| all);
+                // A step without messages was not slow. One that was not read says nothing, but half of
+                // the minute must be known.
+                let steps = known(&line.values, minute).count();
+                let is_known = steps + not_read >= minute && 2 * steps >= minute;
+                let least = known(&line.values, minute).min().filter(|_| is_known);
                 facts.relay_p99_us = least.map(u64::from);
             }
             SeriesName::KernelDrops => {
@@ -215,6 +276,14 @@ fn add_series(facts: &mut AlarmFacts, lines: &[SeriesLine]) {
             _ => {}
         }
     }
+}
+
+/// Returns the number of the last steps whose rates cannot be known: the server was too busy to be read at their
+/// begin or their end. The number of headsets is known of each step that was read.
+fn steps_without_reading(headsets: &Values, count: usize) -> usize {
+    let newest = headsets.iter().rev();
+    let ends = newest.clone().zip(newest.skip(1)).take(count);
+    ends.filter(|(end, begin)| end.is_none() || begin.is_none()).count()
 }
 
 /// The known ones of the last values.
@@ -266,5 +335,42 @@ mod tests {
         add_series(&mut quiet, &[line(SeriesName::RelayP99, None, 1, &idle)]);
         assert_eq!(quiet.relay_p99_us, None, "one slow step of an idle server rings nothing");
         assert_eq!((facts.kernel_drops, facts.cpu), (Some(2.5), vec![Some(0.9), None]));
+    }
+
+    #[test]
+    fn a_reading_that_is_missing_does_not_end_a_slow_minute() {
+        let p99 = |late: [Option<u32>; 6], read: [Option<u32>; 7]| {
+            let line = |name, values: &[Option<u32>]| {
+                let values = [&[Some(1); 9], values].concat();
+                SeriesLine { name, shard: None, values }
+            };
+            let mut facts = AlarmFacts::default();
+            let lines = [line(SeriesName::RelayP99, &late), line(SeriesName::Headsets, &read)];
+            add_series(&mut facts, &lines);
+            facts.relay_p99_us
+        };
+        let late = Some(90_000);
+        let one_missing = [Some(5), Some(5), Some(5), None, Some(5), Some(5), Some(5)];
+        assert_eq!(p99([late, late, None, None, late, late], one_missing), late.map(u64::from));
+        let idle = [late, late, None, None, late, late];
+        assert_eq!(p99(idle, [Some(5); 7]), None, "nothing was relayed");
+        let only_two = [Some(5), Some(5), Some(5), None, None, None, None];
+        assert_eq!(
+            p99([late, late, None, None, None, None], only_two),
+            None,
+            "too little is known"
+        );
+    }
+
+    #[test]
+    fn a_fact_that_cannot_be_read_stays_for_a_minute() {
+        let mut fact = KeptFact::default();
+        let at = Timestamp::from_seconds;
+        assert_eq!(fact.newest(at(100), None), 0);
+        assert_eq!(fact.newest(at(110), Some(7)), 7);
+        assert_eq!(fact.newest(at(170), None), 7);
+        assert_eq!(fact.newest(at(171), None), 0);
+        assert_eq!(fact.newest(at(180), Some(8)), 8);
+        assert_eq!(fact.newest(at(100), None), 0, "the clock was set back");
     }
 }

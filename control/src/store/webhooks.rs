@@ -252,16 +252,20 @@ pub async fn ids(database: &Database) -> Result<Vec<String>, StoreError> {
 }
 
 /// Returns webhooks that are not told of events, at most `limit`: those that the server has switched off, and
-/// those whose deliveries fail for the third time or more. What a person has switched off is left out.
+/// those whose deliveries fail for the third time or more. What a person has switched off is left out. The first
+/// one of each tenant comes before the second one of any, so that no tenant's webhooks hide those of another.
 ///
 /// # Errors
 ///
 /// The database cannot be reached.
 pub async fn silent(database: &Database, limit: usize) -> Result<Vec<SilentWebhook>, StoreError> {
-    let sql = "SELECT id, tenant, name, off_reason FROM webhook WHERE deleted_at IS NULL AND \
+    let sql = "SELECT id, tenant, name, off_reason FROM (SELECT id, tenant, name, off_reason, \
+               ROW_NUMBER() OVER (PARTITION BY tenant ORDER BY id) AS place \
+               FROM webhook WHERE deleted_at IS NULL AND \
                (off_reason <> $1 OR (off_reason IS NULL AND EXISTS \
                (SELECT 1 FROM webhook_delivery AS due WHERE due.webhook = webhook.id \
-               AND due.next_at IS NOT NULL AND due.tries >= $2))) ORDER BY id LIMIT $3";
+               AND due.next_at IS NOT NULL AND due.tries >= $2)))) AS silent \
+               ORDER BY place, id LIMIT $3";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let values = vec![SWITCHED_OFF.into(), FAILING_TRIES.into(), limit.into()];
     let rows = database.rows(sql, values).await?;

@@ -113,6 +113,72 @@ async fn a_webhook_that_the_server_gave_up_rings_and_one_that_a_person_left_does
 }
 
 #[tokio::test]
+async fn busy_planes_or_a_query_that_fails_end_no_alarm_for_a_minute() {
+    let world = World::new().await;
+    let run = async |sql: &'static str| {
+        let mut transaction = world.database.begin().await.unwrap();
+        transaction.run(sql, vec![]).await.unwrap();
+        transaction.commit().await.unwrap();
+    };
+    let body = json!({"name": "gone", "url": "https://a.invalid/"});
+    world.ask("POST", "/webhooks", LOCAL, body).await;
+    run("UPDATE webhook SET off_reason = 'gone'").await;
+    world.planes.is_full.store(true, Ordering::Relaxed);
+    let both = ["nearly_full", "webhook_off"];
+    let since = async || {
+        let report = world.get("/alarms", LOCAL).await.json();
+        let alarms = report["alarms"].as_array().unwrap().clone();
+        alarms.iter().map(|alarm| alarm["since"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&world, LOCAL).await, both);
+    let begin = since().await;
+    {
+        let _busy = world.planes.answers.write().await;
+        run("ALTER TABLE webhook RENAME TO away").await;
+        set_now(&world, NOW + 20);
+        assert_eq!(kinds(&world, LOCAL).await, both, "nobody knows better");
+        set_now(&world, NOW + 70);
+        assert!(kinds(&world, LOCAL).await.is_empty(), "nobody knows any more");
+        set_now(&world, NOW + 20);
+        run("ALTER TABLE away RENAME TO webhook").await;
+    }
+    set_now(&world, NOW + 80);
+    assert_eq!(kinds(&world, LOCAL).await, both);
+    let again = since().await;
+    assert_ne!(again, begin, "they ended meanwhile");
+    {
+        let _busy = world.planes.answers.write().await;
+        set_now(&world, NOW + 100);
+        assert_eq!(kinds(&world, LOCAL).await, both);
+    }
+    set_now(&world, NOW + 110);
+    assert_eq!(
+        (kinds(&world, LOCAL).await, since().await),
+        (both.map(str::to_owned).into(), again)
+    );
+}
+
+#[tokio::test]
+async fn many_webhooks_of_one_tenant_hide_none_of_another() {
+    let world = World::new().await;
+    let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
+    let mut transaction = world.database.begin().await.unwrap();
+    for number in 0..150 {
+        let tenant = if number == 140 { &acme } else { &beta };
+        let sql = "INSERT INTO webhook (id, tenant, name, url, events, signer, off_reason, created_at) \
+                   VALUES ($1, $2, $1, 'https://a.invalid/', '[]', '', 'gone', 0)";
+        let id = format!("webhook {number:03}");
+        transaction.run(sql, vec![id.into(), tenant.as_str().into()]).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let key = world.key(Some(&acme), &["read"]).await;
+    let own = world.get("/alarms", &key).await.json();
+    assert_eq!(own["alarms"][0]["subject"], "webhook 140", "{own}");
+    assert_eq!(own["alarms"].as_array().unwrap().len(), 1);
+    assert_eq!(kinds(&world, LOCAL).await.len(), 100);
+}
+
+#[tokio::test]
 async fn an_alarm_is_on_the_overview_with_what_to_do() {
     let around = Arc::<PlayedSurroundings>::default();
     let given = around.clone();

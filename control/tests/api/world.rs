@@ -339,6 +339,8 @@ impl ServerSurroundings for PlayedSurroundings {
 pub(crate) struct PlayedPlanes {
     /// Whether the rooms have ended.
     pub(crate) have_ended: AtomicBool,
+    /// Whether all sessions of the server are in use.
+    pub(crate) is_full: AtomicBool,
     /// The questions for the server, for a tenant, and for the figures of a room.
     pub(crate) asked: [AtomicUsize; 3],
     /// Calls beside those of each world: the number, and the time of the start in microseconds.
@@ -457,8 +459,9 @@ fn answer(
         ControlRequest::Server => {
             let datagrams_in = 1_000 * played.count(0);
             let shards = vec![ShardStatus { datagrams_in, ..ShardStatus::default() }];
+            let max_sessions = if played.is_full.load(Ordering::Relaxed) { 9 } else { 0 };
             let status = ServerStatus { accepts: true, sessions: 9, shards, ..Default::default() };
-            ControlReply::Server(Box::new(status))
+            ControlReply::Server(Box::new(ServerStatus { max_sessions, ..status }))
         }
         ControlRequest::Tenant { tenant } => {
             played.count(1);
