@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use nucleus_core::control::{ControlReply, ControlRequest, TenantStatus};
 use nucleus_core::ids::Product;
 use nucleus_core::text;
 use nucleus_tokens::Minter;
@@ -224,6 +225,15 @@ impl ApiState {
         let waiting = timeout(HISTORY_WAIT, self.0.history.acquire()).await;
         let place = waiting.ok().and_then(Result::ok);
         place.ok_or_else(|| Problem::unavailable("others read the history: try again"))
+    }
+
+    /// Returns what the tenant of this name has; `None`: the planes are busy.
+    pub(crate) async fn tenant_status(&self, name: &str) -> Option<TenantStatus> {
+        let request = ControlRequest::Tenant { tenant: name.to_owned() };
+        match self.planes().ask(request).await {
+            Ok(ControlReply::Tenant(status)) => Some(status),
+            _ => None,
+        }
     }
 
     /// Returns the answer to a field that names a product that the server has not.

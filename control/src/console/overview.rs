@@ -9,6 +9,7 @@ use nucleus_console::screens::{
     ShardRow, Tile, WorstRoom,
 };
 use nucleus_console::{LOSS_WARN_PPM, Markup, MenuPlace, Quantity, ShownName, Tone};
+use nucleus_core::control::TenantStatus;
 use serde_json::Value;
 
 use super::alarms::Alarms;
@@ -51,7 +52,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) 
         });
     }
     let rooms = Quantity::count(shell.rooms);
-    let live = part(&state, &reader.client, reader.sees_server(), true).await?;
+    let live = part(&state, &reader.client, reader.viewer.tenant_name.as_deref(), true).await?;
     answer::page(&OverviewPage {
         accepts: !reader.sees_server() || AnswerRow(&server).flag("accepts"),
         shell,
@@ -71,11 +72,11 @@ pub(super) async fn stream(
     StreamCaller(caller): StreamCaller,
     reader: PageReader,
 ) -> PageResult {
-    let (client, sees_server) = (reader.client.clone(), reader.sees_server());
+    let (client, tenant) = (reader.client.clone(), reader.viewer.tenant_name.clone());
     let shared = state.clone();
     live::open(&state, caller, &reader, move || {
-        let (state, client) = (shared.clone(), client.clone());
-        async move { part(&state, &client, sees_server, false).await }
+        let (state, client, tenant) = (shared.clone(), client.clone(), tenant.clone());
+        async move { part(&state, &client, tenant.as_deref(), false).await }
     })
 }
 
@@ -96,13 +97,15 @@ async fn trends(client: &ApiAsker) -> Result<Trends, PageError> {
     Ok(Trends::new(client.get("/series?span=1h").await?))
 }
 
-/// `with_charts`: whether the charts have their lines; live parts leave those that the page shows.
+/// `tenant`: the name of the reader's tenant; `None`: the reader sees the whole server. `with_charts`: whether the
+/// charts have their lines; live parts leave those that the page shows.
 async fn part(
     state: &ConsoleState,
     client: &ApiAsker,
-    sees_server: bool,
+    tenant: Option<&str>,
     with_charts: bool,
 ) -> Result<OverviewLive, PageError> {
+    let sees_server = tenant.is_none();
     let (host, now) = (state.settings.host.as_str(), state.now().micros());
     let alarms = Alarms::read(client).await;
     let server = if sees_server { client.get("/server").await? } else { Value::Null };
@@ -113,10 +116,9 @@ async fn part(
     Ok(OverviewLive {
         base: String::new(),
         verdict: verdict(AnswerRow(&server), sees_server, &alarms, &losses),
-        tiles: if sees_server {
-            server_tiles(AnswerRow(&server), &trends)
-        } else {
-            tenant_tiles(AnswerRow(&rooms), AnswerRow(&lines))
+        tiles: match tenant {
+            None => server_tiles(AnswerRow(&server), &trends),
+            Some(name) => tenant_tiles(AnswerRow(&rooms), state.api.tenant_status(name).await),
         },
         charts: if sees_server { charts(&trends, with_charts) } else { Vec::new() },
         shards: shards(AnswerRow(&server), &trends),
@@ -272,11 +274,13 @@ fn server_tiles(server: AnswerRow<'_>, trends: &Trends) -> Vec<Tile> {
     ]
 }
 
-fn tenant_tiles(rooms: AnswerRow<'_>, lines: AnswerRow<'_>) -> Vec<Tile> {
-    let peers: u64 = lines.rows("rooms").filter_map(|room| room.newest("peers")).sum();
+/// `status`: what the tenant has; `None`: the planes are busy.
+fn tenant_tiles(rooms: AnswerRow<'_>, status: Option<TenantStatus>) -> Vec<Tile> {
+    let sessions = status.map(|status| status.sessions);
+    let now = || "at this moment".to_owned();
     vec![
-        tile("Rooms", Quantity::count(rooms.count("total")), "at this moment".to_owned()),
-        tile("Headsets", Quantity::count(peers), "in the fullest rooms".to_owned()),
+        tile("Rooms", Quantity::count(rooms.count("total")), now()),
+        tile("Headsets", Quantity::count(sessions), now()),
     ]
 }
 

@@ -1,15 +1,19 @@
 //! The search in sessions.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use nucleus_console::link::query;
 use nucleus_console::screens::{PageLinks, SessionRow, SessionsPage};
 use nucleus_console::{Mark, MenuPlace, Quantity, Tone};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::answer::{self, PageResult};
-use super::client::ApiAsker;
+use super::client::{ApiAsker, ApiRefusal};
 use super::reader::{PAGE_ROWS, PageReader};
 use super::row::{AnswerRow, encoded};
 use super::session_life::end_mark;
@@ -71,8 +75,11 @@ pub(super) fn last_moment(day: &str) -> String {
     if day.is_empty() { String::new() } else { format!("{day}T23:59:59.999999Z") }
 }
 
-/// Most rooms that are asked whether the participants of a list are still there: those of a full page.
-const ASKED_ROOMS: usize = PAGE_ROWS as usize;
+/// Rooms of a list that are asked at a time whether its participants are still there: the planes' mailbox has 256
+/// places, which other readers need too.
+const ASKED_ROOMS: usize = 32;
+/// Longest wait for all of these rooms. One that hangs answers after 2 s that it is busy.
+const ROOMS_TIME: Duration = Duration::from_secs(3);
 
 /// Who is in the live rooms of a list of sessions: whether the session of a peer is lost, by the peer's id.
 #[derive(Default)]
@@ -83,26 +90,48 @@ struct LivePeers {
 }
 
 impl LivePeers {
-    /// Asks the rooms of the sessions that have no end yet.
+    /// Asks the rooms of the sessions that have no end yet, each once and many at the same time. A room that has
+    /// not answered after [`ROOMS_TIME`] counts as silent.
     async fn read(client: &ApiAsker, list: AnswerRow<'_>) -> Self {
         let open = list.rows("items").filter(|session| session.some_text("left_at").is_none());
-        let rooms: BTreeSet<_> = open.map(|session| session.text("room")).collect();
-        let mut live = Self::default();
-        for id in rooms.into_iter().take(ASKED_ROOMS) {
-            let room = match client.get(&format!("/rooms/{}", encoded(id))).await {
-                Ok(room) => room,
-                Err(refusal) => {
-                    if refusal.status != StatusCode::NOT_FOUND {
-                        live.silent.insert(id.to_owned());
-                    }
-                    continue;
-                }
-            };
-            for peer in AnswerRow(&room).rows("members") {
-                live.is_lost.insert(peer.text("id").to_owned(), peer.flag("lost"));
+        let rooms: BTreeSet<_> = open.map(|session| session.text("room").to_owned()).collect();
+        let mut live = Self { silent: rooms.clone(), ..Self::default() };
+        // Rooms that are still asked at the end are asked no longer.
+        drop(timeout(ROOMS_TIME, live.ask(client, rooms)).await);
+        live
+    }
+
+    async fn ask(&mut self, client: &ApiAsker, rooms: BTreeSet<String>) {
+        let (mut waiting, mut asking) = (rooms.into_iter(), JoinSet::new());
+        loop {
+            while asking.len() < ASKED_ROOMS
+                && let Some(id) = waiting.next()
+            {
+                let client = client.clone();
+                asking.spawn(async move {
+                    let room = client.get(&format!("/rooms/{}", encoded(&id))).await;
+                    (id, room)
+                });
+            }
+            match asking.join_next().await {
+                None => return,
+                Some(Ok((id, room))) => self.add(&id, room),
+                Some(Err(_)) => {}
             }
         }
-        live
+    }
+
+    fn add(&mut self, id: &str, room: Result<Value, ApiRefusal>) {
+        match room {
+            Ok(room) => {
+                for peer in AnswerRow(&room).rows("members") {
+                    self.is_lost.insert(peer.text("id").to_owned(), peer.flag("lost"));
+                }
+            }
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {}
+            Err(_) => return,
+        }
+        self.silent.remove(id);
     }
 
     fn mark(&self, session: AnswerRow<'_>) -> Mark {

@@ -103,6 +103,47 @@ async fn a_room_has_its_lines_and_its_newest_events() {
     );
 }
 
+/// Inserts a session of the live room of acme, or of a room that is not live, with its times in microseconds.
+async fn insert(world: &World, number: u32, room: &str, name: &str, times: (i64, Option<i64>)) {
+    let sql = "INSERT INTO session_history (id, peer, room, tenant_name, product, room_name, user_id, name, \
+               role, joined_at, left_at, code) VALUES ($1, $1, $2, 'acme', 'atom', 'lobby', $3, $3, \
+               'member', $4, $5, 'left')";
+    let id = format!("{number:08x}");
+    let values = vec![id.into(), room.into(), name.into(), times.0.into(), times.1.into()];
+    let mut transaction = world.database.begin().await.unwrap();
+    transaction.run(sql, values).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_of_sessions_does_not_wait_for_one_busy_room_after_another() {
+    let world = World::new().await;
+    for number in 0..80 {
+        let name = format!("Ida {number}");
+        insert(&world, number, &format!("{number:016x}"), &name, (1, None)).await;
+    }
+    let mut browser = signed_in(&world, "root@example.org", "viewer", None).await;
+    let page = text(&mut browser, "/sessions").await;
+    assert_eq!(page.matches("not in a live room of this server").count(), 80, "{page}");
+    let _busy = world.planes.answers.write().await;
+    let begin = std::time::Instant::now();
+    let page = text(&mut browser, "/sessions").await;
+    // The counts of the menu wait for 4 s, and all the rooms for 3 s.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!(page.matches("the room gives no answer").count(), 80, "{page}");
+}
+
+#[tokio::test]
+async fn the_overview_of_a_tenant_counts_its_headsets_in_all_rooms() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let mut browser = signed_in(&world, "vera@example.org", "viewer", Some(&acme)).await;
+    // No room is among the fullest of the series.
+    let page = text(&mut browser, "/").await;
+    let tile = page.split("Headsets").nth(1).unwrap().chars().take(200).collect::<String>();
+    assert!(tile.contains(">3<") && tile.contains("at this moment"), "{tile}");
+}
+
 #[tokio::test]
 async fn a_user_is_banned_from_the_roster_and_the_ban_is_lifted() {
     let world = World::new().await;
