@@ -190,6 +190,11 @@ impl<T: ToSchema> ListPage<T> {
         let next = items.last().filter(|_| is_full).map(|last| id(last).to_owned());
         Self { items, next }
     }
+
+    /// Makes a page behind which there is none.
+    pub(super) fn last(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
 }
 
 /// Whether something is so from now on.

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,6 +15,7 @@ use super::state::ApiState;
 use crate::history::{
     HistoryFilter, PastCall, PastRoom, PastSession, SessionTimeline, query, timeline,
 };
+use crate::room_id::RoomAddress;
 use crate::store::{PageRequest, StoreError};
 
 /// Most bytes of a name in a filter, as in join tokens.
@@ -26,6 +27,17 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(sessions))
         .routes(routes!(calls));
     lists.routes(routes!(session))
+}
+
+/// An order of sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum SessionOrder {
+    /// Those that joined last first.
+    #[default]
+    Joined,
+    /// Those that ended last first.
+    Left,
 }
 
 /// Which rows are wanted.
@@ -50,6 +62,11 @@ struct HistoryQuery {
     #[serde(default)]
     #[param(max_length = 128)]
     room: Option<String>,
+    /// The order of sessions: `joined` (those that joined last first) or `left` (those that ended last first;
+    /// those without an end are left out). The second takes the id of a room and `limit`, and nothing else.
+    #[serde(default)]
+    #[param(inline, default = "joined")]
+    order: SessionOrder,
     /// Begun at this time or later.
     #[serde(default)]
     #[param(value_type = Option<String>, format = DateTime)]
@@ -71,7 +88,7 @@ struct HistoryQuery {
 impl HistoryQuery {
     fn check(self, caller: &Caller) -> Result<(HistoryFilter, PageRequest), Problem> {
         caller.needs(Scope::Read)?;
-        let Self { tenant, user, name, room, from, to, cursor, limit } = self;
+        let Self { tenant, user, name, room, order: _, from, to, cursor, limit } = self;
         let texts = [("tenant", &tenant), ("user", &user), ("name", &name), ("room", &room)];
         for (field, value) in texts {
             query_text(field, value, MAX_NAME)?;
@@ -86,6 +103,30 @@ impl HistoryQuery {
             to: query_time("to", to)?,
         };
         Ok((filter, PageQuery::new(cursor, limit).check()?))
+    }
+
+    /// Returns the id of the room whose sessions are wanted by their ends; `None`: another order is.
+    fn ended_in(&self) -> Result<Option<RoomAddress>, Problem> {
+        if self.order == SessionOrder::Joined {
+            return Ok(None);
+        }
+        let Self { tenant, user, name, from, to, cursor, .. } = self;
+        let others = [tenant, user, name, from, to, cursor];
+        let room = self.room.as_deref().and_then(|room| room.parse().ok());
+        let room = room.filter(|_| others.iter().all(|other| other.is_none()));
+        let wrong =
+            "`order`: `left` takes the id of a room as `room`, and `limit`, and nothing else";
+        room.map(Some).ok_or_else(|| Problem::bad_request(wrong))
+    }
+
+    /// # Errors
+    ///
+    /// The answer to send: an order of sessions is asked for, and this is no list of sessions.
+    fn has_no_order(&self) -> Result<(), Problem> {
+        match self.order {
+            SessionOrder::Joined => Ok(()),
+            SessionOrder::Left => Err(Problem::bad_request("`order`: only sessions have one")),
+        }
     }
 }
 
@@ -104,6 +145,7 @@ async fn rooms(
     caller: Caller,
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastRoom>>, Problem> {
+    wanted.has_no_order()?;
     let (filter, page) = wanted.check(&caller)?;
     if filter.name.is_some() {
         return Err(Problem::bad_request("`name`: only sessions are found by it"));
@@ -132,8 +174,14 @@ async fn sessions(
     caller: Caller,
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastSession>>, Problem> {
+    let ended_in = wanted.ended_in()?;
     let (filter, page) = wanted.check(&caller)?;
     let _place = state.history_place().await?;
+    if let Some(room) = ended_in {
+        let found = query::ended_sessions(state.database(), room, caller.tenant_id(), page.limit);
+        let items = found.await.map_err(StoreError::from)?;
+        return Ok(Json(ListPage::last(items)));
+    }
     let found =
         query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {
@@ -181,6 +229,7 @@ async fn calls(
     caller: Caller,
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastCall>>, Problem> {
+    wanted.has_no_order()?;
     let (filter, page) = wanted.check(&caller)?;
     if filter.room.is_some() {
         return Err(Problem::bad_request("`room`: calls have none"));

@@ -15,7 +15,7 @@ use super::bans;
 use super::client::ApiAsker;
 use super::live;
 use super::reader::{PageReader, StreamCaller};
-use super::room_life::{self, NewestEvents};
+use super::room_life::{self, NewestEvents, earlier};
 use super::row::{AnswerRow, encoded};
 use super::state::ConsoleState;
 use crate::api::Scope;
@@ -74,6 +74,7 @@ async fn may_ban(reader: &PageReader, room: AnswerRow<'_>) -> bool {
 
 /// Where the parts of a room's page come from.
 struct RoomSource {
+    state: ConsoleState,
     client: ApiAsker,
     id: String,
     may_operate: bool,
@@ -86,6 +87,7 @@ struct RoomSource {
 impl RoomSource {
     fn new(state: &ConsoleState, reader: &PageReader, id: String, may_ban: bool) -> Self {
         Self {
+            state: state.clone(),
             client: reader.client.clone(),
             id,
             may_operate: reader.may(Scope::Operate),
@@ -106,8 +108,9 @@ async fn part(source: &RoomSource, with_charts: bool) -> Result<RoomLive, PageEr
     let plan = client.get(&format!("{path}/plan")).await.unwrap_or_default();
     let fields = client.get(&format!("{path}/properties")).await.unwrap_or_default();
     let charts = room_life::charts(client, &source.id, with_charts).await;
-    let happenings = source.events.of(client, &source.id).await;
     let (room, stats, plan) = (AnswerRow(&room), AnswerRow(&stats), AnswerRow(&plan));
+    let age = room.count("age_seconds").unwrap_or_default();
+    let happenings = source.events.of(client, &source.id, earlier(source.state.now(), age)).await;
     let figures: HashMap<_, _> = stats.rows("peers").map(|peer| (peer.text("id"), peer)).collect();
     let roster: Vec<_> = room
         .rows("members")

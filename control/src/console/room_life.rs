@@ -18,14 +18,15 @@ use super::client::ApiAsker;
 use super::reader::PageReader;
 use super::row::{AnswerRow, encoded};
 use super::session_life::end_mark;
+use crate::timestamp::Timestamp;
 
 /// Events of a room that are shown.
 const MOST: usize = 10;
 /// How long events are shown before they are read again: they come from the database, and everybody who
 /// looks at a room asks.
 const KEPT: Duration = Duration::from_secs(5);
-/// Newest entries of the audit in which acts upon the room are looked for.
-const AUDIT_ROWS: u32 = 100;
+/// How much earlier than its age says a room may have begun by the clock of the audit, in seconds.
+const CLOCK_SLACK: u64 = 60;
 /// From how much loss on the chart is a bad one, in per cent.
 const LOSS_LIMIT: f64 = 1.0;
 
@@ -35,12 +36,18 @@ pub(super) struct NewestEvents(Mutex<Option<(Instant, Vec<Happening>)>>);
 
 impl NewestEvents {
     /// Returns the events, read again if they are too old. If they cannot be read, the older ones stay.
-    pub(super) async fn of(&self, client: &ApiAsker, room: &str) -> Vec<Happening> {
+    /// `begin`: when the room began.
+    pub(super) async fn of(
+        &self,
+        client: &ApiAsker,
+        room: &str,
+        begin: Timestamp,
+    ) -> Vec<Happening> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, events)) = kept.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
             return events.clone();
         }
-        let events = match read(client, room).await {
+        let events = match read(client, room, begin).await {
             Some(events) => events,
             None => kept.map(|(_, events)| events).unwrap_or_default(),
         };
@@ -50,16 +57,30 @@ impl NewestEvents {
     }
 }
 
-/// Reads the newest events of a room from the history and the audit; `None`: the database is busy or away.
-async fn read(client: &ApiAsker, room: &str) -> Option<Vec<Happening>> {
-    let path = query("/history/sessions", &[("room", room), ("limit", "200")]);
-    let sessions = client.get(&path).await.ok()?;
-    let audit = client.get(&format!("/audit?limit={AUDIT_ROWS}")).await.ok()?;
-    let of_sessions = AnswerRow(&sessions).rows("items").flat_map(of_session);
-    let acts = AnswerRow(&audit).rows("items").filter(|entry| entry.text("target") == room);
-    let mut events: Vec<_> = of_sessions.chain(acts.filter_map(act)).collect();
+/// Reads the newest events of a room from the history and the audit; `None`: the database is busy or away. The
+/// newest joins, the newest ends and the newest acts have the newest events of all.
+async fn read(client: &ApiAsker, room: &str, begin: Timestamp) -> Option<Vec<Happening>> {
+    let most = MOST.to_string();
+    let of_room =
+        |order| query("/history/sessions", &[("room", room), ("order", order), ("limit", &most)]);
+    let (joined, left) = (of_room("joined"), of_room("left"));
+    let (joined, left) = (client.get(&joined).await.ok()?, client.get(&left).await.ok()?);
+    // Acts upon a room are not older than the room, so that few entries of the audit are looked at.
+    let from = earlier(begin, CLOCK_SLACK).to_string();
+    let path = query("/audit", &[("target", room), ("from", &from), ("limit", &most)]);
+    let audit = client.get(&path).await.ok()?;
+    let joins = AnswerRow(&joined).rows("items").filter_map(join);
+    let ends = AnswerRow(&left).rows("items").filter_map(end);
+    let acts = AnswerRow(&audit).rows("items").filter_map(act);
+    let mut events: Vec<_> = joins.chain(ends).chain(acts).collect();
     events.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     Some(events.into_iter().take(MOST).map(|(_, event)| event).collect())
+}
+
+/// Returns a time so many seconds before another one.
+pub(super) fn earlier(at: Timestamp, seconds: u64) -> Timestamp {
+    let micros = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    Timestamp::from_micros(at.micros().saturating_sub(micros).max(0))
 }
 
 fn event(at: i64, tone: Tone, headline: Markup) -> (i64, Happening) {
@@ -67,19 +88,25 @@ fn event(at: i64, tone: Tone, headline: Markup) -> (i64, Happening) {
     (at, Happening { at: at_shown, tone, headline, detail: None, is_key: false })
 }
 
-/// The join of a session, and its end.
-fn of_session(session: AnswerRow<'_>) -> impl Iterator<Item = (i64, Happening)> {
+/// The name of a session, and words behind it.
+fn named(session: AnswerRow<'_>, words: &str) -> Markup {
     let name = match session.text("name") {
         "" => ShownName::new("Deleted user"),
         name => ShownName::new(name),
     };
-    let link = |words: &str| Markup::new().then(&name).text(words);
-    let joined = session.micros("joined_at").map(|at| event(at, Tone::Good, link(" joined")));
-    let left = session.micros("left_at").map(|at| {
-        let mark = end_mark(session.text("code"));
-        event(at, mark.tone(), link(": ").text(&mark.words().to_lowercase()))
-    });
-    joined.into_iter().chain(left)
+    Markup::new().then(&name).text(words)
+}
+
+/// The join of a session.
+fn join(session: AnswerRow<'_>) -> Option<(i64, Happening)> {
+    Some(event(session.micros("joined_at")?, Tone::Good, named(session, " joined")))
+}
+
+/// The end of a session; `None`: it goes on, or its end is not known.
+fn end(session: AnswerRow<'_>) -> Option<(i64, Happening)> {
+    let mark = end_mark(session.text("code"));
+    let words = named(session, ": ").text(&mark.words().to_lowercase());
+    Some(event(session.micros("left_at")?, mark.tone(), words))
 }
 
 /// An act of an operator; `None`: it is not one upon a room.

@@ -261,6 +261,24 @@ pub async fn sessions(
     Ok(found)
 }
 
+/// Returns sessions of a room that have ended, those that ended last first: of a tenant; `None`: of any. The database
+/// sorts the sessions of the room.
+///
+/// # Errors
+///
+/// The database cannot be reached.
+pub(crate) async fn ended_sessions(
+    database: &Database,
+    room: RoomAddress,
+    tenant: Option<&str>,
+    limit: u32,
+) -> Result<Vec<PastSession>, DatabaseError> {
+    let values =
+        vec![room.to_string().into(), tenant.map(str::to_owned).into(), i64::from(limit).into()];
+    let rows = database.rows(&statements::ENDED_SESSIONS, values).await?;
+    rows.iter().map(past_session).collect()
+}
+
 /// Reads a session.
 pub(super) fn past_session(row: &Row) -> Result<PastSession, DatabaseError> {
     Ok(PastSession {

@@ -50,12 +50,22 @@ pub(super) static ROOMS: Statements = LazyLock::new(|| {
     })
 });
 
+/// The columns of a session without the moments, which have up to 4 KB.
+const SESSION_COLUMNS: &str = "id, peer, room, tenant, tenant_name, product, room_name, user_id, name, role, \
+    joined_at, left_at, code, resumes, fallback_ms, rtt_p50_us, rtt_p95_us, loss_ppm, withheld, bytes_in, bytes_out";
+
+/// `$1` is the id of a room, `$2` the tenant, `$3` the most rows.
+pub(super) static ENDED_SESSIONS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {SESSION_COLUMNS} FROM session_history WHERE room = $1 AND left_at IS NOT NULL \
+         AND ($2 IS NULL OR tenant = $2) ORDER BY left_at DESC, id DESC LIMIT $3"
+    )
+});
+
 pub(super) static SESSIONS: Statements = LazyLock::new(|| {
     all(&ListedTable {
         name: "session_history",
-        // Without the moments, which have up to 4 KB.
-        columns: "id, peer, room, tenant, tenant_name, product, room_name, user_id, name, role, joined_at, \
-                  left_at, code, resumes, fallback_ms, rtt_p50_us, rtt_p95_us, loss_ppm, withheld, bytes_in, bytes_out",
+        columns: SESSION_COLUMNS,
         of_user: "user_id = $5",
         room_name: "room_name",
         begun: "joined_at",

@@ -116,6 +116,55 @@ async fn insert(world: &World, number: u32, room: &str, name: &str, times: (i64,
 }
 
 #[tokio::test]
+async fn the_newest_events_of_a_room_are_found_behind_many_others() {
+    const NOW: i64 = 1_800_000_000_000_000;
+    let world = World::new().await;
+    world.tenant("acme").await;
+    let room = "0101010101010101";
+    // The host joined first of all and leaves now.
+    insert(&world, 0, room, "Hugo", (NOW - 80_000_000, Some(NOW - 1_000_000))).await;
+    for number in 1..=220 {
+        let joined = NOW - 70_000_000 + i64::from(number);
+        insert(&world, number, room, "Ida", (joined, None)).await;
+    }
+    insert(&world, 500, "0303030303030303", "Olaf", (NOW, Some(NOW))).await;
+    let mut browser = signed_in(&world, "root@example.org", "operator", None).await;
+    browser.post(&format!("{ROOM}/lock"), &[("locked", "true")]).await;
+    let mut transaction = world.database.begin().await.unwrap();
+    for number in 0..120 {
+        let sql = "INSERT INTO audit (id, at, tenant, actor, action, target, detail, request_id, ip) \
+                   VALUES ($1, $2, NULL, 'a', 'room.close', 'another room', '', '', '')";
+        let id = format!("f0000000-0000-7000-8000-{number:012x}");
+        transaction.run(sql, vec![id.into(), NOW.into()]).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let page = text(&mut browser, ROOM).await;
+    for words in ["Hugo</bdi>: ", "The room was locked by", "Ida</bdi> joined"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("Olaf") && !page.contains("Hugo</bdi> joined"), "{page}");
+    let ended = format!("/history/sessions?room={room}&order=left");
+    let list = world.get(&ended, LOCAL).await.json();
+    assert_eq!(
+        (list["items"][0]["name"].as_str(), list["items"][1].is_null()),
+        (Some("Hugo"), true)
+    );
+    assert!(list["next"].is_null(), "{list}");
+    for wrong in [
+        "/history/sessions?order=left",
+        "/history/sessions?order=left&room=lobby",
+        &format!("{ended}&cursor=00000000"),
+        &format!("{ended}&user=Hugo"),
+        "/history/rooms?order=left",
+        "/history/calls?order=left",
+    ] {
+        let refused = world.get(wrong, LOCAL).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}: {refused:?}");
+        assert!(refused.text.contains("`order`"), "{wrong}: {refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_of_sessions_does_not_wait_for_one_busy_room_after_another() {
     let world = World::new().await;
     for number in 0..80 {
