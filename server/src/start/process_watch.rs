@@ -1,9 +1,10 @@
 //! What alarms and the dashboard learn of the program around the control plane.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 use nucleus_control::alarms::{CertificateFacts, CertificateKind, ServerSurroundings};
 use nucleus_control::history::HistoryFigures;
@@ -78,11 +79,27 @@ struct FreeDisk {
     asked: Arc<DiskAnswer>,
 }
 
+/// How long an answer counts. A disk is asked each 10 s; one that hangs or fails for longer has no known free space.
+const KNOWN_TIME: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
 struct DiskAnswer {
     is_asking: AtomicBool,
-    is_known: AtomicBool,
-    bytes: AtomicU64,
+    /// The newest answer, and when it was given.
+    newest: Mutex<Option<(Instant, u64)>>,
+}
+
+impl DiskAnswer {
+    fn note(&self, bytes: u64, now: Instant) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, bytes));
+    }
+
+    /// Returns the newest answer if it is not too old.
+    fn known(&self, now: Instant) -> Option<u64> {
+        let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, bytes) = newest?;
+        (now.saturating_duration_since(at) <= KNOWN_TIME).then_some(bytes)
+    }
 }
 
 impl FreeDisk {
@@ -90,14 +107,13 @@ impl FreeDisk {
         Self { dir: dir.to_owned(), asked: Arc::default() }
     }
 
-    /// Returns the newest answer, and asks again; `None`: there is no answer yet.
+    /// Returns the newest answer, and asks again; `None`: there is no answer yet, or none for [`KNOWN_TIME`].
     fn newest(&self) -> Option<u64> {
         if !self.asked.is_asking.swap(true, Ordering::AcqRel) {
             let (dir, answer) = (self.dir.clone(), self.asked.clone());
             let ask = move || {
                 if let Some(bytes) = free_bytes(&dir) {
-                    answer.bytes.store(bytes, Ordering::Relaxed);
-                    answer.is_known.store(true, Ordering::Release);
+                    answer.note(bytes, Instant::now());
                 }
                 answer.is_asking.store(false, Ordering::Release);
             };
@@ -107,8 +123,7 @@ impl FreeDisk {
                 self.asked.is_asking.store(false, Ordering::Release);
             }
         }
-        let is_known = self.asked.is_known.load(Ordering::Acquire);
-        is_known.then(|| self.asked.bytes.load(Ordering::Relaxed))
+        self.asked.known(Instant::now())
     }
 }
 
@@ -127,9 +142,19 @@ fn free_bytes(_dir: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn an_answer_counts_for_a_minute() {
+        let (answer, now) = (DiskAnswer::default(), Instant::now());
+        let later = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(answer.known(now), None);
+        answer.note(7, now);
+        assert_eq!((answer.known(now), answer.known(later(60))), (Some(7), Some(7)));
+        assert_eq!(answer.known(later(61)), None, "the disk hangs or fails");
+        answer.note(8, later(70));
+        assert_eq!(answer.known(later(71)), Some(8));
+    }
 
     #[cfg(unix)]
     #[test]
