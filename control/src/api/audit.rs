@@ -105,7 +105,8 @@ async fn list(
     let looks_far =
         [&filter.actor, &filter.action, &filter.target].iter().any(|wanted| wanted.is_some())
             || filter.to.is_some();
-    let _place = if looks_far { Some(state.history_place().await?) } else { None };
+    let _place =
+        if looks_far { Some(state.history_place(caller.tenant_id()).await?) } else { None };
     let entries = audit::entries(state.database(), &filter, &page).await?;
     Ok(Json(ListPage::new(entries, page.limit, |entry| &entry.id)))
 }

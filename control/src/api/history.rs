@@ -150,7 +150,7 @@ async fn rooms(
     if filter.name.is_some() {
         return Err(Problem::bad_request("`name`: only sessions are found by it"));
     }
-    let _place = state.history_place().await?;
+    let _place = state.history_place(caller.tenant_id()).await?;
     let found = query::rooms(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {
         caller.explain_empty(&state, filter.tenant_name.as_deref())?;
@@ -176,7 +176,7 @@ async fn sessions(
 ) -> Result<Json<ListPage<PastSession>>, Problem> {
     let ended_in = wanted.ended_in()?;
     let (filter, page) = wanted.check(&caller)?;
-    let _place = state.history_place().await?;
+    let _place = state.history_place(caller.tenant_id()).await?;
     if let Some(room) = ended_in {
         let found = query::ended_sessions(state.database(), room, caller.tenant_id(), page.limit);
         let items = found.await.map_err(StoreError::from)?;
@@ -208,7 +208,7 @@ async fn session(
     Id(id): Id,
 ) -> Result<Json<SessionTimeline>, Problem> {
     caller.needs(Scope::Read)?;
-    let _place = state.history_place().await?;
+    let _place = state.history_place(caller.tenant_id()).await?;
     let found = timeline::session(state.database(), caller.tenant_id(), &id).await;
     let found = found.map_err(StoreError::from)?;
     found.map(Json).ok_or_else(|| Problem::not_found("there is no such session in the history"))
@@ -237,7 +237,7 @@ async fn calls(
     if filter.name.is_some() {
         return Err(Problem::bad_request("`name`: only sessions are found by it"));
     }
-    let _place = state.history_place().await?;
+    let _place = state.history_place(caller.tenant_id()).await?;
     let found = query::calls(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {
         caller.explain_empty(&state, filter.tenant_name.as_deref())?;

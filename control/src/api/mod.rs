@@ -18,6 +18,7 @@ mod events;
 mod extract;
 mod forget;
 mod history;
+mod history_places;
 mod idempotency;
 mod issuers;
 mod key_uses;

@@ -1,15 +1,12 @@
 //! What the routes of the API share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use nucleus_core::control::{ControlReply, ControlRequest, TenantStatus};
 use nucleus_core::ids::Product;
 use nucleus_core::text;
 use nucleus_tokens::Minter;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 
 use crate::alarms::{AlarmSources, AlarmWatch, ServerSurroundings};
 use crate::database::Database;
@@ -21,6 +18,7 @@ use crate::streams::{EventRing, StreamPlaces};
 use crate::timestamp::Timestamp;
 use crate::webhooks::WebhookSettings;
 
+use super::history_places::{HistoryPlace, HistoryPlaces};
 use super::key_uses::KeyUses;
 use super::live_sampler::LiveSampler;
 use super::problem::Problem;
@@ -31,12 +29,6 @@ use super::sign_in_state::{SignInSettings, SignInState};
 const OUTGOING: usize = 8;
 /// Those of one tenant: slow servers of one tenant leave places for others.
 const OUTGOING_OF_TENANT: usize = 2;
-
-/// Requests at a time that read the history. One may read many rows, and two connections of four stay for
-/// everything else.
-const HISTORY: usize = 2;
-/// Longest wait for such a place: a reader of a page tries again after longer ones.
-const HISTORY_WAIT: Duration = Duration::from_millis(1_500);
 
 /// What an API is made of.
 pub struct ApiSettings {
@@ -98,7 +90,7 @@ struct ApiShared {
     /// Requests that ask others, such as for an issuer's keys, with the tenants of their keys.
     outgoing: Mutex<Vec<Option<String>>>,
     /// Places of requests that read the history.
-    history: Semaphore,
+    history: HistoryPlaces,
     stream_places: Arc<StreamPlaces>,
     live: Arc<LiveSampler>,
     sign_in: SignInState,
@@ -122,7 +114,7 @@ impl ApiState {
             rates: RequestRates::default(),
             key_uses: KeyUses::default(),
             outgoing: Mutex::default(),
-            history: Semaphore::new(HISTORY),
+            history: HistoryPlaces::default(),
             stream_places: Arc::default(),
             sign_in: SignInState::default(),
             alarms,
@@ -216,14 +208,17 @@ impl ApiState {
         Ok(OutgoingPlace { places: &self.0.outgoing, tenant })
     }
 
-    /// Takes a place for reading the history, and waits for one for [`HISTORY_WAIT`].
+    /// Takes a place for reading the history, and waits for a while for one. `tenant` is that of the caller; `None`:
+    /// the caller sees the whole server.
     ///
     /// # Errors
     ///
-    /// The answer to send: all places stay taken.
-    pub(super) async fn history_place(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let waiting = timeout(HISTORY_WAIT, self.0.history.acquire()).await;
-        let place = waiting.ok().and_then(Result::ok);
+    /// The answer to send: all places stay taken, or those of the tenant.
+    pub(super) async fn history_place(
+        &self,
+        tenant: Option<&str>,
+    ) -> Result<HistoryPlace<'_>, Problem> {
+        let place = self.0.history.take(tenant).await;
         place.ok_or_else(|| Problem::unavailable("others read the history: try again"))
     }
 
