@@ -250,15 +250,15 @@ fn a_page_is_small() {
 fn the_audit_as_csv_has_no_formula() {
     let row = nucleus_console::screens::AuditRow {
         at: nucleus_console::ShownTime::from_micros(samples::at(10, 4, 12)),
-        actor: "=1+1".into(),
+        actor: "=1+1".to_owned(),
+        actor_email: Some("@x".into()),
         action: "peer.kick".to_owned(),
         target: "a\"b".into(),
         detail: "\u{202E}x".to_owned(),
         tenant: None,
         ip: String::new(),
     };
-    let line =
-        "\"2026-11-26T10:04:12Z\",\"'=1+1\",\"peer.kick\",\"a\"\"b\",\"[U+202E]x\",\"\",\"\"\r\n";
+    let line = "\"2026-11-26T10:04:12Z\",\"'=1+1\",\"peer.kick\",\"a\"\"b\",\"[U+202E]x\",\"\",\"\",\"'@x\"\r\n";
     assert_eq!(row.csv_line(), line);
 }
 

@@ -53,8 +53,10 @@ impl AuditSearch {
 pub struct AuditRow {
     /// When it was done.
     pub at: ShownTime,
-    /// Who did it.
-    pub actor: ShownName,
+    /// Who did it, as the audit keeps it: `person:<id>`.
+    pub actor: String,
+    /// The email address of a person who did it; absent: it is not known, or the actor is no person.
+    pub actor_email: Option<ShownName>,
     /// What was done, as `tenant.create`.
     pub action: String,
     /// What it was done to.
@@ -69,16 +71,22 @@ pub struct AuditRow {
 
 impl AuditRow {
     /// The headings of the CSV file.
-    pub const CSV_HEADINGS: [&'static str; 7] =
-        ["at", "actor", "action", "target", "detail", "tenant", "ip"];
+    pub const CSV_HEADINGS: [&'static str; 8] =
+        ["at", "actor", "action", "target", "detail", "tenant", "ip", "actor_email"];
 
     /// Returns the entry as a line of the CSV file.
     #[must_use]
     pub fn csv_line(&self) -> String {
         let tenant = self.tenant.as_ref().map_or("", ShownName::raw);
         let at = self.at.machine();
-        let (actor, target) = (self.actor.raw(), self.target.raw());
-        crate::csv::line(&[&at, actor, &self.action, target, &self.detail, tenant, &self.ip])
+        let email = self.actor_email.as_ref().map_or("", ShownName::raw);
+        let (actor, target) = (self.actor.as_str(), self.target.raw());
+        crate::csv::line(&[&at, actor, &self.action, target, &self.detail, tenant, &self.ip, email])
+    }
+
+    /// Who did it, for people.
+    pub(crate) fn shown_actor(&self) -> ShownName {
+        self.actor_email.clone().unwrap_or_else(|| ShownName::new(self.actor.as_str()))
     }
 
     pub(crate) fn shown_detail(&self) -> Option<ShownName> {

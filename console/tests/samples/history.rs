@@ -256,7 +256,8 @@ fn bans(data: Data) -> BansPage {
 fn audit(data: Data) -> AuditPage {
     let row = |minute: i64, actor: &str, action: &str, target: &str, detail: &str| AuditRow {
         at: ShownTime::from_micros(at(10, minute, 3)),
-        actor: data.name_of(actor),
+        actor: data.text(if actor.contains('@') { "person:0190a1c2" } else { actor }),
+        actor_email: actor.contains('@').then(|| data.name_of(actor)),
         action: action.to_owned(),
         target: data.name_of(target),
         detail: data.text(detail),

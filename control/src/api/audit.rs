@@ -100,6 +100,7 @@ async fn list(
         target,
         from,
         to,
+        emails_of: caller.tenant_id().map(str::to_owned),
     };
     // A filter may look at every entry, as a question to the history may.
     let looks_far =

@@ -96,7 +96,8 @@ pub(super) async fn csv(
 fn rows<'a>(list: &'a Value, names: &'a TenantNames) -> impl Iterator<Item = AuditRow> + 'a {
     AnswerRow(list).rows("items").map(|entry| AuditRow {
         at: entry.time("at"),
-        actor: entry.name("actor"),
+        actor: entry.text("actor").to_owned(),
+        actor_email: entry.some_name("actor_email"),
         action: entry.text("action").to_owned(),
         target: entry.name("target"),
         detail: entry.text("detail").to_owned(),

@@ -129,7 +129,8 @@ fn act(entry: AnswerRow<'_>) -> Option<(i64, Happening)> {
         Some(whom) => Markup::from(words).text(" ").then(&ShownName::new(whom)),
         None => Markup::from(words),
     };
-    let headline = headline.text(" by ").then(&entry.name("actor"));
+    let actor = entry.some_name("actor_email").unwrap_or_else(|| entry.name("actor"));
+    let headline = headline.text(" by ").then(&actor);
     Some(event(entry.micros("at")?, Tone::Info, headline))
 }
 

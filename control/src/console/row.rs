@@ -76,7 +76,7 @@ impl<'a> AnswerRow<'a> {
         list.map(|value| value.as_f64().map(|value| value * factor)).collect()
     }
 
-    /// The name of a tenant, for whom a list shows `id`; `None`: the whole server.
+    /// A name that may be absent, as that of a tenant; `None`: there is none.
     pub(super) fn some_name(self, name: &str) -> Option<ShownName> {
         self.some_text(name).map(ShownName::new)
     }

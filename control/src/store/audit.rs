@@ -37,6 +37,9 @@ pub struct AuditEntry {
     pub tenant: Option<String>,
     /// Who did it, as `key:<id>` or `local`.
     pub actor: String,
+    /// The email address of a person who did it; absent: the actor is no person, was deleted, or is of the whole
+    /// server while the reader is of one tenant.
+    pub actor_email: Option<String>,
     /// What was done, as `tenant.create`.
     pub action: String,
     /// The id of what it was done to.
@@ -94,6 +97,8 @@ pub struct AuditFilter {
     pub from: Option<Timestamp>,
     /// Done before this time.
     pub to: Option<Timestamp>,
+    /// The id of the tenant whose people's email addresses are told; absent: those of all people.
+    pub emails_of: Option<String>,
 }
 
 /// The entries of one tenant, or of all. Two statements, because SQLite would use no index for a tenant that may
@@ -101,7 +106,9 @@ pub struct AuditFilter {
 macro_rules! entries_where {
     ($tenant:literal) => {
         concat!(
-            "SELECT * FROM audit WHERE ",
+            "SELECT audit.*, (SELECT email FROM person WHERE substr(audit.actor, 1, 7) = 'person:' \
+             AND person.id = substr(audit.actor, 8) \
+             AND (CAST($10 AS TEXT) IS NULL OR person.tenant = $10)) AS actor_email FROM audit WHERE ",
             $tenant,
             " AND id < $2 AND id >= $3 AND ($4 IS NULL OR actor = $4 OR substr(actor, 1, length($4) + 1) = $4 || ':') \
              AND ($5 IS NULL OR action = $5 OR substr(action, 1, length($5) + 1) = $5 || '.') \
@@ -137,6 +144,7 @@ pub async fn entries(
         i64::from(page.limit).into(),
         filter.from.map_or(i64::MIN, Timestamp::micros).into(),
         filter.to.map_or(i64::MAX, Timestamp::micros).into(),
+        filter.emails_of.clone().into(),
     ];
     let rows = database.rows(sql, values).await?;
     let entry = |row: &Row| -> Result<_, DatabaseError> {
@@ -145,6 +153,7 @@ pub async fn entries(
             at: time(row, "at")?.unwrap_or(Timestamp::from_micros(0)),
             tenant: row.get("tenant")?,
             actor: row.get("actor")?,
+            actor_email: row.get("actor_email")?,
             action: row.get("action")?,
             target: row.get("target")?,
             detail: row.get("detail")?,

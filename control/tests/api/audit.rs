@@ -125,3 +125,33 @@ async fn few_files_are_made_at_a_time() {
     assert_eq!(all, [StatusCode::OK, StatusCode::OK, StatusCode::TOO_MANY_REQUESTS]);
     assert_eq!(export("/audit.csv").await, StatusCode::OK, "the places are free again");
 }
+
+#[tokio::test]
+async fn a_person_is_shown_by_the_email_address_to_those_who_may_know_it() {
+    let (world, [acme, _], key) = busy_world().await;
+    person(&world, "ann@example.org", "partner_admin", Some(&acme)).await;
+    for email in ["ann@example.org", "root@example.org"] {
+        let mut browser = Browser::new(&world);
+        browser.sign_in(email, PASSWORD, "").await;
+        browser.post("/keys", &[("name", email), ("scopes", "read"), ("tenant", &acme)]).await;
+    }
+    let emails = async |key: &str| {
+        let list = world.get("/audit?action=key.create&actor=person&limit=2", key).await.json();
+        let rows = list["items"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["actor_email"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(emails(LOCAL).await, [json!("root@example.org"), json!("ann@example.org")]);
+    let own = emails(&key).await;
+    assert_eq!(own, [json!(null), json!("ann@example.org")], "a super admin is not of the tenant");
+
+    let mut browser = Browser::new(&world);
+    browser.sign_in("root@example.org", PASSWORD, "").await;
+    let page = browser.get("/audit?action=key.create").await;
+    assert!(page.text.contains("<bdi>ann@example.org</bdi>"), "{page:?}");
+    assert!(page.text.contains("title=\"person:"), "the id stays as a title: {page:?}");
+    let file = browser.get("/audit.csv?action=key.create&actor=person").await;
+    assert!(
+        file.text.contains("\"person:") && file.text.contains(",\"ann@example.org\""),
+        "{file:?}"
+    );
+}
