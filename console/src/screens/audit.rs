@@ -48,6 +48,9 @@ impl AuditSearch {
     }
 }
 
+/// Characters of a detail that is shown whole. A longer one unfolds.
+const LONG_DETAIL: usize = 160;
+
 /// An entry of the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
@@ -87,6 +90,10 @@ impl AuditRow {
     /// Who did it, for people.
     pub(crate) fn shown_actor(&self) -> ShownName {
         self.actor_email.clone().unwrap_or_else(|| ShownName::new(self.actor.as_str()))
+    }
+
+    pub(crate) fn is_detail_long(&self) -> bool {
+        self.detail.chars().count() > LONG_DETAIL
     }
 
     pub(crate) fn shown_detail(&self) -> Option<ShownName> {
