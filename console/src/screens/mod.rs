@@ -24,7 +24,7 @@ pub use accounts::{PersonPage, PersonRow, PersonsPage};
 pub use audit::{AuditPage, AuditRow, AuditSearch};
 pub use bans::{BanRow, BansPage};
 pub use calls::{CallRow, CallsLive, CallsPage, PastCallRow};
-pub use errors::{ErrorKind, ErrorPage};
+pub use errors::{ErrorKind, ErrorPage, ShellErrorPage};
 pub use first_run::FirstRunPage;
 pub use keys::{IssuerRow, KeyRow, KeysPage};
 pub use network::{AddressRow, NetworkPage, PortRow};

@@ -33,10 +33,12 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
             ErrorKind::Malformed => "error-400",
             ErrorKind::Forbidden => "error-403",
             ErrorKind::NotFound => "error-404",
+            ErrorKind::Conflict => "error-409",
             ErrorKind::TooLarge => "error-413",
+            ErrorKind::Unfit => "error-422",
             ErrorKind::TooMany => "error-429",
             ErrorKind::Fault => "error-500",
-            ErrorKind::DatabaseAway => "error-503",
+            ErrorKind::Unavailable => "error-503",
         };
         let page = ErrorPage {
             base: String::new(),
@@ -46,6 +48,14 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
         };
         pages.push((name, render(&page)?));
     }
+    let page = ShellErrorPage {
+        shell: data.shell("This was not accepted", MenuPlace::Rooms, MenuRole::Operator),
+        kind: ErrorKind::Unfit,
+        why: data.some(data.name_of("`seconds` is at most 86,400")),
+        back: "/rooms/r1".to_owned(),
+        request_id: "01j9c2".to_owned(),
+    };
+    pages.push(("error-shell", render(&page)?));
     Ok(pages)
 }
 

@@ -1,16 +1,20 @@
 //! Answers of the dashboard: pages, ways to pages, and errors.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use nucleus_console::screens::{ErrorKind, ErrorPage};
-use nucleus_console::{RenderError, Template, Theme, assets, render};
+use nucleus_console::screens::{ErrorKind, ErrorPage, ShellErrorPage};
+use nucleus_console::{RenderError, ShownName, Template, Theme, assets, render};
 
 use super::client::ApiRefusal;
 use super::cookies::cookie;
-use crate::api::RequestInfo;
+use super::reader::shell;
+use super::way_back::way_back;
+use crate::api::{RequestInfo, Viewer};
 
 /// What a page's route answers.
 pub(super) type PageResult = Result<Response, PageError>;
@@ -20,22 +24,31 @@ pub(super) type PageResult = Result<Response, PageError>;
 pub(super) enum PageError {
     /// An error page.
     Kind(ErrorKind),
+    /// An error page with the words of the API.
+    Refused(ErrorKind, String),
     /// Another answer, as the way to the sign-in.
     Other(Box<Response>),
 }
 
 impl From<ApiRefusal> for PageError {
     fn from(refusal: ApiRefusal) -> Self {
-        Self::Kind(match refusal.status {
+        let kind = match refusal.status {
             StatusCode::UNAUTHORIZED => return Self::Other(Box::new(to("/signin?failed=ended"))),
             StatusCode::FORBIDDEN => ErrorKind::Forbidden,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => ErrorKind::NotFound,
+            StatusCode::CONFLICT => ErrorKind::Conflict,
+            StatusCode::UNPROCESSABLE_ENTITY => ErrorKind::Unfit,
             StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
             StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooMany,
-            StatusCode::SERVICE_UNAVAILABLE => ErrorKind::DatabaseAway,
+            StatusCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
             status if status.is_client_error() => ErrorKind::Malformed,
             _ => ErrorKind::Fault,
-        })
+        };
+        match kind {
+            // What the API says of these, the page says better.
+            ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Fault => Self::Kind(kind),
+            kind => Self::Refused(kind, refusal.detail),
+        }
     }
 }
 
@@ -50,13 +63,32 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         match self {
             Self::Other(response) => *response,
-            // `finish` writes the page, because it knows the reader's colours.
-            Self::Kind(kind) => {
+            Self::Kind(kind) => Self::Refused(kind, String::new()).into_response(),
+            // `finish` writes the page, because it knows the reader and the colours.
+            Self::Refused(kind, why) => {
                 let mut response = Response::new(Body::empty());
-                response.extensions_mut().insert(kind);
+                response.extensions_mut().insert(ErrorFound { kind, why });
                 response
             }
         }
+    }
+}
+
+/// What went wrong, for `finish`.
+#[derive(Clone, Debug)]
+struct ErrorFound {
+    kind: ErrorKind,
+    why: String,
+}
+
+/// Who reads the page of a request, once that is known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FoundViewer(Arc<OnceLock<Arc<Viewer>>>);
+
+impl FoundViewer {
+    pub(super) fn set(&self, viewer: Arc<Viewer>) {
+        // A request has one reader.
+        let _known = self.0.set(viewer);
     }
 }
 
@@ -90,20 +122,33 @@ fn html(status: StatusCode, text: String) -> Response {
 
 /// Writes the pages of errors, and what every answer says to a browser: what its page may load, and that
 /// nothing of it is kept.
-pub(super) async fn finish(request: Request, next: Next) -> Response {
+pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     let request_id = request.extensions().get::<RequestInfo>().map(|info| info.id.clone());
     let theme = Theme::from_cookie(cookie(request.headers(), Theme::COOKIE));
+    let (is_form, path) = (request.method() == Method::POST, request.uri().path().to_owned());
+    let is_part = request.headers().contains_key("hx-request");
+    let viewer = FoundViewer::default();
+    request.extensions_mut().insert(viewer.clone());
     let mut response = next.run(request).await;
-    if let Some(kind) = response.extensions().get::<ErrorKind>().copied() {
-        let page = ErrorPage {
-            base: String::new(),
-            theme,
-            kind,
-            request_id: request_id.unwrap_or_default(),
+    if let Some(ErrorFound { kind, why }) = response.extensions().get::<ErrorFound>().cloned() {
+        let request_id = request_id.unwrap_or_default();
+        let text = match viewer.0.get() {
+            Some(viewer) if !is_part => {
+                let way = way_back(&path, is_form && kind != ErrorKind::NotFound);
+                render(&ShellErrorPage {
+                    // Without the counts of the menu: the API may be what does not answer.
+                    shell: shell(viewer, theme, kind.headline(), way.place),
+                    kind,
+                    why: Some(why).filter(|why| !why.is_empty()).map(ShownName::new),
+                    back: way.path,
+                    request_id,
+                })
+            }
+            _ => render(&ErrorPage { base: String::new(), theme, kind, request_id }),
         };
         let status = StatusCode::from_u16(kind.status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response = html(status, render(&page).unwrap_or_default());
+        response = html(status, text.unwrap_or_default());
     }
     let headers = response.headers_mut();
     for (name, value) in assets::PAGE_HEADERS {

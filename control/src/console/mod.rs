@@ -37,6 +37,7 @@ mod state;
 mod tenant_names;
 mod tenants;
 mod trends;
+mod way_back;
 mod webhooks;
 
 use axum::Router;
@@ -50,6 +51,7 @@ use nucleus_console::screens::ErrorKind;
 
 use crate::api::MAX_FORM;
 use answer::PageError;
+use reader::PageReader;
 
 pub use state::{ConsoleSettings, ConsoleState};
 
@@ -101,13 +103,18 @@ pub fn router(state: ConsoleState) -> Router {
         .route("/account/sessions/{session}/end", post(account::end_session))
         .route("/signin", get(sign_in::page))
         .route("/link", get(sign_in::link))
-        .fallback(async || PageError::Kind(ErrorKind::NotFound))
-        .method_not_allowed_fallback(async || PageError::Kind(ErrorKind::NotFound))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(middleware::from_fn(answer::finish))
         .layer(middleware::from_fn_with_state(state.api.clone(), crate::api::prepare))
         .route("/assets/{file}", get(asset))
         .with_state(state)
+}
+
+/// Says that there is no such page. A stranger learns no more than that.
+async fn nothing(_reader: Result<PageReader, PageError>) -> PageError {
+    PageError::Kind(ErrorKind::NotFound)
 }
 
 /// Serves a file of the pages. Its name has its hash, so a browser keeps it for ever.

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use nucleus_console::screens::ErrorKind;
 use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, ShownName, Theme};
 
-use super::answer::{self, PageError};
+use super::answer::{self, FoundViewer, PageError};
 use super::client::{ApiAsker, ApiRefusal};
 use super::cookies::cookie;
 use super::notice;
@@ -49,6 +49,9 @@ impl FromRequestParts<ConsoleState> for PageReader {
             PageError::Other(Box::new(answer))
         })?;
         let viewer = Arc::new(viewer);
+        if let Some(found) = parts.extensions.get::<FoundViewer>() {
+            found.set(viewer.clone());
+        }
         Ok(Self {
             client: ApiAsker::new(state.router.clone(), parts, viewer.clone()),
             viewer,
@@ -111,21 +114,36 @@ impl PageReader {
             answer.ok().and_then(|list| AnswerRow(&list).count("total"))
         };
         PageShell {
-            title: title.to_owned(),
-            base: String::new(),
-            place: Some(place),
-            role: self.role(),
-            sees_server: self.sees_server(),
-            reader: ShownName::new(self.viewer.email.as_str()),
-            theme: self.theme,
             rooms: total(rooms),
             calls: total(calls),
             notice: self.notice(),
+            ..shell(&self.viewer, self.theme, title, Some(place))
         }
     }
 
     fn notice(&self) -> Option<Mark> {
         notice::of(self.query("done")).or_else(|| notice::of_failed(self.query("failed")))
+    }
+}
+
+/// Returns what stands around a page, without what the API must be asked for.
+pub(super) fn shell(
+    viewer: &Viewer,
+    theme: Theme,
+    title: &str,
+    place: Option<MenuPlace>,
+) -> PageShell {
+    PageShell {
+        title: title.to_owned(),
+        base: String::new(),
+        place,
+        role: menu_role(viewer.role),
+        sees_server: viewer.tenant.is_none(),
+        reader: ShownName::new(viewer.email.as_str()),
+        theme,
+        rooms: None,
+        calls: None,
+        notice: None,
     }
 }
 

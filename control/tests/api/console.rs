@@ -156,7 +156,7 @@ async fn a_form_that_is_too_large_is_refused() {
     let acme = world.tenant("acme").await;
     let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
     for (bytes, expected) in
-        [(15 << 10, StatusCode::BAD_REQUEST), (17 << 10, StatusCode::PAYLOAD_TOO_LARGE)]
+        [(15 << 10, StatusCode::UNPROCESSABLE_ENTITY), (17 << 10, StatusCode::PAYLOAD_TOO_LARGE)]
     {
         let key = "x".repeat(bytes);
         let fields = [("tenant", acme.as_str()), ("name", "a"), ("public_key", &key)];
@@ -297,4 +297,35 @@ async fn people_of_a_tenant_that_is_not_in_force_see_nothing() {
     world.ask("PUT", &format!("/tenants/{acme}"), LOCAL, off).await;
     let refused = browser.get("/rooms").await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_error_keeps_the_menu_and_says_the_way_back() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    for (path, status, words, back) in [
+        ("/sessions/none", StatusCode::NOT_FOUND, "There is nothing here", "/sessions"),
+        ("/nowhere", StatusCode::NOT_FOUND, "There is nothing here", "/"),
+        ("/audit?from=soon", StatusCode::BAD_REQUEST, "`from`", "/audit"),
+    ] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, status, "{path}: {page:?}");
+        assert!(page.text.contains("<nav id=\"nav\"") && page.text.contains(words), "{page:?}");
+        assert!(page.text.contains(&format!("<a class=\"btn main\" href=\"{back}\">")), "{page:?}");
+    }
+    // A form that the API refuses keeps the status, and says why.
+    let people = world.get("/people", LOCAL).await.json();
+    let own = people["items"][0]["id"].as_str().unwrap();
+    let page = browser.post(&format!("/people/{own}/disable"), &[("disabled", "true")]).await;
+    assert_eq!(page.status, StatusCode::CONFLICT, "{page:?}");
+    assert!(page.text.contains("this is your own account"), "{page:?}");
+    assert!(page.text.contains(&format!("href=\"/people/{own}\">Go back")), "{page:?}");
+    let kick = "/rooms/0101010101010101/peers/none/mute";
+    let page = browser.post(kick, &[("muted", "true")]).await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND, "{page:?}");
+    assert!(page.text.contains("href=\"/rooms\">Go back"), "{page:?}");
+    // A stranger sees no menu.
+    browser.cookie = None;
+    let page = browser.get("/nowhere").await;
+    assert!(!page.text.contains("<nav id=\"nav\""), "{page:?}");
 }
