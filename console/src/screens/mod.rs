@@ -33,7 +33,9 @@ pub use parts::{
     ChartSlot, Choice, FormProblem, Happening, LabelledMark, OneChart, PageLinks, PageVerdict,
     TenantField, Tile,
 };
-pub use room::{OneRoomPage, PastRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow};
+pub use room::{
+    KeptOutRow, OneRoomPage, PastRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow,
+};
 pub use rooms::{RoomRow, RoomsLive, RoomsPage, SortColumn};
 pub use session::{FactRow, SessionPage};
 pub use sessions::{SessionRow, SessionsPage};

@@ -57,6 +57,8 @@ pub struct RoomLive {
     pub roster: Vec<RosterRow>,
     /// The shared state; of more entries the first 200.
     pub state: Vec<StateRow>,
+    /// Users who may not come back yet.
+    pub kept_out: Vec<KeptOutRow>,
     /// Entries of the shared state that are not shown.
     pub more_state: u64,
 }
@@ -122,6 +124,15 @@ impl RosterRow {
         let jitter = self.jitter_us.map(|micros| micros.saturating_add(500) / 1_000);
         self.round_trip.with_spread(jitter)
     }
+}
+
+/// A user who was kicked for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptOutRow {
+    /// The user id.
+    pub user: ShownName,
+    /// The time until the user may come back.
+    pub left: Quantity,
 }
 
 /// An entry of the shared state.

@@ -417,6 +417,10 @@ fn room(data: Data, role: MenuRole) -> OneRoomPage {
         ]),
         roster: data.list((0..ROSTER.len()).map(|index| roster_row(data, index)).collect()),
         state: data.list(state.collect()),
+        kept_out: data.list(vec![KeptOutRow {
+            user: data.name_of("mallory"),
+            left: Quantity::seconds(data.some(754)),
+        }]),
         more_state: if data == Data::Empty { 0 } else { 14 },
     };
     OneRoomPage {

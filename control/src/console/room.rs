@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use nucleus_console::charts::{HeadState, PlanDrawing, PlanHead};
-use nucleus_console::screens::{OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow, Tile};
+use nucleus_console::screens::{
+    KeptOutRow, OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow, Tile,
+};
 use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
 use serde_json::Value;
 
@@ -136,9 +138,14 @@ async fn part(source: &RoomSource, with_charts: bool) -> Result<RoomLive, PageEr
         charts,
         happenings,
         roster,
+        kept_out: room.rows("bans").map(kept_out_row).collect(),
         state,
         more_state,
     })
+}
+
+fn kept_out_row(ban: AnswerRow<'_>) -> KeptOutRow {
+    KeptOutRow { user: ban.name("user"), left: Quantity::seconds(ban.count("seconds_left")) }
 }
 
 fn suffers(peer: AnswerRow<'_>) -> bool {

@@ -248,6 +248,7 @@ async fn a_room_is_shown_and_acted_upon() {
     let room = "/rooms/0101010101010101";
     let page = browser.get(room).await;
     assert!(page.status == StatusCode::OK && page.text.contains("acme lobby"), "{page:?}");
+    assert!(page.text.contains("acme-kept-out") && page.text.contains("12\u{a0}min"), "{page:?}");
     let peer = format!("{room}/peers/0101010101010101-7");
     for (act, field, done) in [
         (format!("{room}/lock"), ("locked", "true"), "room-locked"),

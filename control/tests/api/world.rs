@@ -272,7 +272,8 @@ pub(crate) fn rooms() -> Vec<RoomDetail> {
             sessions: 2,
             age: Duration::from_secs(70),
         };
-        let content = RoomContent { peers: vec![peer], bans: Vec::new(), objects: 3 };
+        let bans = vec![(format!("{tenant}-kept-out"), Duration::from_secs(754))];
+        let content = RoomContent { peers: vec![peer], bans, objects: 3 };
         RoomDetail { room: summary, content }
     };
     vec![room(1, "acme"), room(2, "beta")]
