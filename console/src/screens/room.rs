@@ -21,8 +21,6 @@ pub struct OneRoomPage {
     pub name: ShownName,
     /// The tenant.
     pub tenant: ShownName,
-    /// Whether nobody else may join.
-    pub is_locked: bool,
     /// Participants, for the question before the room is closed.
     pub peers: Quantity,
     /// What changes each second.
@@ -43,6 +41,8 @@ pub struct RoomLive {
     pub may_ban: bool,
     /// The state of the room, as "2 links suffer".
     pub mark: Mark,
+    /// Whether nobody may join.
+    pub is_locked: bool,
     /// Figures of the room.
     pub tiles: Vec<Tile>,
     /// The plan; absent: the server does not know where the heads are.

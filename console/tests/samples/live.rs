@@ -378,6 +378,7 @@ fn room(data: Data, role: MenuRole) -> OneRoomPage {
         may_operate: role.may_operate(),
         may_ban: role.may_operate(),
         mark: Mark::new(Tone::Warn, "2 links suffer"),
+        is_locked: false,
         tiles: vec![
             tile(
                 "People",
@@ -428,7 +429,6 @@ fn room(data: Data, role: MenuRole) -> OneRoomPage {
         id: "r1".to_owned(),
         name: data.name_of("Anatomy lab 3"),
         tenant: data.name_of("Klinikum Nord"),
-        is_locked: false,
         peers: Quantity::count(data.some(12)),
         live,
     }

@@ -47,7 +47,6 @@ pub(super) async fn page(
         id: room.text("id").to_owned(),
         name,
         tenant: room.name("tenant"),
-        is_locked: room.flag("locked"),
         peers: Quantity::count(room.count("peers")),
         live,
     })
@@ -132,6 +131,7 @@ async fn part(source: &RoomSource, with_charts: bool) -> Result<RoomLive, PageEr
         may_operate: source.may_operate,
         may_ban: source.may_ban,
         mark: mark(suffering, stats, roster.len()),
+        is_locked: room.flag("locked"),
         tiles: tiles(room, stats, *port),
         plan: drawing(plan, &roster),
         plan_words: words(stats, suffering),

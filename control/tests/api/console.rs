@@ -207,6 +207,8 @@ async fn live_parts_arrive_and_keep_no_session_alive() {
         assert_eq!(status, StatusCode::OK, "{live}");
         let part = first_part(body).await;
         assert!(part.contains("data: <"), "{live}: {part}");
+        let has_lock = part.contains("/0101010101010101/lock\"");
+        assert_eq!(has_lock, live.ends_with("01"), "a lock shows in every window: {live}");
     }
     let (status, _) = browser.stream("/charts/latency").await;
     assert_eq!(status, StatusCode::OK);
