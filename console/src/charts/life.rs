@@ -26,8 +26,8 @@ pub enum LifeSpanKind {
     Fallback,
     /// The session was lost.
     Gone,
-    /// The headset is asleep.
-    Asleep,
+    /// The person is away.
+    Away,
 }
 
 impl LifeSpanKind {
@@ -36,7 +36,7 @@ impl LifeSpanKind {
             Self::Normal => "ok",
             Self::Fallback => "alt",
             Self::Gone => "gone",
-            Self::Asleep => "rest",
+            Self::Away => "rest",
         }
     }
 }

@@ -39,14 +39,14 @@ fn lanes(data: Data) -> Vec<LifeLane> {
             "Presence",
             &[
                 (joined, asleep, LifeSpanKind::Normal, "Here"),
-                (asleep, asleep + 102_000_000, LifeSpanKind::Asleep, ""),
+                (asleep, asleep + 102_000_000, LifeSpanKind::Away, ""),
                 (asleep + 102_000_000, dropped, LifeSpanKind::Normal, "Here"),
                 (dropped, resumed, LifeSpanKind::Gone, ""),
                 (resumed, end, LifeSpanKind::Normal, "Here again"),
             ],
         ),
         lane(
-            "Plane",
+            "Route",
             &[
                 (joined, dropped, LifeSpanKind::Normal, "Realtime, UDP 5056"),
                 (dropped, resumed, LifeSpanKind::Gone, ""),

@@ -87,7 +87,7 @@ pub(super) fn drawing(session: AnswerRow<'_>, to: i64) -> Option<LifeDrawing> {
         return None;
     }
     let (mut presence, mut way, mut address) =
-        (Pen::new("Presence"), Pen::new("Plane"), Pen::new("Address"));
+        (Pen::new("Presence"), Pen::new("Route"), Pen::new("Address"));
     presence.turn(from, Some((LifeSpanKind::Normal, "Here")));
     // What a resume goes on with: the history has no moment if the way is the same as before.
     let (mut last_way, mut last_address) = (None, String::new());
@@ -95,7 +95,7 @@ pub(super) fn drawing(session: AnswerRow<'_>, to: i64) -> Option<LifeDrawing> {
         let at = moment.micros("at").unwrap_or(from).clamp(from, to);
         let place = moment.text("address");
         match moment.text("kind") {
-            "away" => presence.turn(at, Some((LifeSpanKind::Asleep, "Away"))),
+            "away" => presence.turn(at, Some((LifeSpanKind::Away, "Away"))),
             "back" => presence.turn(at, Some((LifeSpanKind::Normal, "Here"))),
             "resumed" => {
                 presence.turn(at, Some((LifeSpanKind::Normal, "Here again")));
