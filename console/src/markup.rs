@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use askama::filters::HtmlSafe;
 
+use crate::name::ShownName;
 use crate::text::{escape, visible};
 
 /// A piece of HTML. Texts are escaped as they are added, so a template writes it unchanged.
@@ -51,6 +52,16 @@ impl Markup {
         self.0.push_str("\">");
         escape(&shown(text), &mut self.0);
         self.0.push_str("</a>");
+        self
+    }
+
+    /// Appends a name as a link. `href` is as that of [`Markup::link`].
+    #[must_use]
+    pub fn link_name(mut self, href: &str, name: &ShownName) -> Self {
+        self.0.push_str("<a href=\"");
+        escape(href, &mut self.0);
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "\">{name}</a>");
         self
     }
 

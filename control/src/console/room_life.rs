@@ -94,7 +94,8 @@ fn named(session: AnswerRow<'_>, words: &str) -> Markup {
         "" => ShownName::new("Deleted user"),
         name => ShownName::new(name),
     };
-    Markup::new().then(&name).text(words)
+    let href = format!("/sessions/{}", encoded(session.text("id")));
+    Markup::new().link_name(&href, &name).text(words)
 }
 
 /// The join of a session.
