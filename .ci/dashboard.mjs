@@ -399,6 +399,7 @@ async function actOnPeople(keys) {
   await keys.visit("/people");
   await keys.type(page.locator("#email"), "vera@example.org");
   await keys.choose(page.locator("#role"), "operator");
+  await keys.check(page.locator('[name="sees"][value="server"]'));
   await keys.press(page.locator("button.main"));
   await keys.did("create a person", "The link is made", "main");
   const viewer = await newReader();
@@ -429,6 +430,7 @@ async function actOnPeople(keys) {
 
   await keys.visit("/people");
   await keys.type(page.locator("#email"), "ben@example.org");
+  await keys.check(page.locator('[name="sees"][value="server"]'));
   await keys.press(page.locator("button.main"));
   await keys.did("create a person", "The link is made", "main");
   await keys.press(page.getByRole("link", { name: "ben@example.org" }));

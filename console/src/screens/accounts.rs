@@ -21,6 +21,8 @@ pub struct PersonsPage {
     pub roles: Vec<Choice>,
     /// The tenant.
     pub tenants: TenantField,
+    /// What the person is to see, if that was sent and not accepted: `server` or `tenant`.
+    pub sees: String,
     /// The email that was sent, if it was not accepted.
     pub email: String,
     /// Why the form was not accepted.

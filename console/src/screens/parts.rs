@@ -107,6 +107,13 @@ pub struct TenantField {
     pub name: Option<String>,
 }
 
+impl TenantField {
+    /// Whether the form asks.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.name.is_some() || !self.choices.is_empty()
+    }
+}
+
 /// Why a form was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormProblem {

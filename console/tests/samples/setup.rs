@@ -304,11 +304,12 @@ fn persons(data: Data) -> PersonsPage {
         roles: roles(),
         tenants: TenantField {
             choices: data.list(vec![
-                choice("", "The whole server", true),
+                choice("", "Choose a tenant", true),
                 choice("t1", "Klinikum Nord", false),
             ]),
             name: (data == Data::Hostile).then(|| data.text("Acme")),
         },
+        sees: data.some("tenant".to_owned()).unwrap_or_default(),
         email: if data == Data::Empty { String::new() } else { data.text("m.ruiz@example.org") },
         problem: problem(data, "email", "This person has an account.", "Find it in the list."),
         new_link: data.some(

@@ -38,8 +38,9 @@ async fn shown(
         AnswerRow(&list).rows("items").map(|person| person_row(person, &names)).collect();
     answer::page(&PersonsPage {
         shell: reader.shell("People", MenuPlace::Accounts).await,
-        roles: roles(reader, "viewer"),
-        tenants: tenant_field(reader, "The whole server", &text("tenant")).await,
+        roles: roles(reader, fields.map_or("viewer", |fields| fields.get("role"))),
+        tenants: tenant_field(reader, "Choose a tenant", &text("tenant")).await,
+        sees: text("sees"),
         email: text("email"),
         problem,
         new_link,
@@ -86,7 +87,11 @@ pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Respons
     let mut body = Map::new();
     body.insert("email".to_owned(), fields.get("email").into());
     body.insert("role".to_owned(), fields.get("role").into());
-    match tenant_id(&reader, fields.get("tenant")).await? {
+    let tenant = match chosen_tenant(&reader, &fields) {
+        Ok(tenant) => tenant,
+        Err(problem) => return shown(&reader, Some(&fields), Some(problem), None).await,
+    };
+    match tenant_id(&reader, tenant).await? {
         Ok(None) => {}
         Ok(Some(id)) => drop(body.insert("tenant".to_owned(), id.into())),
         Err(problem) => return shown(&reader, Some(&fields), Some(problem), None).await,
@@ -101,6 +106,23 @@ pub(super) async fn create(reader: PageReader, fields: Fields) -> Result<Respons
     let path = format!("/people/{}/link", encoded(AnswerRow(&person).text("id")));
     let link = reader.client.ask(Method::POST, &path, &Value::Null).await?;
     shown(&reader, None, None, Some(AnswerRow(&link).text("url").to_owned())).await
+}
+
+/// Returns the tenant that a new person is to see; empty: the whole server, or that of the reader. Nobody gets to
+/// see the whole server because a field was overlooked.
+fn chosen_tenant<'a>(reader: &PageReader, fields: &'a Fields) -> Result<&'a str, FormProblem> {
+    let problem = |field: &str, what: &str| FormProblem {
+        field: field.to_owned(),
+        what: what.to_owned(),
+        remedy: String::new(),
+    };
+    match (fields.get("sees"), fields.get("tenant")) {
+        (_, tenant) if !reader.sees_server() => Ok(tenant),
+        ("server", _) => Ok(""),
+        ("tenant", "") => Err(problem("tenant", "Choose the tenant that the person sees.")),
+        ("tenant", tenant) => Ok(tenant),
+        _ => Err(problem("sees", "Choose what the person sees.")),
+    }
 }
 
 pub(super) async fn page(reader: PageReader, Path(id): Path<String>) -> PageResult {

@@ -118,7 +118,14 @@ async fn forms_do_what_they_say_and_the_audit_names_the_person() {
     let keys = browser.get("/keys").await;
     assert!(keys.text.contains("a key") && !keys.text.contains("nuk_"), "{keys:?}");
 
-    let person = browser.post("/people", &[("email", "ann@example.org"), ("role", "viewer")]).await;
+    let mut ann = vec![("email", "ann@example.org"), ("role", "viewer")];
+    let none = browser.post("/people", &ann).await;
+    assert!(none.text.contains("Choose what the person sees."), "{none:?}");
+    ann.push(("sees", "tenant"));
+    let none = browser.post("/people", &ann).await;
+    assert!(none.text.contains("Choose the tenant that the person sees."), "{none:?}");
+    ann[2] = ("sees", "server");
+    let person = browser.post("/people", &ann).await;
     assert!(person.text.contains("/link?token="), "{person:?}");
     let token = person.text.split("/link?token=").nth(1).unwrap();
     let token = token.split('<').next().unwrap().to_owned();

@@ -67,11 +67,21 @@ async fn the_last_of_ten_thousand_tenants_has_its_pages() {
         assert!(page.text.len() < 30_000, "{path} has {} bytes", page.text.len());
         assert!(page.text.contains("name=\"tenant\" value=\"\""), "{path}: {page:?}");
     }
-    let wrong = [("email", "eve@example.org"), ("role", "viewer"), ("tenant", "tenant x")];
+    let wrong = [
+        ("email", "eve@example.org"),
+        ("role", "viewer"),
+        ("sees", "tenant"),
+        ("tenant", "tenant x"),
+    ];
     let page = browser.post("/people", &wrong).await;
     assert!(page.text.contains("There is no tenant of this name."), "{page:?}");
     assert!(page.text.contains("value=\"tenant x\""), "{page:?}");
-    let right = [("email", "eve@example.org"), ("role", "viewer"), ("tenant", "tenant 9999")];
+    let right = [
+        ("email", "eve@example.org"),
+        ("role", "viewer"),
+        ("sees", "tenant"),
+        ("tenant", "tenant 9999"),
+    ];
     let page = browser.post("/people", &right).await;
     assert!(page.text.contains("eve@example.org") && page.text.contains("tenant 9999"), "{page:?}");
     let people = world.get("/people", LOCAL).await.json();

@@ -192,7 +192,8 @@ pub(crate) fn actions() -> Vec<Action> {
         action("Webhook", "delete", "/webhooks/{id}/delete", "done=webhook-deleted", none),
         action("People", "add", "/people", "/link?token=", |rows| {
             let email = ("email", "new@example.net".to_owned());
-            vec![email, ("role", "viewer".to_owned()), ("tenant", rows.tenant.clone())]
+            let sees = ("sees", "tenant".to_owned());
+            vec![email, ("role", "viewer".to_owned()), sees, ("tenant", rows.tenant.clone())]
         }),
         action("Person", "make a link", "/people/{id}/link", "/link?token=", none),
         action(
