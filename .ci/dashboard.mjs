@@ -286,6 +286,7 @@ async function actOnRooms(keys) {
   await look(page, "room");
   await keys.press(page.getByRole("button", { name: "Lock", exact: true }));
   await keys.did("lock a room", "Room locked");
+  assert.ok(!page.url().includes("done="), "a message is shown once");
   await keys.press(page.locator(".toasts button"));
   assert.equal(await page.locator(".toast").count(), 0);
   keys.done.push("close a message");

@@ -34,6 +34,13 @@
   }
   localTimes();
 
+  // What came of a form is said once: not again when the page is loaded again, or from a bookmark.
+  if ($('.toasts .toast')) {
+    const here = new URL(location.href);
+    for (const name of ['done', 'failed']) here.searchParams.delete(name);
+    history.replaceState(history.state, '', here);
+  }
+
   const toast = text => {
     const box = $('.toasts');
     if (!box) return;
