@@ -48,8 +48,11 @@ async fn a_client_that_goes_away_leaves_no_open_transaction() {
         }
         given_up += 1;
     }
-    // A transaction alone waits five times: for its begin, three statements and its end.
-    assert!((5..MOST_STEPS).contains(&given_up), "given up at {given_up} waits");
+    // A transaction alone waits five times: for its begin, three statements and its end. PostgreSQL may have
+    // answered before this test looks again, on a busy machine most times.
+    let is_sqlite = !world.database_bytes().is_empty();
+    let least = if is_sqlite { 5 } else { 1 };
+    assert!((least..MOST_STEPS).contains(&given_up), "given up at {given_up} waits");
     let list = async |path: &str, field: &str| {
         let (mut found, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -67,7 +70,6 @@ async fn a_client_that_goes_away_leaves_no_open_transaction() {
     let made = names.iter().filter(|name| name.starts_with("tenant")).count();
     // The file of SQLite is changed on another thread, for which each statement waits. On PostgreSQL the waits
     // that are seen are too few to demand it.
-    let is_sqlite = !world.database_bytes().is_empty();
     let is_undone = made < given_up as usize;
     assert!(!is_sqlite || is_undone, "{made} of {given_up} were carried out all the same");
     assert!(names.len() > given_up as usize);
