@@ -143,10 +143,10 @@ async fn the_newest_events_of_a_room_are_found_behind_many_others() {
     }
     transaction.commit().await.unwrap();
     let page = text(&mut browser, ROOM).await;
-    for words in ["Hugo</bdi>: ", "The room was locked by", "Ida</bdi> joined"] {
+    for words in ["Hugo</bdi></a>: ", "The room was locked by", "Ida</bdi></a> joined"] {
         assert!(page.contains(words), "{words}: {page}");
     }
-    assert!(!page.contains("Olaf") && !page.contains("Hugo</bdi> joined"), "{page}");
+    assert!(!page.contains("Olaf") && !page.contains("Hugo</bdi></a> joined"), "{page}");
     let ended = format!("/history/sessions?room={room}&order=left");
     let list = world.get(&ended, LOCAL).await.json();
     assert_eq!(
