@@ -405,7 +405,6 @@ async function actOnPeople(keys) {
   await keys.did("create a person", "The link is made", "main");
   const viewer = await newReader();
   await setPassword(viewer, await page.locator(".verdict code").innerText());
-
   await keys.press(page.getByRole("link", { name: "vera@example.org" }));
   await keys.choose(page.locator("#role"), "viewer");
   await keys.press(page.locator("button.main"));
@@ -417,7 +416,6 @@ async function actOnPeople(keys) {
   await viewer.visit("/rooms");
   await viewer.press(viewer.page.locator("tbody th a").first());
   assert.equal(await viewer.page.locator("main form, main [data-dialog]").count(), 0, "a viewer acts upon nothing");
-
   await keys.visit("/people");
   await keys.press(page.getByRole("link", { name: "vera@example.org" }));
   signedOut.add(viewer.page);

@@ -12,7 +12,7 @@ use nucleus_console::{RenderError, ShownName, Template, Theme, assets, render};
 
 use super::client::ApiRefusal;
 use super::cookies::cookie;
-use super::reader::shell;
+use super::shell::shell;
 use super::way_back::way_back;
 use crate::api::{RequestInfo, Viewer};
 

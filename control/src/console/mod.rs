@@ -32,6 +32,7 @@ mod session;
 mod session_acts;
 mod session_life;
 mod sessions;
+mod shell;
 mod sign_in;
 mod state;
 mod tenant_names;

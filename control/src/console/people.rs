@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 use super::answer::{self, PageError, PageResult};
 use super::form::Fields;
 use super::pages::page_links;
-use super::reader::{PAGE_ROWS, PageReader, menu_role};
+use super::reader::{PAGE_ROWS, PageReader};
 use super::row::{AnswerRow, encoded};
+use super::shell::menu_role;
 use super::tenant_names::{TenantNames, tenant_field, tenant_id};
 use crate::people::PersonRole;
 

@@ -6,16 +6,16 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use nucleus_console::screens::ErrorKind;
-use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, ShownName, Theme};
+use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, Theme};
 
 use super::answer::{self, FoundViewer, PageError};
 use super::client::{ApiAsker, ApiRefusal};
 use super::cookies::cookie;
 use super::notice;
 use super::row::AnswerRow;
+use super::shell::{menu_role, shell};
 use super::state::ConsoleState;
 use crate::api::{Caller, Scope, SignedIn, Viewer};
-use crate::people::PersonRole;
 
 /// Rows of one page of a list.
 pub(super) const PAGE_ROWS: u32 = 100;
@@ -126,27 +126,6 @@ impl PageReader {
     }
 }
 
-/// Returns what stands around a page, without what the API must be asked for.
-pub(super) fn shell(
-    viewer: &Viewer,
-    theme: Theme,
-    title: &str,
-    place: Option<MenuPlace>,
-) -> PageShell {
-    PageShell {
-        title: title.to_owned(),
-        base: String::new(),
-        place,
-        role: menu_role(viewer.role),
-        sees_server: viewer.tenant.is_none(),
-        reader: ShownName::new(viewer.email.as_str()),
-        theme,
-        rooms: None,
-        calls: None,
-        notice: None,
-    }
-}
-
 /// The pairs of a query, decoded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -159,15 +138,5 @@ impl Query {
 
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
-    }
-}
-
-/// Returns the role as the pages name it.
-pub(super) fn menu_role(role: PersonRole) -> MenuRole {
-    match role {
-        PersonRole::SuperAdmin => MenuRole::SuperAdmin,
-        PersonRole::PartnerAdmin => MenuRole::PartnerAdmin,
-        PersonRole::Operator => MenuRole::Operator,
-        PersonRole::Viewer => MenuRole::Viewer,
     }
 }
