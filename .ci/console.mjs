@@ -120,6 +120,8 @@ async function unreached(page) {
       return [...document.querySelectorAll(controls)]
         .filter((e) => !e.disabled && !e.closest("fieldset[disabled]") && e.checkVisibility())
         .filter((e) => !globalThis.reached.has(e))
+        // Of a group of radio buttons Tab reaches one, and the arrow keys the others.
+        .filter((e) => e.type !== "radio" || ![...globalThis.reached].some((r) => r.type === "radio" && r.name === e.name && r.form === e.form))
         .map((e) => `${e.tagName} ${e.textContent.trim().slice(0, 30)}`);
     });
     if (left.length === 0) break;
