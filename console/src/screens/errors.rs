@@ -66,7 +66,7 @@ impl ErrorKind {
             Self::Malformed => "This was not understood",
             Self::Forbidden => "You may not do this",
             Self::NotFound => "There is nothing here",
-            Self::Conflict => "This does not go at present",
+            Self::Conflict => "This cannot be done now",
             Self::TooLarge => "That was too much",
             Self::Unfit => "This was not accepted",
             Self::TooMany => "That was too fast",

@@ -108,7 +108,12 @@ async fn list(
             || filter.to.is_some();
     let _place =
         if looks_far { Some(state.history_place(caller.tenant_id()).await?) } else { None };
-    let entries = audit::entries(state.database(), &filter, &page).await?;
+    let mut entries = audit::entries(state.database(), &filter, &page).await?;
+    // Email addresses are for those who act, not for whoever reads figures.
+    let acts = [Scope::Operate, Scope::Manage].into_iter().any(|scope| caller.needs(scope).is_ok());
+    if !acts {
+        entries.iter_mut().for_each(|entry| entry.actor_email = None);
+    }
     Ok(Json(ListPage::new(entries, page.limit, |entry| &entry.id)))
 }
 

@@ -2,6 +2,8 @@
 
 use axum::extract::{FromRequest, Request};
 
+use nucleus_console::screens::ErrorKind;
+
 use super::answer::PageError;
 use super::client::ApiRefusal;
 use super::state::ConsoleState;
@@ -19,6 +21,15 @@ impl Fields {
     /// Returns the value, or `None` if it is empty.
     pub(super) fn some(&self, name: &str) -> Option<&str> {
         Some(self.get(name)).filter(|value| !value.is_empty())
+    }
+
+    /// Returns whether a switch is to be on: what is neither `true` nor `false` switches nothing.
+    ///
+    /// # Errors
+    ///
+    /// The page that says that the form was not understood.
+    pub(super) fn is_on(&self, name: &str) -> Result<bool, PageError> {
+        self.get(name).parse().map_err(|_| PageError::Kind(ErrorKind::Malformed))
     }
 
     /// Returns the values of a field that can be there several times.

@@ -119,7 +119,8 @@ fn chosen_tenant<'a>(reader: &PageReader, fields: &'a Fields) -> Result<&'a str,
     };
     match (fields.get("sees"), fields.get("tenant")) {
         (_, tenant) if !reader.sees_server() => Ok(tenant),
-        ("server", _) => Ok(""),
+        ("server", "") => Ok(""),
+        ("server", _) => Err(problem("sees", "Choose the whole server or one tenant, not both.")),
         ("tenant", "") => Err(problem("tenant", "Choose the tenant that the person sees.")),
         ("tenant", tenant) => Ok(tenant),
         _ => Err(problem("sees", "Choose what the person sees.")),
@@ -171,7 +172,6 @@ pub(super) async fn act(
     fields: Fields,
 ) -> Result<Response, PageError> {
     let path = format!("/people/{}", encoded(&id));
-    let disabled = fields.get("disabled") == "true";
     let (method, body, done) = match act.as_str() {
         "link" => {
             let made =
@@ -180,6 +180,7 @@ pub(super) async fn act(
         }
         "role" => (Method::PATCH, json!({"role": fields.get("role")}), "saved"),
         "disable" => {
+            let disabled = fields.is_on("disabled")?;
             let done = if disabled { "person-disabled" } else { "person-enabled" };
             (Method::PATCH, json!({"disabled": disabled}), done)
         }

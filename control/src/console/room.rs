@@ -110,7 +110,7 @@ async fn part(source: &RoomSource, with_charts: bool) -> Result<RoomLive, PageEr
     let fields = client.get(&format!("{path}/properties")).await.unwrap_or_default();
     let charts = room_life::charts(client, &source.id, with_charts).await;
     let (room, stats, plan) = (AnswerRow(&room), AnswerRow(&stats), AnswerRow(&plan));
-    let age = room.count("age_seconds").unwrap_or_default();
+    let age = room.count("age_seconds").unwrap_or_default().min(room_life::ACTS_FOR);
     let happenings = source.events.of(client, &source.id, earlier(source.state.now(), age)).await;
     let figures: HashMap<_, _> = stats.rows("peers").map(|peer| (peer.text("id"), peer)).collect();
     let roster: Vec<_> = room

@@ -35,7 +35,7 @@ pub(super) async fn lock(
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let on = fields.get("locked") == "true";
+    let on = fields.is_on("locked")?;
     let path = format!("/rooms/{}/lock", encoded(&id));
     reader.client.ask(Method::POST, &path, &json!({"on": on})).await?;
     // The list of rooms is up to a second old: the page must not offer what was just done.
@@ -54,7 +54,7 @@ pub(super) async fn mute(
     Path((id, peer)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let on = fields.get("muted") == "true";
+    let on = fields.is_on("muted")?;
     let path = format!("/peers/{}/mute", encoded(&peer));
     reader.client.ask(Method::POST, &path, &json!({"on": on})).await?;
     Ok(back(&id, if on { "muted" } else { "unmuted" }))

@@ -27,6 +27,9 @@ const MOST: usize = 10;
 const KEPT: Duration = Duration::from_secs(5);
 /// How much earlier than its age says a room may have begun by the clock of the audit, in seconds.
 const CLOCK_SLACK: u64 = 60;
+/// How far back acts are looked for, in seconds: a day. Rooms may be open for months, and the audit is searched
+/// without an index of targets.
+pub(super) const ACTS_FOR: u64 = 86_400;
 /// From how much loss on the chart is a bad one, in per cent.
 const LOSS_LIMIT: f64 = 1.0;
 
@@ -36,18 +39,18 @@ pub(super) struct NewestEvents(Mutex<Option<(Instant, Vec<Happening>)>>);
 
 impl NewestEvents {
     /// Returns the events, read again if they are too old. If they cannot be read, the older ones stay.
-    /// `begin`: when the room began.
+    /// `from`: acts before this time are left out.
     pub(super) async fn of(
         &self,
         client: &ApiAsker,
         room: &str,
-        begin: Timestamp,
+        from: Timestamp,
     ) -> Vec<Happening> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, events)) = kept.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
             return events.clone();
         }
-        let events = match read(client, room, begin).await {
+        let events = match read(client, room, from).await {
             Some(events) => events,
             None => kept.map(|(_, events)| events).unwrap_or_default(),
         };
@@ -57,16 +60,15 @@ impl NewestEvents {
     }
 }
 
-/// Reads the newest events of a room from the history and the audit; `None`: the database is busy or away. The
-/// newest joins, the newest ends and the newest acts have the newest events of all.
-async fn read(client: &ApiAsker, room: &str, begin: Timestamp) -> Option<Vec<Happening>> {
+/// Reads the newest events of a room from the history and the audit; `None`: the database is busy or away. It
+/// reads the newest few joins, ends and acts: the newest events are among them.
+async fn read(client: &ApiAsker, room: &str, from: Timestamp) -> Option<Vec<Happening>> {
     let most = MOST.to_string();
     let of_room =
         |order| query("/history/sessions", &[("room", room), ("order", order), ("limit", &most)]);
     let (joined, left) = (of_room("joined"), of_room("left"));
     let (joined, left) = (client.get(&joined).await.ok()?, client.get(&left).await.ok()?);
-    // Acts upon a room are not older than the room, so that few entries of the audit are looked at.
-    let from = earlier(begin, CLOCK_SLACK).to_string();
+    let from = earlier(from, CLOCK_SLACK).to_string();
     let path = query("/audit", &[("target", room), ("from", &from), ("limit", &most)]);
     let audit = client.get(&path).await.ok()?;
     let joins = AnswerRow(&joined).rows("items").filter_map(join);

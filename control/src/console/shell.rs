@@ -1,11 +1,11 @@
-//! What stands around a page, of which the reader alone decides.
+//! The frame of a page, as far as it depends on the reader alone.
 
 use nucleus_console::{MenuPlace, MenuRole, PageShell, ShownName, Theme};
 
 use crate::api::Viewer;
 use crate::people::PersonRole;
 
-/// Returns what stands around a page, without what the API must be asked for.
+/// Returns the frame of a page for a reader, without the counts in the menu, for which the API must be asked.
 pub(super) fn shell(
     viewer: &Viewer,
     theme: Theme,

@@ -9,9 +9,9 @@ pub(super) struct WayBack {
     pub(super) place: Option<MenuPlace>,
 }
 
-/// Returns the way from a path. `is_of_thing`: the page of the thing is there, as behind a form that was refused;
-/// else the way leads to the list.
-pub(super) fn way_back(path: &str, is_of_thing: bool) -> WayBack {
+/// Returns the page to go back to from `path`: if `item_exists`, the page of the room, person or other item that the
+/// path names, else the list of such items.
+pub(super) fn way_back(path: &str, item_exists: bool) -> WayBack {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let (list, place) = match parts.next().unwrap_or_default() {
         "rooms" | "rooms.csv" => ("/rooms", MenuPlace::Rooms),
@@ -27,10 +27,10 @@ pub(super) fn way_back(path: &str, is_of_thing: bool) -> WayBack {
         "network" => ("/network", MenuPlace::Network),
         _ => return WayBack { path: "/".to_owned(), place: None },
     };
-    // Only these have a page for each of their things.
+    // Only these have a page for each of their items.
     let has_pages = matches!(list, "/rooms" | "/sessions" | "/tenants" | "/webhooks" | "/people");
     let path = match parts.next() {
-        Some(id) if is_of_thing && has_pages => format!("{list}/{id}"),
+        Some(id) if item_exists && has_pages => format!("{list}/{id}"),
         _ => list.to_owned(),
     };
     WayBack { path, place: Some(place) }
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn the_way_leads_to_the_thing_or_to_its_list() {
-        let path = |path: &str, is_of_thing: bool| way_back(path, is_of_thing).path;
+        let path = |path: &str, item_exists: bool| way_back(path, item_exists).path;
         assert_eq!(path("/rooms/r1/peers/p/kick", true), "/rooms/r1");
         assert_eq!(path("/rooms/r1", false), "/rooms");
         assert_eq!(path("/sessions/s1", false), "/sessions");

@@ -191,7 +191,6 @@ pub(super) async fn act(
     fields: Fields,
 ) -> Result<Response, PageError> {
     let path = format!("/webhooks/{}", encoded(&id));
-    let on = fields.get("on") == "true";
     let (method, path, body, done) = match act.as_str() {
         "test" => (Method::POST, format!("{path}/test"), Value::Null, "webhook-tested"),
         "replay" => {
@@ -199,6 +198,7 @@ pub(super) async fn act(
             (Method::POST, format!("{path}/replay"), body, "webhook-replayed")
         }
         "switch" => {
+            let on = fields.is_on("on")?;
             let done = if on { "webhook-on" } else { "webhook-off" };
             (Method::POST, format!("{path}/switch"), json!({"on": on}), done)
         }

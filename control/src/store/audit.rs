@@ -37,8 +37,9 @@ pub struct AuditEntry {
     pub tenant: Option<String>,
     /// Who did it, as `key:<id>` or `local`.
     pub actor: String,
-    /// The email address of a person who did it; absent: the actor is no person, was deleted, or is of the whole
-    /// server while the reader is of one tenant.
+    /// The email address of a person who did it; absent: the actor is no person, was deleted, is of the whole server
+    /// while the reader is of one tenant, or the reader has neither
+    /// the scope `operate` nor `manage`.
     pub actor_email: Option<String>,
     /// What was done, as `tenant.create`.
     pub action: String,

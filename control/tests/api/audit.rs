@@ -143,6 +143,11 @@ async fn a_person_is_shown_by_the_email_address_to_those_who_may_know_it() {
     assert_eq!(emails(LOCAL).await, [json!("root@example.org"), json!("ann@example.org")]);
     let own = emails(&key).await;
     assert_eq!(own, [json!(null), json!("ann@example.org")], "a super admin is not of the tenant");
+    for (scopes, known) in [(&["read"][..], false), (&["read", "operate"], true)] {
+        let key = world.key(None, scopes).await;
+        let told = emails(&key).await.iter().all(|email| !email.is_null());
+        assert_eq!(told, known, "whoever only reads learns no address: {scopes:?}");
+    }
 
     let mut browser = Browser::new(&world);
     browser.sign_in("root@example.org", PASSWORD, "").await;

@@ -125,6 +125,8 @@ async fn forms_do_what_they_say_and_the_audit_names_the_person() {
     let none = browser.post("/people", &ann).await;
     assert!(none.text.contains("Choose the tenant that the person sees."), "{none:?}");
     ann[2] = ("sees", "server");
+    let both = browser.post("/people", &[&ann[..], &[("tenant", "beta")]].concat()).await;
+    assert!(both.text.contains("not both"), "a tenant is not overlooked: {both:?}");
     let person = browser.post("/people", &ann).await;
     assert!(person.text.contains("/link?token="), "{person:?}");
     let token = person.text.split("/link?token=").nth(1).unwrap();
@@ -334,6 +336,21 @@ async fn an_error_keeps_the_menu_and_says_the_way_back() {
     let page = browser.post(kick, &[("muted", "true")]).await;
     assert_eq!(page.status, StatusCode::NOT_FOUND, "{page:?}");
     assert!(page.text.contains("href=\"/rooms\">Go back"), "{page:?}");
+    // What is neither on nor off switches nothing.
+    let room = "/rooms/0101010101010101";
+    let peer = world.get(room, LOCAL).await.json();
+    let peer = peer["members"][0]["id"].as_str().unwrap().to_owned();
+    for (path, field) in [
+        (format!("{room}/lock"), "locked"),
+        (format!("{room}/peers/{peer}/mute"), "muted"),
+        (format!("/people/{own}/disable"), "disabled"),
+    ] {
+        for value in ["banana", "", "1"] {
+            let page = browser.post(&path, &[(field, value)]).await;
+            assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path} {value}: {page:?}");
+        }
+    }
+    assert!(world.acts.lock().unwrap().is_empty(), "nothing was done");
     // A stranger sees no menu.
     browser.cookie = None;
     let page = browser.get("/nowhere").await;

@@ -181,7 +181,7 @@ async fn a_list_of_sessions_does_not_wait_for_one_busy_room_after_another() {
     let _busy = world.planes.answers.write().await;
     let begin = std::time::Instant::now();
     let page = text(&mut browser, "/sessions").await;
-    // The counts of the menu wait for 4 s, and all the rooms for 3 s.
+    // At most 4 s pass until the counts in the menu are given up, and 3 s until the rooms are.
     assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(page.matches("the room gives no answer").count(), 80, "{page}");
 }

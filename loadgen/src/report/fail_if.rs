@@ -16,12 +16,12 @@ pub(crate) struct FailIf {
     limit: f64,
 }
 
-/// Suggestions for a figure that does not exist, at most.
+/// Most figures that are suggested for a name that does not exist.
 const SUGGESTIONS: usize = 4;
 /// Jaro-Winkler similarity from which a name is suggested: `pose.p9_ms` and `pose.p99_ms` have 0.98,
-/// `pose.p98_ms` and `pose.loss` 0.79.
+/// `poses.loss` and `pose.loss` 0.97.
 const LEAST_LIKENESS: f64 = 0.75;
-/// Letters of a name from which on every figure that contains it is suggested.
+/// Bytes of a name from which on every figure that contains it is suggested.
 const LEAST_PART: usize = 3;
 
 type Comparison = fn(&f64, &f64) -> bool;

@@ -52,10 +52,10 @@ pub(crate) fn figures(
     channels(&mut report, &findings.events, &total.messages);
     let SocketCounts { bytes_in, bytes_out, .. } = total.sockets;
     report.line = LineFigures::new(bytes_out, bytes_in, report.headsets, report.duration_s);
-    if report.sessions.fallbacks > 0 {
-        report
-            .notes
-            .push("the Mbit/s do not contain what headsets on the fallback sent".to_owned());
+    if report.sessions.fallbacks > 0 || report.sessions.on_fallback > 0 {
+        report.notes.push(
+            "the Mbit/s do not contain what headsets on the fallback sent and received".to_owned(),
+        );
     }
     report.generator = GeneratorFigures {
         version: env!("CARGO_PKG_VERSION"),

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Report;
 use super::channels::ChannelReport;
+use super::{Report, validity};
 
 /// Shows a summary of a report.
 pub(crate) struct Summary<'a>(pub(crate) &'a Report);
@@ -60,7 +60,11 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "INVALID   {reason}")?;
         }
         if r.valid {
-            writeln!(f, "VALID     the whole load was offered and measured")?;
+            let least = validity::percent(validity::MIN_OFFERED);
+            writeln!(
+                f,
+                "VALID     at least {least} % of the load was sent, and all of it measured"
+            )?;
         }
         Ok(())
     }

@@ -13,14 +13,15 @@ use crate::shared::Window;
 /// server.
 const MAX_LAG_P99: f64 = 5.0;
 /// The smallest valid share of the requested load.
-const MIN_OFFERED: f64 = 0.97;
+pub(super) const MIN_OFFERED: f64 = 0.97;
 /// The longest time at the end of a window in which nobody receives anything, µs.
 const MAX_SILENCE: u64 = 2_000_000;
 /// The least CPU time of a server for a message that it relays, ns. The bare relay of the benchmarks
 /// needs five times as much.
 const LEAST_CPU_NS: f64 = 50.0;
 /// What to do if the generator was the limit.
-const GIVE: &str = "give the generator more cores or a machine of its own, or use fewer headsets";
+const GENERATOR_REMEDY: &str =
+    "give the generator more cores or a machine of its own, or use fewer headsets";
 /// The largest valid share of datagrams that our own kernel drops.
 const MAX_OWN_DROPS: f64 = 0.001;
 
@@ -90,7 +91,7 @@ pub(super) fn check(
         report.invalidate(
             InvalidCause::Server,
             format!(
-                "{failed} of {} joins failed, more than none: the notes say why",
+                "{failed} of {} joins failed, none may: the notes say why",
                 report.joins.attempted
             ),
         );
@@ -111,7 +112,7 @@ pub(super) fn check(
     }
     if let Some(lag) = report.generator.send_lag_p99_ms.filter(|lag| *lag > MAX_LAG_P99) {
         report.invalidate(InvalidCause::Generator, format!(
-            "the generator's sends lagged by {lag:.1} ms at p99, more than {MAX_LAG_P99} ms: {GIVE}"
+            "the generator's sends lagged by {lag:.1} ms at p99, more than {MAX_LAG_P99} ms: {GENERATOR_REMEDY}"
         ));
     }
     check_offered(report, plan, findings, total);
@@ -131,7 +132,7 @@ pub(super) fn check(
                 report.invalidate(
                     InvalidCause::Generator,
                     format!(
-                        "the generator's own sockets dropped {drops} datagrams, more than {} %: {GIVE}",
+                        "the generator's own sockets dropped {drops} datagrams, more than {} %: {GENERATOR_REMEDY}",
                         percent(MAX_OWN_DROPS)
                     ),
                 );
@@ -145,7 +146,7 @@ pub(super) fn check(
         report.invalidate(
             InvalidCause::Generator,
             format!(
-                "the generator's own kernel refused {unsent} datagrams, more than {} %: {GIVE}",
+                "the generator's own kernel refused {unsent} datagrams, more than {} %: {GENERATOR_REMEDY}",
                 percent(MAX_OWN_DROPS)
             ),
         );
@@ -155,7 +156,7 @@ pub(super) fn check(
         report.invalidate(
             InvalidCause::Generator,
             format!(
-                "the generator's own threads dropped {overflow} datagrams, more than none: {GIVE}"
+                "the generator's own threads dropped {overflow} datagrams, none may be: {GENERATOR_REMEDY}"
             ),
         );
     }
@@ -168,7 +169,7 @@ pub(super) fn check(
 }
 
 /// Returns a share in percent, with a tenth where it has one.
-fn percent(share: f64) -> f64 {
+pub(super) fn percent(share: f64) -> f64 {
     (share * 1_000.0).round() / 10.0
 }
 
@@ -220,7 +221,7 @@ fn offered(report: &mut Report, name: &str, sent: u64, due: f64) {
         report.invalidate(
             InvalidCause::Generator,
             format!(
-                "{name}: only {sent} of {due:.0} messages were sent, less than {} %: {GIVE}",
+                "{name}: only {sent} of {due:.0} messages were sent, less than {} %: {GENERATOR_REMEDY}",
                 percent(MIN_OFFERED)
             ),
         );
@@ -319,7 +320,8 @@ mod tests {
             report.invalid_reasons
         };
         assert_eq!(reasons([100, 97], [100, 97]), [""; 0]);
-        let sent = |what| [format!("{what} messages were sent, less than 97 %: {GIVE}")];
+        let sent =
+            |what| [format!("{what} messages were sent, less than 97 %: {GENERATOR_REMEDY}")];
         assert_eq!(reasons([100, 96], [0, 0]), sent("voice: only 96 of 100"));
         assert_eq!(reasons([100, 0], [0, 0]), sent("voice: only 0 of 100"));
         assert_eq!(reasons([0, 0], [9, 0]), sent("event: only 0 of 9"));
