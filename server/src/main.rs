@@ -23,7 +23,7 @@ use nucleus_server::start::signals::ProcessSignals;
 use nucleus_server::start::sockets::Sockets;
 #[cfg(feature = "otel")]
 use nucleus_server::start::telemetry;
-use nucleus_server::token::{MintError, Product};
+use nucleus_server::token::{MintError, Product, TokenRequest};
 
 /// Why the process fails: one line for stderr and the exit code.
 struct Failure {
@@ -144,30 +144,49 @@ fn announce(listening: Listening, config: &Config) {
     }
 }
 
+/// Prints a join token, or a batch of them, one a line.
 fn token(args: TokenArgs) -> Result<(), Failure> {
     let data = DataDir::open(&args.data_dir).map_err(Failure::usage)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::runtime)?;
-    let ttl = args.ttl.as_secs();
-    let product = args.product;
-    let token = data.minter().mint(args.into(), now.as_secs()).map_err(|error| match error {
-        MintError::Refused(_) | MintError::NotPlain(..) => Failure::usage(error),
-        MintError::Signing => Failure::runtime(error),
-    })?;
-    if ![Product::ATOM, Product::ASSIST].contains(&product) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::runtime)?.as_secs();
+    let batch = args.batch;
+    let request = TokenRequest::from(args);
+    let numbered = |number| format!("{}-{number}", request.user);
+    let users: Box<dyn Iterator<Item = String>> = match batch {
+        Some(size) => Box::new((1..=size).map(numbered)),
+        None => Box::new(std::iter::once(request.user.clone())),
+    };
+    let minter = data.minter();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for user in users {
+        let token = minter.mint(TokenRequest { user, ..request.clone() }, now);
+        let token = token.map_err(|error| match error {
+            MintError::Refused(_) | MintError::NotPlain(..) => Failure::usage(error),
+            MintError::Signing => Failure::runtime(error),
+        })?;
+        writeln!(out, "{token}").map_err(unwritten)?;
+    }
+    out.flush().map_err(unwritten)?;
+    note_token(&request, now);
+    Ok(())
+}
+
+/// Says on stderr what limits a token.
+fn note_token(request: &TokenRequest, now: u64) {
+    let product = &request.product;
+    if ![Product::ATOM, Product::ASSIST].contains(product) {
         report(&format!(
             "note: a server accepts the token only if its configuration lists the product: \
              products = [\"{product}\"]"
         ));
     }
-    let pins_ttl = pins_end(now.as_secs()).saturating_sub(now.as_secs());
-    if ttl > pins_ttl {
+    let pins_ttl = pins_end(now).saturating_sub(now);
+    if request.ttl.as_secs() > pins_ttl {
         report(&format!(
             "note: the token names the development certificates of the next {} days; after that \
              a client needs a new token, or a server with [tls]",
             pins_ttl / 86_400
         ));
     }
-    print(&format!("{token}\n"))
 }
 
 /// Asks a running server.
@@ -187,9 +206,12 @@ fn backup(data: &Path, to: &Path) -> Result<(), Failure> {
 /// Writes a command's output to stdout.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::runtime(format!("cannot write to stdout: {error}")))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(unwritten)
+}
+
+/// Returns the failure of output that cannot be written.
+fn unwritten(error: io::Error) -> Failure {
+    Failure::runtime(format!("cannot write to stdout: {error}"))
 }
 
 /// Writes one line to stderr.

@@ -122,12 +122,24 @@ pub struct TokenArgs {
     /// Name that others see [default: the value of --user]
     #[arg(long)]
     pub name: Option<String>,
+    /// Print this many tokens, one a line, for the users USER-1, USER-2 and so on: 1 to 100000
+    #[arg(long, value_name = "N", conflicts_with = "name", value_parser = batch())]
+    pub batch: Option<u32>,
     /// How long the token is valid, 1s to 366d
     #[arg(long, default_value = "1h", value_parser = parse_duration)]
     pub ttl: Duration,
     /// Directory of the signing key; made if it does not exist
     #[arg(long, value_name = "DIR", default_value = "./data")]
     pub data_dir: PathBuf,
+}
+
+/// The most tokens of a batch: the most headsets that `loadgen capacity` tries by default. They are
+/// about 60 MB of text.
+const MAX_BATCH: u32 = 100_000;
+
+/// Reads the size of a batch.
+fn batch() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(MAX_BATCH))
 }
 
 /// Reads a product's name.
@@ -237,6 +249,11 @@ mod tests {
         assert!(parse("nucleus token --product vr-training --tenant t --user u").is_ok());
         assert!(parse("nucleus token --product VR --tenant t --user u").is_err());
         assert!(parse("nucleus token --product atom --tenant t").is_err());
+        let batch = "nucleus token --product atom --tenant t --user u --batch";
+        for (size, is_right) in [("1", true), ("100000", true), ("0", false), ("100001", false)] {
+            assert_eq!(parse(&format!("{batch} {size}")).is_ok(), is_right, "{size}");
+        }
+        assert!(parse(&format!("{batch} 2 --name n")).is_err(), "one name for two users");
     }
 
     #[test]
