@@ -68,7 +68,9 @@ const server = createServer((request, response) => {
     return;
   }
   const type = TYPES[file.split(".").pop()] ?? "application/octet-stream";
-  response.writeHead(200, { "content-type": type, "content-security-policy": policy });
+  // A report is a file: its policy stands in it.
+  const header = pathname.startsWith("/reports/") ? {} : { "content-security-policy": policy };
+  response.writeHead(200, { "content-type": type, ...header });
   response.end(readFileSync(file));
 });
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -181,7 +183,7 @@ async function checkPage(context, kind, name, width, theme) {
   const shoot = async (more = "") => {
     if (values.shots) {
       const size = width < 600 ? "phone" : "desktop";
-      await page.screenshot({ path: join(values.shots, `${kind}-${name}${more}-${size}-${theme}.png`), fullPage: more === "" });
+      await page.screenshot({ path: join(values.shots, `${kind.replace("/", "-")}-${name}${more}-${size}-${theme}.png`), fullPage: more === "" });
     }
   };
   await page.goto(`${root}/${kind}/${name}.html`, { waitUntil: "load" });
@@ -204,10 +206,11 @@ async function checkPage(context, kind, name, width, theme) {
     if (after.utc > 0) say(`${after.utc} times are UTC after a live part`);
     if (after.gone > 0) say(`${after.gone} charts are gone after a live part`);
   }
-  if (kind === "designed" && theme === "light" && (await page.locator("#theme").isVisible())) {
+  const [data, isReport] = [basename(kind), kind.startsWith("reports/")];
+  if (data === "designed" && theme === "light" && (await page.locator("#theme").isVisible())) {
     await page.selectOption("#theme", "dark");
     const { theme: now, cookie } = await page.evaluate(() => ({ theme: document.documentElement.dataset.theme, cookie: document.cookie }));
-    if (now !== "dark" || !cookie.includes("nucleus-theme=dark")) say(`the theme is ${now}, the cookie ${cookie}`);
+    if (now !== "dark" || cookie.includes("nucleus-theme=dark") === isReport) say(`the theme is ${now}, the cookie ${cookie}`);
     await page.selectOption("#theme", "system");
   }
   await checkAxe(page, say);
@@ -216,8 +219,8 @@ async function checkPage(context, kind, name, width, theme) {
   await shoot();
   if (theme === "light") {
     // Names change neither the order of controls nor what dialogs do.
-    if (kind === "designed") for (const words of await unreached(page)) say(`Tab does not reach ${words}`);
-    if (kind !== "empty") await checkDialogs(page, say, shoot);
+    if (data === "designed") for (const words of await unreached(page)) say(`Tab does not reach ${words}`);
+    if (data !== "empty") await checkDialogs(page, say, shoot);
   }
   if (width < 600 && theme === "light" && (await page.locator(".top").count()) > 0) {
     await page.locator(".top .btn").click();
@@ -246,7 +249,8 @@ async function checkPages(kind, names, width, theme) {
 }
 
 if (values.shots) mkdirSync(values.shots, { recursive: true });
-for (const kind of values.data ? [values.data] : ["designed", "hostile", "empty"]) {
+const kinds = values.data ? [values.data] : ["designed", "hostile", "empty"];
+for (const kind of kinds.flatMap((data) => [data, `reports/${data}`])) {
   const names = readdirSync(join(directory, kind)).map((file) => basename(file, ".html")).sort();
   await Promise.all(WIDTHS.flatMap((width) => THEMES.map((theme) => checkPages(kind, names, width, theme))));
 }

@@ -5,13 +5,13 @@
   const $$ = (s, from = document) => [...from.querySelectorAll(s)];
   const root = document.documentElement;
 
-  // Theme: the server writes data-theme from the cookie that is set here.
+  // Theme: the server writes data-theme from the cookie that is set here. A report has no server.
   const setTheme = t => { if (t === 'light' || t === 'dark') root.dataset.theme = t; else delete root.dataset.theme; };
   for (const s of $$('[data-theme-select]')) {
     s.value = root.dataset.theme || 'system';
     s.addEventListener('change', () => {
       const secure = location.protocol === 'https:' ? '; Secure' : '';
-      document.cookie = `nucleus-theme=${s.value}; Path=${s.dataset.cookiePath}; Max-Age=31536000; SameSite=Lax${secure}`;
+      if (s.dataset.cookiePath) document.cookie = `nucleus-theme=${s.value}; Path=${s.dataset.cookiePath}; Max-Age=31536000; SameSite=Lax${secure}`;
       setTheme(s.value);
       draw();
     });

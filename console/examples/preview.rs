@@ -1,7 +1,7 @@
 //! Writes every screen with invented data into a directory: `preview DIR`.
 //!
 //! `DIR/designed`, `DIR/hostile` and `DIR/empty` have a file for each screen, `DIR/live/...` the parts
-//! that streams replace, `DIR/assets` the assets, and `DIR/policy.txt` the policy that a server of these
+//! that streams replace, `DIR/reports/...` the reports, `DIR/assets` the assets, and `DIR/policy.txt` the policy that a server of these
 //! files sends.
 
 #[path = "../tests/samples/mod.rs"]
@@ -15,9 +15,11 @@ use samples::Data;
 fn write(directory: &Path) -> Result<(), Box<dyn error::Error>> {
     for data in Data::ALL {
         let (pages, parts) = (samples::pages(data)?, samples::live_parts(data)?);
+        let reports = samples::reports(data)?;
         for (folder, files) in [
             (directory.join(data.name()), pages),
             (directory.join("live").join(data.name()), parts),
+            (directory.join("reports").join(data.name()), reports),
         ] {
             fs::create_dir_all(&folder)?;
             for (name, html) in files {

@@ -12,6 +12,8 @@
 //!   page. Reading needs no scripts; acts are forms.
 //! * Pages with figures of the moment have a part that a stream replaces each second: the struct whose
 //!   name ends with `Live`. The stream sends it by [`stream::event`].
+//! * A [`report`] is a page of its own, in one file: the load generator writes it, and no server is needed
+//!   to read it.
 //! * Answers with pages have the headers [`assets::PAGE_HEADERS`]; [`assets::find`] has the files.
 //!
 //! # Routes that the pages name
@@ -42,6 +44,7 @@ pub mod assets;
 pub mod charts;
 pub mod csv;
 pub mod link;
+pub mod report;
 pub mod screens;
 pub mod stream;
 pub mod text;

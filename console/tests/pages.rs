@@ -4,7 +4,7 @@ mod samples;
 
 use std::collections::{BTreeSet, HashSet};
 
-use samples::{Data, hostile, live_parts, pages};
+use samples::{Data, hostile, live_parts, pages, reports};
 
 /// Elements without an end tag.
 const VOID: [&str; 8] = ["meta", "link", "input", "br", "img", "hr", "source", "wbr"];
@@ -37,8 +37,8 @@ fn tags(html: &str) -> Result<Vec<Tag>, String> {
         let (tag, after) = read_tag(rest)
             .map_err(|why| format!("{why} at {:?}", rest.chars().take(60).collect::<String>()))?;
         rest = after;
-        if tag.name == "script" && !tag.is_end {
-            let end = rest.find("</script>").ok_or("a script has no end")?;
+        if matches!(&*tag.name, "script" | "style") && !tag.is_end {
+            let end = rest.find(&format!("</{}>", tag.name)).ok_or("a script has no end")?;
             rest = &rest[end..];
         }
         tags.push(tag);
@@ -100,6 +100,21 @@ fn check_balance(tags: &[Tag]) -> Result<(), String> {
 
 /// Checks what the policy forbids, and what would lead elsewhere.
 fn check_policy(tags: &[Tag]) -> Result<(), String> {
+    match tags.iter().find(|tag| is_inline(tag)) {
+        Some(tag) => Err(format!("<{}> stands in the page", tag.name)),
+        None => check_links(tags),
+    }
+}
+
+/// Returns whether a style or a script stands in the page, which is not data.
+fn is_inline(tag: &Tag) -> bool {
+    let is_data = tag.get("type") == Some("application/json");
+    tag.name == "style"
+        || tag.name == "script" && !tag.is_end && !is_data && tag.get("src").is_none()
+}
+
+/// Checks that no attribute runs a script, sets a style, or leads elsewhere.
+fn check_links(tags: &[Tag]) -> Result<(), String> {
     for tag in tags {
         for (key, value) in &tag.attributes {
             let is_event = key.starts_with("on") || key.starts_with("hx-on");
@@ -112,12 +127,6 @@ fn check_policy(tags: &[Tag]) -> Result<(), String> {
             if is_event || key == "style" || (is_link && !is_own) {
                 return Err(format!("<{} {key}={value:?}>", tag.name));
             }
-        }
-        let is_data = tag.get("type") == Some("application/json");
-        if tag.name == "style"
-            || (tag.name == "script" && !tag.is_end && !is_data && tag.get("src").is_none())
-        {
-            return Err(format!("<{}> stands in the page", tag.name));
         }
     }
     Ok(())
@@ -166,6 +175,27 @@ fn every_page_is_well_formed() {
     }
 }
 
+/// A report is one file: nothing in it leads elsewhere, and its own styles and scripts stand in it once.
+#[test]
+fn every_report_is_well_formed() {
+    for data in Data::ALL {
+        for (name, html) in reports(data).unwrap() {
+            let place = format!("{name} {}", data.name());
+            let tags = tags(&html).unwrap_or_else(|why| panic!("{place}: {why}"));
+            for check in [check_balance, check_links, check_ids] {
+                check(&tags).unwrap_or_else(|why| panic!("{place}: {why}"));
+            }
+            let inline = tags.iter().filter(|tag| is_inline(tag) && !tag.is_end);
+            let inline: Vec<&str> = inline.map(|tag| &*tag.name).collect();
+            assert_eq!(inline, ["style", "script"], "{place}");
+            assert!(
+                html.contains("default-src &#39;none&#39;") || html.contains("default-src 'none'")
+            );
+            assert_eq!(html.matches("<script>alert").count(), 0, "{place}");
+        }
+    }
+}
+
 #[test]
 fn the_checks_find_what_is_planted() {
     for broken in ["<p><b></p></b>", "<p>", "</p>"] {
@@ -190,7 +220,8 @@ fn the_checks_find_what_is_planted() {
 #[test]
 fn hostile_names_are_text() {
     let mut seen = BTreeSet::new();
-    for (name, html) in pages(Data::Hostile).unwrap() {
+    let reports = reports(Data::Hostile).unwrap();
+    for (name, html) in pages(Data::Hostile).unwrap().into_iter().chain(reports) {
         for raw in [
             "<script>alert",
             "<img",

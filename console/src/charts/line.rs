@@ -1,4 +1,4 @@
-//! Figures over time: the words, and the data that a script draws.
+//! Figures over time, or over another figure: the words, and the data that a script draws.
 
 use std::fmt;
 
@@ -21,19 +21,44 @@ pub struct ChartSeries {
     pub color: Option<u8>,
 }
 
-/// A chart of figures over time.
+/// What a chart shows its values over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChartAxis {
+    /// The times of the points, in seconds since 1970.
+    Times(Vec<i64>),
+    /// Another figure, such as the number of headsets.
+    Figure {
+        /// The values of that figure, in rising order.
+        values: Vec<i64>,
+        /// Its unit, as `headsets`.
+        unit: String,
+        /// The index of the value that the chart marks.
+        marked: Option<usize>,
+    },
+}
+
+impl ChartAxis {
+    /// Returns the values of the points.
+    fn values(&self) -> &[i64] {
+        match self {
+            Self::Times(values) | Self::Figure { values, .. } => values,
+        }
+    }
+}
+
+/// A chart of figures over time, or over another figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LineChart {
     /// The title.
     pub title: String,
-    /// The span and what is counted, as `last hour, all shards`.
+    /// The span and what is counted, as `last hour, all shards`; may be empty.
     pub context: String,
     /// What there is to see, in words: read without scripts, and by screen readers.
     pub reading: String,
     /// The unit of the values; empty: they are counts.
     pub unit: String,
-    /// The times of the points, in seconds since 1970.
-    pub times: Vec<i64>,
+    /// What the values are shown over.
+    pub axis: ChartAxis,
     /// The lines, at most four: each has a dash of its own.
     pub series: Vec<ChartSeries>,
     /// A value that should not be exceeded.
@@ -46,6 +71,10 @@ pub struct LineChart {
 struct PlottedChart<'a> {
     x: &'a [i64],
     time: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xunit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<f64>,
     series: Vec<PlottedSeries<'a>>,
@@ -61,24 +90,34 @@ struct PlottedSeries<'a> {
 
 impl LineChart {
     fn has_points(&self) -> bool {
-        let values =
-            self.series.iter().flat_map(|series| series.values.iter().take(self.times.len()));
+        let values = self.series.iter().flat_map(|series| series.values.iter().take(self.len()));
         values.flatten().any(|value| value.is_finite())
+    }
+
+    /// Returns the number of points.
+    fn len(&self) -> usize {
+        self.axis.values().len()
     }
 
     /// Returns the data as JSON for a script block: no text in it can end the block.
     fn json(&self) -> Result<String, serde_json::Error> {
-        let from = self.times.len().saturating_sub(MAX_CHART_POINTS);
-        let times = &self.times[from..];
+        let from = self.len().saturating_sub(MAX_CHART_POINTS);
+        let (time, xunit, at) = match &self.axis {
+            ChartAxis::Times(_) => (1, None, None),
+            ChartAxis::Figure { unit, marked, .. } => {
+                (0, Some(unit.as_str()), marked.and_then(|at| at.checked_sub(from)))
+            }
+        };
         let series = self.series.iter().map(|series| PlottedSeries {
             label: &series.label,
             // A series has as many values as there are times; what lacks is a gap.
-            data: (from..self.times.len())
+            data: (from..self.len())
                 .map(|at| series.values.get(at).copied().flatten().map(rounded))
                 .collect(),
             color: series.color.map(|color| format!("series-{color}")),
         });
-        let chart = PlottedChart { x: times, time: 1, limit: self.limit, series: series.collect() };
+        let (x, series) = (&self.axis.values()[from..], series.collect());
+        let chart = PlottedChart { x, time, xunit, at, limit: self.limit, series };
         Ok(script_json(&serde_json::to_string(&chart)?))
     }
 }
@@ -108,22 +147,30 @@ impl fmt::Display for LineChart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = self.json().map_err(|_| fmt::Error)?;
         let (title, reading) = (escaped(&self.title), escaped(&self.reading));
+        let context = match &*self.context {
+            "" => String::new(),
+            context => format!("<span class=\"small muted\">{}</span>", escaped(context)),
+        };
         if !self.has_points() {
-            let context = escaped(&self.context);
+            let nothing = match self.axis {
+                ChartAxis::Times(_) => {
+                    "Nothing was measured yet. The first figures come within a minute."
+                }
+                ChartAxis::Figure { .. } => "Nothing was measured.",
+            };
             return write!(
                 f,
-                "<figure class=\"chart\"><figcaption><h2>{title}</h2><span class=\"small muted\">{context}</span>\
-                 </figcaption><p class=\"read\">Nothing was measured yet. The first figures come within a minute.</p></figure>"
+                "<figure class=\"chart\"><figcaption><h2>{title}</h2>{context}\
+                 </figcaption><p class=\"read\">{nothing}</p></figure>"
             );
         }
         write!(
             f,
             "<figure class=\"chart\" data-unit=\"{}\"><figcaption><h2>{title}</h2>\
-             <span class=\"small muted\">{}</span></figcaption><p class=\"read\">{reading}</p>\
+             {context}</figcaption><p class=\"read\">{reading}</p>\
              <div class=\"plot{}\" role=\"img\" aria-label=\"{title}. {reading}\" hx-morph-skip></div>\
              <script type=\"application/json\">{json}</script></figure>",
             if self.unit.is_empty() { String::new() } else { escaped(&self.unit) },
-            escaped(&self.context),
             if self.is_low { " low" } else { "" },
         )
     }
@@ -141,7 +188,7 @@ mod tests {
             context: "last hour".to_owned(),
             reading: "0.9 % now".to_owned(),
             unit: "%".to_owned(),
-            times: vec![1, 2, 3],
+            axis: ChartAxis::Times(vec![1, 2, 3]),
             series: vec![ChartSeries {
                 label: label.to_owned(),
                 values: vec![Some(0.123_456), None],
@@ -183,15 +230,34 @@ mod tests {
         empty.series[0].values = vec![None, Some(f64::NAN)];
         let html = empty.to_string();
         assert!(html.contains("Nothing was measured yet.") && !html.contains("plot"), "{html}");
-        empty.times.clear();
+        empty.axis = ChartAxis::Times(Vec::new());
         empty.series[0].values = vec![Some(1.0)];
         assert!(!empty.to_string().contains("<script"));
     }
 
     #[test]
+    fn a_figure_over_another_one_has_its_unit_and_its_mark() {
+        let over = |values: Vec<i64>, marked| LineChart {
+            axis: ChartAxis::Figure { values, unit: "headsets".to_owned(), marked },
+            ..chart("loss")
+        };
+        let json = over(vec![10, 20, 30], Some(1)).json().unwrap();
+        assert!(
+            json.starts_with(r#"{"x":[10,20,30],"time":0,"xunit":"headsets","at":1,"#),
+            "{json}"
+        );
+        assert!(!LineChart { context: String::new(), ..chart("") }.to_string().contains("<span"));
+        assert!(over(Vec::new(), None).to_string().contains(">Nothing was measured.<"));
+        let long: serde_json::Value =
+            serde_json::from_str(&over((0..1_000).collect(), Some(500)).json().unwrap()).unwrap();
+        let at = usize::try_from(long["at"].as_u64().unwrap()).unwrap();
+        assert_eq!(long["x"][at], 500);
+    }
+
+    #[test]
     fn the_newest_points_are_kept() {
         let mut long = chart("loss");
-        long.times = (0..1_000).collect();
+        long.axis = ChartAxis::Times((0..1_000).collect());
         long.series[0].values = (0..1_000).map(|at| Some(f64::from(at))).collect();
         let read: serde_json::Value = serde_json::from_str(&long.json().unwrap()).unwrap();
         assert_eq!(read["x"].as_array().unwrap().len(), MAX_CHART_POINTS);

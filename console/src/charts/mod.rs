@@ -12,7 +12,7 @@ mod spark;
 pub use code::{CodeDrawing, MAX_CODE_EDGE};
 pub use heat::{HeatCell, HeatMap, MAX_HEAT_CELLS};
 pub use life::{LifeDrawing, LifeLane, LifeSpan, LifeSpanKind, MAX_LIFE_SPANS};
-pub use line::{ChartSeries, LineChart, MAX_CHART_POINTS};
+pub use line::{ChartAxis, ChartSeries, LineChart, MAX_CHART_POINTS};
 pub use plan::{HeadState, MAX_PLAN_HEADS, PlanDrawing, PlanHead};
 pub use spark::{MAX_SPARK_POINTS, Sparkline};
 

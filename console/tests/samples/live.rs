@@ -1,7 +1,8 @@
 //! What is going on now: overview, rooms, one room, calls, the first steps.
 
 use nucleus_console::charts::{
-    ChartSeries, HeadState, HeatCell, HeatMap, LineChart, PlanDrawing, PlanHead, Sparkline,
+    ChartAxis, ChartSeries, HeadState, HeatCell, HeatMap, LineChart, PlanDrawing, PlanHead,
+    Sparkline,
 };
 use nucleus_console::screens::*;
 use nucleus_console::{
@@ -55,7 +56,7 @@ fn chart(data: Data, id: &str, title: &str, unit: &str, lines: &[(&str, f64)]) -
             context: "last hour".to_owned(),
             reading: format!("{} {unit} now", lines[0].1),
             unit: unit.to_owned(),
-            times: data.list(times),
+            axis: ChartAxis::Times(data.list(times)),
             series: data.list(series.collect()),
             limit: (unit == "%").then_some(1.0),
             is_low: unit == "%",

@@ -2,6 +2,7 @@
 
 mod history;
 mod live;
+mod report;
 mod setup;
 
 use nucleus_console::{Mark, MenuPlace, MenuRole, PageShell, RenderError, ShownName, Theme, Tone};
@@ -116,4 +117,9 @@ pub(crate) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
 /// Renders the parts that streams replace.
 pub(crate) fn live_parts(data: Data) -> Result<Vec<(&'static str, String)>, RenderError> {
     live::parts(data)
+}
+
+/// Renders the reports, which are pages in one file.
+pub(crate) fn reports(data: Data) -> Result<Vec<(&'static str, String)>, RenderError> {
+    report::pages(data)
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Path;
-use nucleus_console::charts::{ChartSeries, LineChart};
+use nucleus_console::charts::{ChartAxis, ChartSeries, LineChart};
 use nucleus_console::link::query;
 use nucleus_console::screens::{
     ChartSlot, ErrorKind, Happening, OneChart, PageVerdict, PastRoomPage,
@@ -220,7 +220,7 @@ fn line_chart(
         context: "last 10 min".to_owned(),
         reading: String::new(),
         unit: String::new(),
-        times: (1 - count..=0).map(|index| end + index * step).collect(),
+        axis: ChartAxis::Times((1 - count..=0).map(|index| end + index * step).collect()),
         series,
         limit: None,
         is_low: true,

@@ -1,6 +1,6 @@
 //! Lines of figures over time, as the API's series tell them.
 
-use nucleus_console::charts::{ChartSeries, LineChart, Sparkline};
+use nucleus_console::charts::{ChartAxis, ChartSeries, LineChart, Sparkline};
 use serde_json::Value;
 
 use super::row::AnswerRow;
@@ -85,7 +85,7 @@ impl Trends {
                 None => "nothing is known yet".to_owned(),
             },
             unit: unit.name().to_owned(),
-            times: self.times(count),
+            axis: ChartAxis::Times(self.times(count)),
             series,
             limit: None,
             is_low: matches!(unit, ChartUnit::Percent),
