@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use nucleus_server::start::config::{ValueError, parse_shards, parse_tick};
 
-use crate::faults::FaultPlan;
+use crate::faults::{Distortion, FaultPlan};
 use crate::load::network::NetworkProfile;
 use crate::load::plan::Plan;
 use crate::load::profile::Profile;
+use crate::load::slot_plan::SlotPlan;
 use crate::report::fail_if::FailIf;
 use crate::report::{Others, Report};
 pub(crate) use capacity::CapacityArgs;
@@ -108,6 +109,10 @@ pub(crate) struct RunArgs {
     /// Write the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page with the figures, over time too, to this file: one HTML file, which needs no
+    /// other.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Exit with 1 if this condition holds, for example `pose.p99_ms > 60` or `joins.failed > 0`.
     /// A condition on a figure that is unknown holds. True counts as 1, for example in
     /// `valid == 0`. May be repeated.
@@ -116,6 +121,10 @@ pub(crate) struct RunArgs {
     /// Exit as if the report were valid, even if it is INVALID.
     #[arg(long)]
     pub(crate) allow_invalid: bool,
+    /// Test the load generator itself: distort one of 10,000 realtime messages that arrive. The
+    /// report must say so by number, and is INVALID.
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub(crate) distort: Option<Distortion>,
 }
 
 /// The options that choose the server.
@@ -133,8 +142,10 @@ pub(crate) struct ServerArgs {
     /// certificate in it is trusted.
     #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// File with a join token that admits to every room of its tenant. All headsets use this token
-    /// and are one user, so the server's limits.user_sessions (default 1000) must be large enough.
+    /// File with join tokens that admit to every room of their tenant, one a line: a batch of
+    /// `nucleus token --batch N`, of which each headset takes one, or one token for all headsets.
+    /// They are one user then, so the server's limits.user_sessions (default 1000) must be large
+    /// enough.
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
     /// SHA-256 of the certificate of the running server, 64 hexadecimal digits. Repeat the option
@@ -202,7 +213,16 @@ impl RunArgs {
                 "--fail-if: a run of profile {profile} has no figure for `{rule}`"
             ));
         }
-        check_json(self.json.as_deref())
+        let plan = self.plan(FaultPlan::default(), 0);
+        if self.distort == Some(Distortion::Misroute) && plan.rooms() < 2 * plan.workers {
+            return Err(format!(
+                "--distort misroute needs at least {} rooms: each of {} threads needs two",
+                2 * plan.workers,
+                plan.workers
+            ));
+        }
+        check_file("--html", self.html.as_deref())?;
+        check_file("--json", self.json.as_deref())
     }
 
     /// Returns the plan of a run with these options and faults that starts at `now` (µs).
@@ -219,6 +239,11 @@ impl RunArgs {
             workers: workers.min(self.rooms()),
             schedule_epoch: now,
             faults,
+            distortion: self.distort,
+            time_slots: match self.html {
+                Some(_) => SlotPlan::of(self.duration.as_micros() as u64),
+                None => SlotPlan::default(),
+            },
         }
     }
 
@@ -233,21 +258,21 @@ impl RunArgs {
     }
 }
 
-/// Checks the directory of `--json` before a run of minutes, not after it.
+/// Checks the directory of a file before a run of minutes, not after it.
 ///
 /// # Errors
 ///
 /// A usage error, as one line.
-pub(crate) fn check_json(path: Option<&Path>) -> Result<(), String> {
+pub(crate) fn check_file(option: &str, path: Option<&Path>) -> Result<(), String> {
     if let Some(dir) = path.filter(|path| path.is_dir()) {
-        return Err(format!("--json: {} is a directory", dir.display()));
+        return Err(format!("{option}: {} is a directory", dir.display()));
     }
     if let Some(pipe) = path.filter(|path| is_named_pipe(path)) {
-        return Err(format!("--json: {} is a pipe, which may wait for ever", pipe.display()));
+        return Err(format!("{option}: {} is a pipe, which may wait for ever", pipe.display()));
     }
     let parent = path.and_then(Path::parent);
     let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
-    missing.map_or(Ok(()), |dir| Err(format!("--json: there is no directory {}", dir.display())))
+    missing.map_or(Ok(()), |dir| Err(format!("{option}: there is no directory {}", dir.display())))
 }
 
 /// Returns whether a path is a named pipe itself. The pipes of a shell (`/dev/stdout`, `/dev/fd/63`)

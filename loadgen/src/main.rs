@@ -14,6 +14,7 @@ mod exit;
 mod faults;
 mod json_file;
 mod load;
+mod page;
 mod report;
 mod run;
 mod shared;
@@ -25,10 +26,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{CapacityArgs, ChaosArgs, Cli, Command, RunArgs, check_json};
+use args::{CapacityArgs, ChaosArgs, Cli, Command, RunArgs, check_file};
 use exit::Verdict;
 use faults::FaultPlan;
 use json_file::JsonFile;
+use page::{HtmlFile, Origin, capacity_page, run_page};
 use report::table;
 use run::RunError;
 use signals::Signals;
@@ -65,11 +67,15 @@ fn measure(args: &RunArgs) -> Result<Verdict, String> {
         realtime_blocked: args.block_realtime > 0.0,
         ..FaultPlan::default()
     };
+    let origin = Origin::of_this_process();
     let json = JsonFile::begin(args.json.as_deref())?;
+    let html = HtmlFile::begin(args.html.as_deref())?;
     let signals = Signals::catch().map_err(RunError::Threads);
     let report = json.result_of(signals.and_then(|signals| run::run(args, faults, &signals)))?;
     print(std::io::stdout(), &table::Summary(&report).to_string());
     json.write(&report)?;
+    let is_embedded = args.server.target.is_none();
+    html.write(|| run_page(&report, &args.fail_if, is_embedded, &origin))?;
     let held: Vec<_> = args.fail_if.iter().filter_map(|rule| rule.held(&report)).collect();
     for line in &held {
         print(std::io::stdout(), &format!("FAILED    {line}\n"));
@@ -85,10 +91,13 @@ fn measure(args: &RunArgs) -> Result<Verdict, String> {
 /// If there is no result, or it cannot be written, as one line.
 fn find_capacity(args: &CapacityArgs) -> Result<Verdict, String> {
     args.check().unwrap_or_else(|mistake| refuse(mistake));
+    let origin = Origin::of_this_process();
     let json = JsonFile::begin(args.json.as_deref())?;
+    let html = HtmlFile::begin(args.html.as_deref())?;
     let signals = Signals::catch().map_err(RunError::Threads);
     let result = json.result_of(signals.and_then(|signals| capacity::find(args, &signals)))?;
     json.write(&result)?;
+    html.write(|| capacity_page(&result, &origin))?;
     print(std::io::stdout(), &result.to_string());
     let (valid, passed) = (result.valid, result.headsets != Some(0));
     Ok(Verdict { valid, passed, allow_invalid: args.allow_invalid })
@@ -100,7 +109,7 @@ fn find_capacity(args: &CapacityArgs) -> Result<Verdict, String> {
 ///
 /// If there is no result, or it cannot be written, as one line.
 fn run_chaos(args: &ChaosArgs) -> Result<Verdict, String> {
-    check_json(args.json.as_deref()).unwrap_or_else(|mistake| refuse(mistake));
+    check_file("--json", args.json.as_deref()).unwrap_or_else(|mistake| refuse(mistake));
     let scenario = chaos::find(args).unwrap_or_else(|| {
         refuse(format!("there is no such scenario; choose one of\n{}", chaos::list()))
     });

@@ -87,6 +87,7 @@ pub(crate) fn run(
             ServerTarget::embedded(server)?
         }
     };
+    target.tokens.check(plan.headsets)?;
     let mut run = Run::start(plan, target, embedded, args.ramp, signals.clone())?;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
@@ -120,6 +121,8 @@ struct Run {
     signals: Arc<Signals>,
     ticker: Ticker,
     watch: ServerWatch,
+    /// When the server's figures are read next for the figures over time, µs.
+    next_sample: u64,
     findings: Findings,
     /// The storms; `None` if the script has none.
     storms: Option<Storms>,
@@ -179,6 +182,7 @@ impl Run {
             workers,
             signals,
             watch,
+            next_sample: u64::MAX,
             findings: Findings::default(),
             storms,
             late_joiners,
@@ -218,7 +222,9 @@ impl Run {
         self.wait("settling", start, |_| false);
         let cpu_before = process_cpu_seconds(None).ok();
         self.watch.begin();
+        self.next_sample = start;
         self.measure_until(start, end);
+        self.sample_due(end);
         let cpu_after = process_cpu_seconds(None).ok();
         self.findings.own_cpu_s = cpu_before.zip(cpu_after).map(|(before, after)| after - before);
         self.watch.end();
@@ -356,8 +362,19 @@ impl Run {
     fn wait(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
         while self.now() < deadline && !done(self) && !self.interrupted() {
             self.look_at_server();
+            self.sample_due(self.now());
             self.ticker.tick(phase);
             sleep_until(deadline.min(self.now() + 50_000));
+        }
+    }
+
+    /// Reads the server's figures at the end of each slot of the window, if figures over time are
+    /// recorded.
+    fn sample_due(&mut self, now: u64) {
+        let length = self.plan.time_slots.length;
+        if length > 0 && now >= self.next_sample && self.next_sample <= self.shared.window().end {
+            self.next_sample += length;
+            self.watch.sample_at(self.now());
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{RunArgs, ServerArgs, check_json, parse_duration, parse_hz};
+use super::{RunArgs, ServerArgs, check_file, parse_duration, parse_hz};
 use crate::load::network::NetworkProfile;
 use crate::load::profile::Profile;
 use crate::report::Report;
@@ -59,6 +59,10 @@ pub(crate) struct CapacityArgs {
     /// Write the result as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page with the number, what limits it and the line to order to this file: one HTML
+    /// file, which needs no other.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Exit as if the result were valid, even if it is INVALID.
     #[arg(long)]
     pub(crate) allow_invalid: bool,
@@ -78,7 +82,8 @@ impl CapacityArgs {
                 "--objective: a run of profile {profile} has no figure for `{rule}`"
             ));
         }
-        check_json(self.json.as_deref())?;
+        check_file("--json", self.json.as_deref())?;
+        check_file("--html", self.html.as_deref())?;
         self.step(self.start.get()).check()
     }
 
@@ -103,8 +108,10 @@ impl CapacityArgs {
             block_realtime: 0.0,
             seed: self.seed,
             json: None,
+            html: None,
             fail_if: Vec::new(),
             allow_invalid: false,
+            distort: None,
         }
     }
 }

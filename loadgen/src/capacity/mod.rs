@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::args::CapacityArgs;
+use crate::drive::server_target::read_tokens;
 use crate::faults::FaultPlan;
+use crate::report::fail_if::FailIf;
 use crate::report::{Report, SCHEMA};
 use crate::run::{RunError, run};
 use crate::signals::Signals;
@@ -29,17 +31,26 @@ pub(crate) struct CapacityResult {
     /// Whether the number is one of the server: no step was impossible to measure, and the
     /// generator was not the limit.
     pub(crate) valid: bool,
-    invalid_reasons: Vec<String>,
+    pub(crate) invalid_reasons: Vec<String>,
     /// The largest number of headsets that kept the objective; `None` if the search did not find it.
     pub(crate) headsets: Option<u32>,
     /// `server`, `generator`, `objective` or `max`; `None` if the search did not end.
-    limited_by: Option<&'static str>,
-    profile: String,
+    pub(crate) limited_by: Option<&'static str>,
+    pub(crate) profile: String,
     network: String,
     /// Headsets in a room; `None` if all headsets were in one room.
-    room_size: Option<u32>,
+    pub(crate) room_size: Option<u32>,
     objectives: Vec<String>,
-    steps: Vec<CapacityStep>,
+    /// The same conditions.
+    #[serde(skip)]
+    pub(crate) conditions: Vec<FailIf>,
+    /// Whether the load generator started the server, on its own machine.
+    #[serde(skip)]
+    pub(crate) is_embedded: bool,
+    pub(crate) steps: Vec<CapacityStep>,
+    /// Why the number is no larger: the smallest load that missed the objective, and what it missed.
+    #[serde(skip)]
+    pub(crate) why: Option<String>,
     /// The verdict as text.
     #[serde(skip)]
     verdict: String,
@@ -47,15 +58,18 @@ pub(crate) struct CapacityResult {
 
 /// A step of a search.
 #[derive(Debug, Serialize)]
-struct CapacityStep {
-    headsets: u32,
+pub(crate) struct CapacityStep {
+    pub(crate) headsets: u32,
     /// Whether the step kept the objective.
-    ok: bool,
+    pub(crate) ok: bool,
+    /// Whether the step says nothing about the server, because the generator could not offer the load.
+    #[serde(skip)]
+    generator_failed: bool,
     /// The figures; `None` if the run could not take place.
-    report: Option<Report>,
+    pub(crate) report: Option<Report>,
     /// The conditions that were not kept, with their figures, or why the run proves nothing; empty
     /// if the step kept the objective.
-    reason: String,
+    pub(crate) reason: String,
 }
 
 /// Searches, and writes a line to stdout for each step. A signal ends the search.
@@ -69,7 +83,7 @@ pub(crate) fn find(
 ) -> Result<CapacityResult, RunError> {
     let objective = Objective::new(args);
     let end = if args.grow_room { MAX_ROOM } else { u32::MAX };
-    let max = args.max_headsets.get().min(end);
+    let max = args.max_headsets.get().min(end).min(tokens_of(args)?);
     // In a room that grows, every number of headsets is a whole room.
     let room = if args.grow_room { 1 } else { args.room_size(max).get() };
     let mut search = Search::new(args.start.get(), max, room);
@@ -97,6 +111,19 @@ pub(crate) fn find(
     Ok(CapacityResult::new(args, &objective, steps, found))
 }
 
+/// Returns how many headsets the file of `--token` has tokens for.
+///
+/// # Errors
+///
+/// If the file cannot be read, or has no token.
+fn tokens_of(args: &CapacityArgs) -> Result<u32, RunError> {
+    let Some(path) = &args.server.token else { return Ok(u32::MAX) };
+    Ok(match read_tokens(path)?.len() {
+        1 => u32::MAX,
+        batch => u32::try_from(batch).unwrap_or(u32::MAX),
+    })
+}
+
 /// Returns a step, and what it says about the server: an error if it says nothing about any load.
 ///
 /// # Errors
@@ -108,7 +135,9 @@ fn judge(
     objective: &Objective,
 ) -> Result<(CapacityStep, Result<StepOutcome, ()>), RunError> {
     let without_report = |reason: RunError, outcome| {
-        let step = CapacityStep { headsets, ok: false, report: None, reason: reason.to_string() };
+        let generator_failed = outcome == StepOutcome::GeneratorFailed;
+        let reason = reason.to_string();
+        let step = CapacityStep { headsets, ok: false, generator_failed, report: None, reason };
         Ok((step, Ok(outcome)))
     };
     let report = match measured {
@@ -122,17 +151,18 @@ fn judge(
         Err(error) => return Err(error),
     };
     let judged = objective.judge(&report);
-    let mut reasons = report.invalid_reasons.clone();
-    let broken = objective.broken(&report);
-    reasons.extend(Some(broken).filter(|text| !text.is_empty()));
+    let broken = Some(objective.broken(&report)).filter(|text| !text.is_empty());
+    let mut reasons: Vec<String> =
+        broken.into_iter().chain(report.invalid_reasons.iter().cloned()).collect();
     let ok = judged == Ok(StepOutcome::Kept);
+    let generator_failed = judged == Ok(StepOutcome::GeneratorFailed);
     let outcome = judged.map_err(|reason| {
         if !reasons.contains(&reason) {
             reasons.push(reason);
         }
     });
-    let step = CapacityStep { headsets, ok, report: Some(report), reason: reasons.join("; ") };
-    Ok((step, outcome))
+    let (reason, report) = (reasons.join("; "), Some(report));
+    Ok((CapacityStep { headsets, ok, generator_failed, report, reason }, outcome))
 }
 
 /// Returns the line of a step: the headsets, whether the objective was kept, how near it is to its
@@ -194,6 +224,9 @@ impl CapacityResult {
             network: args.network.name.clone(),
             room_size: (!args.grow_room).then(|| args.room_size(0).get()),
             objectives: objective.texts(),
+            conditions: objective.conditions().to_vec(),
+            is_embedded: args.server.target.is_none(),
+            why: found.ok().and_then(|found| why(found, &steps)),
             steps,
             verdict,
         }
@@ -209,15 +242,19 @@ fn name_of(limited_by: LimitedBy) -> &'static str {
     }
 }
 
+/// Says what the smallest load missed that is larger than the number; `None` if there is none.
+fn why(found: SearchResult, steps: &[CapacityStep]) -> Option<String> {
+    let above = steps.iter().filter(|step| step.headsets > found.kept && !step.ok);
+    // Of the tries with the smallest load that failed, the last counts; but one that says something
+    // about the server counts before one that does not.
+    let step = above.rev().min_by_key(|step| (step.headsets, step.generator_failed))?;
+    Some(format!("With {} headsets: {}.", step.headsets, step.reason))
+}
+
 /// Returns the verdict on a search that has ended.
 fn verdict(found: SearchResult, steps: &[CapacityStep]) -> String {
     let kept = found.kept;
-    let above = steps.iter().filter(|step| step.headsets > kept && !step.ok);
-    // Of the tries with the smallest load that failed, the last counts.
-    let failed = above.rev().min_by_key(|step| step.headsets);
-    let why = failed.map_or_else(String::new, |step| {
-        format!(" With {} headsets: {}.", step.headsets, step.reason)
-    });
+    let why = why(found, steps).map(|why| format!(" {why}")).unwrap_or_default();
     match found.limited_by {
         LimitedBy::Max => format!("at least {kept} headsets, the most that were asked for."),
         LimitedBy::Generator => format!(
@@ -245,7 +282,8 @@ mod tests {
     use super::*;
 
     fn step(headsets: u32, ok: bool, reason: &str) -> CapacityStep {
-        CapacityStep { headsets, ok, report: None, reason: reason.into() }
+        let generator_failed = reason == "far";
+        CapacityStep { headsets, ok, generator_failed, report: None, reason: reason.into() }
     }
 
     #[test]
@@ -255,6 +293,7 @@ mod tests {
             step(200, false, "far"),
             step(102, false, "noise"),
             step(102, false, "server.cpu_share <= 0.8: it is 0.81"),
+            step(102, false, "far"),
         ];
         let text = |limited_by| verdict(SearchResult { kept: 100, limited_by }, &steps);
         assert_eq!(

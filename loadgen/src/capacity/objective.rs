@@ -44,6 +44,11 @@ impl Objective {
         Objective { conditions: Vec::new(), must_be_known: false, shares_machine: true }
     }
 
+    /// Returns the conditions.
+    pub(super) fn conditions(&self) -> &[FailIf] {
+        &self.conditions
+    }
+
     /// Returns the conditions as text.
     pub(super) fn texts(&self) -> Vec<String> {
         self.conditions.iter().map(ToString::to_string).collect()

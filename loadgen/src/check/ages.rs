@@ -37,8 +37,15 @@ impl Pair {
 
 impl Ages {
     /// Records the ages of a pair from `span.start` to `span.end` (µs), during which the newest
-    /// message was one that was due at `due` (µs); `None` if there was no message yet.
-    pub(super) fn record(&mut self, pair: Pair, span: Range<u64>, due: Option<u64>) {
+    /// message was one that was due at `due` (µs); `None` if there was no message yet. Tells `also`
+    /// the moment and the age of each sample, µs.
+    pub(super) fn record(
+        &mut self,
+        pair: Pair,
+        span: Range<u64>,
+        due: Option<u64>,
+        mut also: impl FnMut(u64, u64),
+    ) {
         let (due, phase) = (due.unwrap_or(pair.together), pair.phase());
         let start = span.start.max(pair.together);
         // Before the window is set, it lies in the far future.
@@ -47,7 +54,9 @@ impl Ages {
         }
         let mut sample = phase + start.saturating_sub(phase).next_multiple_of(SAMPLE_INTERVAL);
         while sample < span.end {
-            self.0.record(sample.saturating_sub(due));
+            let age = sample.saturating_sub(due);
+            self.0.record(age);
+            also(sample, age);
             sample += SAMPLE_INTERVAL;
         }
     }
@@ -72,13 +81,13 @@ mod tests {
     #[test]
     fn samples_are_evenly_spread_however_the_time_is_divided() {
         let mut whole = Ages::default();
-        whole.record(PAIR, 0..20_000_000, Some(1_000_000));
+        whole.record(PAIR, 0..20_000_000, Some(1_000_000), |_, _| {});
         let count = whole.samples().len();
         assert!((195..=196).contains(&count), "one each 97 ms of the 19 s together: {count}");
         let mut divided = Ages::default();
         for start in (0..20_000_000).step_by(33_333) {
             let end = (start + 33_333).min(20_000_000);
-            divided.record(PAIR, start..end, Some(1_000_000));
+            divided.record(PAIR, start..end, Some(1_000_000), |_, _| {});
         }
         assert_eq!(divided.samples(), whole.samples());
     }
@@ -86,7 +95,7 @@ mod tests {
     #[test]
     fn before_the_first_message_the_age_counts_from_the_meeting() {
         let mut ages = Ages::default();
-        ages.record(PAIR, 2_000_000..4_000_000, None);
+        ages.record(PAIR, 2_000_000..4_000_000, None, |_, _| {});
         let samples = ages.samples();
         assert!((20..=21).contains(&samples.len()));
         assert!(
@@ -99,7 +108,7 @@ mod tests {
         let mut ages = Ages::default();
         let far = Range { start: u64::MAX, end: 5_000_000 };
         for span in [far, 5_000_000..5_000_000, 0..PAIR.together] {
-            ages.record(PAIR, span, Some(1));
+            ages.record(PAIR, span, Some(1), |_, _| {});
         }
         assert!(ages.samples().is_empty());
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod ages;
 pub(crate) mod arrivals;
+pub(crate) mod distortion;
 pub(crate) mod events;
 pub(crate) mod gaps;
 pub(crate) mod ledger;
@@ -15,5 +16,6 @@ pub(crate) mod sequence;
 pub(crate) mod session_log;
 pub(crate) mod states;
 pub(crate) mod tally;
+pub(crate) mod time_slots;
 pub(crate) mod times;
 pub(crate) mod withheld;

@@ -7,8 +7,10 @@ use super::arrivals::Arrivals;
 use super::gaps::Gaps;
 use super::nearest::NearPoses;
 use super::tally::Tally;
+use super::time_slots::ChannelSlots;
 use super::times::Times;
 use crate::load::channel::Channel;
+use crate::load::slot_plan::SlotPlan;
 
 /// The measurements of one realtime thread, or of all of them.
 #[derive(Debug, Default)]
@@ -50,16 +52,20 @@ pub(crate) struct MessageCounts {
     pub(crate) unaffected_latency: Times,
     /// The time from when a message was due to when it was sent, µs.
     pub(crate) send_lag: Times,
+    /// Received messages that this run distorted on purpose.
+    pub(crate) distorted: u64,
 }
 
 /// What a realtime thread has counted of its headsets' datagrams.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SocketCounts {
     pub(crate) datagrams_in: u64,
     /// Bytes of the realtime datagrams that were received and sent within the window, with the
     /// headers of UDP and IP.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// The same over time, received and sent, if they are recorded.
+    pub(crate) slots: Vec<[u64; 2]>,
     /// Datagrams that our own kernel did not accept.
     pub(crate) unsent: u64,
     /// Received datagrams that are malformed or not from our server.
@@ -84,6 +90,7 @@ impl WorkerOutcome {
         self.sockets.datagrams_in += other.sockets.datagrams_in;
         self.sockets.bytes_in += other.sockets.bytes_in;
         self.sockets.bytes_out += other.sockets.bytes_out;
+        self.sockets.merge_slots(&other.sockets.slots);
         self.sockets.unsent += other.sockets.unsent;
         self.sockets.rejected += other.sockets.rejected;
         for (total, count) in self.scheduled.iter_mut().zip(other.scheduled) {
@@ -102,7 +109,27 @@ impl WorkerOutcome {
     }
 }
 
+impl SocketCounts {
+    fn merge_slots(&mut self, others: &[[u64; 2]]) {
+        self.slots.resize(self.slots.len().max(others.len()), [0; 2]);
+        for ([bytes_in, bytes_out], other) in self.slots.iter_mut().zip(others) {
+            *bytes_in += other[0];
+            *bytes_out += other[1];
+        }
+    }
+}
+
 impl MessageCounts {
+    /// Creates the counts of a run that is divided in this way.
+    pub(super) fn new(slots: SlotPlan) -> Self {
+        let channels = Channel::ALL.map(|channel| {
+            let is_shown = matches!(channel, Channel::Pose | Channel::Voice);
+            let slots = if is_shown { slots } else { SlotPlan::default() };
+            Tally { slots: ChannelSlots::new(slots), ..Tally::default() }
+        });
+        MessageCounts { channels, ..MessageCounts::default() }
+    }
+
     fn merge(&mut self, other: &MessageCounts) {
         for (total, tally) in self.channels.iter_mut().zip(&other.channels) {
             total.merge(tally);
@@ -112,5 +139,6 @@ impl MessageCounts {
         self.near_poses.merge(other.near_poses);
         self.unaffected_latency.merge(&other.unaffected_latency);
         self.send_lag.merge(&other.send_lag);
+        self.distorted += other.distorted;
     }
 }

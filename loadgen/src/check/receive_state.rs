@@ -4,7 +4,9 @@
 use super::ages::{Ages, Pair};
 use super::gaps::Gaps;
 use super::sequence::{Novelty, SequenceWindow};
+use super::time_slots::ChannelSlots;
 use crate::load::channel::{Channel, DueMessage};
+use crate::load::slot_plan::SlotPlan;
 use crate::shared::Window;
 
 /// The messages that a receiver has received from one sender on one channel. The size is half a
@@ -30,8 +32,24 @@ pub(super) struct PairRecorder<'a> {
     /// Time between two messages of the sender on this channel, µs.
     pub(super) period: f64,
     pub(super) ages: &'a mut Ages,
+    /// The ages over time, if they are recorded.
+    pub(super) slots: SlotRecorder<'a>,
     /// The gaps between poses; `None` for another channel.
     pub(super) gaps: Option<&'a mut Gaps>,
+}
+
+/// The slots of a channel, and how the window is divided.
+pub(super) struct SlotRecorder<'a>(pub(super) SlotPlan, pub(super) &'a mut ChannelSlots);
+
+impl SlotRecorder<'_> {
+    /// Returns what records an age (µs) at a moment of the window (µs).
+    fn recorder(self, window: Window) -> impl FnMut(u64, u64) {
+        let SlotRecorder(plan, slots) = self;
+        move |moment, age| {
+            let slot = plan.slot(window, moment).and_then(|slot| slots.0.get_mut(slot));
+            slot.into_iter().for_each(|slot| slot.ages.record(age));
+        }
+    }
 }
 
 impl ReceiveState {
@@ -62,7 +80,7 @@ impl ReceiveState {
             return;
         }
         let span = self.last_arrival.max(window.start)..arrival;
-        recorder.ages.record(recorder.pair, span, newest);
+        recorder.ages.record(recorder.pair, span, newest, recorder.slots.recorder(window));
         match recorder.gaps {
             Some(gaps) => {
                 gaps.arrival(&mut self.last_arrival, recorder.pair.together, arrival, window);
@@ -91,10 +109,11 @@ impl<'a> PairRecorder<'a> {
         window: Window,
         hz: f64,
         ages: &'a mut Ages,
+        slots: SlotRecorder<'a>,
         gaps: &'a mut Gaps,
     ) -> Self {
         let gaps = (channel == Channel::Pose).then_some(gaps);
-        PairRecorder { pair, window, period: 1e6 / hz, ages, gaps }
+        PairRecorder { pair, window, period: 1e6 / hz, ages, slots, gaps }
     }
 
     /// Returns when message `number` was due, given another message of the same sender, µs.
@@ -105,7 +124,8 @@ impl<'a> PairRecorder<'a> {
 
     fn close(self, last_arrival: u64, newest: Option<u64>) {
         let Window { start, end } = self.window;
-        self.ages.record(self.pair, last_arrival.max(start)..end, newest);
+        let also = self.slots.recorder(self.window);
+        self.ages.record(self.pair, last_arrival.max(start)..end, newest, also);
         if let Some(gaps) = self.gaps {
             gaps.close(last_arrival, self.pair.together, self.window);
         }
@@ -122,11 +142,17 @@ mod tests {
     const PERIOD: u64 = 33_333;
     const DELAY: u64 = 5_000;
 
+    /// Records nothing over time.
+    fn unrecorded(slots: &mut ChannelSlots) -> SlotRecorder<'_> {
+        SlotRecorder(SlotPlan::default(), slots)
+    }
+
     /// Returns the ages, ms, at a receiver to which those poses of 40 s arrive for which `arrives`
     /// is true, given when they were due (µs) and their number.
     fn ages(arrives: impl Fn(u64, u64) -> bool) -> Latency {
         let (mut state, mut ages, mut gaps) =
             (ReceiveState::default(), Ages::default(), Gaps::default());
+        let mut slots = ChannelSlots::default();
         let pair = Pair { receiver: 1, sender: 2, together: 1_000_000 };
         let mut last = None;
         for number in 0..1_200 {
@@ -140,13 +166,25 @@ mod tests {
                     WINDOW,
                     1e6 / PERIOD as f64,
                     &mut ages,
+                    unrecorded(&mut slots),
                     &mut gaps,
                 );
                 state.record(&due, scheduled + DELAY, recorder);
             }
         }
         let hz = 1e6 / PERIOD as f64;
-        state.close(last, PairRecorder::new(Channel::Pose, pair, WINDOW, hz, &mut ages, &mut gaps));
+        state.close(
+            last,
+            PairRecorder::new(
+                Channel::Pose,
+                pair,
+                WINDOW,
+                hz,
+                &mut ages,
+                unrecorded(&mut slots),
+                &mut gaps,
+            ),
+        );
         let samples = ages.samples().len();
         assert!((205..=207).contains(&samples), "one each 97 ms of the window's 20 s: {samples}");
         Latency::new(ages.samples())
@@ -188,6 +226,7 @@ mod tests {
     fn a_message_that_was_overtaken_does_not_change_the_age() {
         let (mut state, mut ages, mut gaps) =
             (ReceiveState::default(), Ages::default(), Gaps::default());
+        let mut slots = ChannelSlots::default();
         let pair = Pair { receiver: 1, sender: 2, together: 1 };
         let pose = |number| DueMessage {
             channel: Channel::Pose,
@@ -196,8 +235,15 @@ mod tests {
             first: false,
         };
         for (number, arrival) in [(1, 11_000_000), (0, 12_000_000), (2, 20_000_000)] {
-            let recorder =
-                PairRecorder::new(Channel::Pose, pair, WINDOW, 1.0, &mut ages, &mut gaps);
+            let recorder = PairRecorder::new(
+                Channel::Pose,
+                pair,
+                WINDOW,
+                1.0,
+                &mut ages,
+                unrecorded(&mut slots),
+                &mut gaps,
+            );
             state.record(&pose(number), arrival, recorder);
         }
         assert_near(Latency::new(ages.samples()).max, 11_000.0, 2_100.0);

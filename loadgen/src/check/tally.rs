@@ -1,6 +1,7 @@
 //! The counters of one channel during a run.
 
 use super::ages::Ages;
+use super::time_slots::ChannelSlots;
 use super::times::Times;
 
 /// Counters of one channel over the window, and its latencies.
@@ -21,6 +22,8 @@ pub(crate) struct Tally {
     pub(crate) latency: Times,
     /// Empty on a channel without an age.
     pub(crate) ages: Ages,
+    /// The counts over time, if they are recorded.
+    pub(crate) slots: ChannelSlots,
 }
 
 impl Tally {
@@ -46,6 +49,7 @@ impl Tally {
         self.misrouted += other.misrouted;
         self.latency.merge(&other.latency);
         self.ages.merge(&other.ages);
+        self.slots.merge(&other.slots);
     }
 }
 

@@ -22,6 +22,14 @@ impl Default for Times {
 }
 
 impl Times {
+    /// Creates a histogram with two significant digits, in an eighth of the memory.
+    pub(crate) fn coarse() -> Self {
+        let Ok(histogram) = Histogram::new_with_bounds(1, LONGEST, 2) else {
+            unreachable!("1 to 60,000,000 with two digits are bounds of a histogram")
+        };
+        Times(histogram)
+    }
+
     /// Records a time, µs.
     pub(crate) fn record(&mut self, micros: u64) {
         self.0.saturating_record(micros);

@@ -19,6 +19,7 @@ use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::Source;
 use crate::load::plan::Plan;
 use crate::load::schedule::Schedule;
+use crate::load::slot_plan::SlotPlan;
 use crate::shared::{RunShared, Window};
 
 /// Bytes of a socket buffer: a fifth of a second of the largest downlink, with the kernel's
@@ -45,16 +46,19 @@ pub(crate) struct Wire {
     plain: Vec<u8>,
     payload: Vec<u8>,
     pub(crate) counts: SocketCounts,
+    /// How the window is divided.
+    slots: SlotPlan,
 }
 
 impl Wire {
-    pub(crate) fn new(ledger: Ledger) -> Self {
+    pub(crate) fn new(ledger: Ledger, slots: SlotPlan) -> Self {
         Wire {
             ledger,
+            slots,
             output: SendBatch::new(64 << 10, RECV_MESSAGES),
             plain: Vec::new(),
             payload: Vec::new(),
-            counts: SocketCounts::default(),
+            counts: SocketCounts { slots: vec![[0; 2]; slots.count], ..SocketCounts::default() },
         }
     }
 
@@ -63,7 +67,9 @@ impl Wire {
         let refused = send_datagram(socket, remote, datagram, &mut self.output);
         self.counts.unsent += refused;
         if refused == 0 && self.ledger.window.contains(now.as_micros()) {
-            self.counts.bytes_out += wire_bytes(remote, datagram.len());
+            let bytes = wire_bytes(remote, datagram.len());
+            self.counts.bytes_out += bytes;
+            self.slot(now).into_iter().for_each(|[_, bytes_out]| *bytes_out += bytes);
         }
     }
 
@@ -71,8 +77,16 @@ impl Wire {
     fn count_arrival(&mut self, arrival: Time, remote: SocketAddr, len: usize) {
         self.counts.datagrams_in += 1;
         if self.ledger.window.contains(arrival.as_micros()) {
-            self.counts.bytes_in += wire_bytes(remote, len);
+            let bytes = wire_bytes(remote, len);
+            self.counts.bytes_in += bytes;
+            self.slot(arrival).into_iter().for_each(|[bytes_in, _]| *bytes_in += bytes);
         }
+    }
+
+    /// Returns the counts over time of a moment; `None` if they are not recorded.
+    fn slot(&mut self, moment: Time) -> Option<&mut [u64; 2]> {
+        let slot = self.slots.slot(self.ledger.window, moment.as_micros())?;
+        self.counts.slots.get_mut(slot)
     }
 
     /// Records the messages of a datagram that has arrived at a member of the ledger.

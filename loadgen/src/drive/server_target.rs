@@ -1,5 +1,7 @@
 //! The server that a run joins, and the credentials for it.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +15,9 @@ use crate::args::ServerArgs;
 
 /// How long a minted token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// The largest file of tokens, bytes: `nucleus token --batch` writes at most 100,000 tokens of about
+/// 600 bytes.
+const MAX_TOKEN_FILE: u64 = 128 << 20;
 /// The grant to set properties of a room, as `training` does.
 const ROOM_FIELDS: &str = "state.room";
 /// The tenant of all headsets.
@@ -45,8 +50,8 @@ pub(crate) struct ServerTarget {
 pub(crate) enum TokenSource {
     /// Tokens minted with the server's key, one for each user.
     Minted(Box<Minter>),
-    /// One token for all users.
-    Given(String),
+    /// The tokens of a file, at least one. If there is one alone, all headsets are one user.
+    Given(Vec<String>),
 }
 
 impl ServerTarget {
@@ -92,6 +97,24 @@ impl ServerTarget {
 }
 
 impl TokenSource {
+    /// Checks that the source has a token for each headset, or one for all.
+    ///
+    /// # Errors
+    ///
+    /// If a batch is too small.
+    pub(crate) fn check(&self, headsets: u32) -> Result<(), TargetError> {
+        match self {
+            TokenSource::Given(tokens) if tokens.len() > 1 && tokens.len() < headsets as usize => {
+                Err(TargetError(format!(
+                    "--token: the file has {} tokens for {headsets} headsets: make more with \
+                     `nucleus token --batch {headsets}`, or give one token for all",
+                    tokens.len()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the token of a user.
     ///
     /// # Errors
@@ -99,7 +122,7 @@ impl TokenSource {
     /// If no token can be minted.
     pub(crate) fn token(&self, headset: u32) -> Result<String, TargetError> {
         match self {
-            TokenSource::Given(token) => Ok(token.clone()),
+            TokenSource::Given(tokens) => Ok(tokens[headset as usize % tokens.len()].clone()),
             TokenSource::Minted(minter) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let user = format!("h{headset}");
@@ -126,11 +149,31 @@ fn credentials(args: &ServerArgs) -> Result<(TokenSource, Vec<[u8; 32]>), Target
             "a server needs a source of join tokens: --data-dir or --token".into(),
         ));
     };
-    let token = std::fs::read_to_string(path)
-        .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
-    let token = token.trim().to_owned();
-    let pins = nucleus_client::token::pins_in(&token);
-    Ok((TokenSource::Given(token), pins))
+    let tokens = read_tokens(path)?;
+    let pins = nucleus_client::token::pins_in(&tokens[0]);
+    Ok((TokenSource::Given(tokens), pins))
+}
+
+/// Reads the tokens of a file, one a line. Returns at least one.
+///
+/// # Errors
+///
+/// If the file cannot be read, is too large, or has no token.
+pub(crate) fn read_tokens(path: &Path) -> Result<Vec<String>, TargetError> {
+    let name = format!("--token: {}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).map_err(|e| TargetError::because(&name, e))?;
+    let read = file.take(MAX_TOKEN_FILE + 1).read_to_string(&mut text);
+    read.map_err(|e| TargetError::because(&name, e))?;
+    if text.len() as u64 > MAX_TOKEN_FILE {
+        return Err(TargetError(format!("{name} is larger than {} MB", MAX_TOKEN_FILE >> 20)));
+    }
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let tokens: Vec<String> = lines.map(str::to_owned).collect();
+    if tokens.is_empty() {
+        return Err(TargetError(format!("{name} has no token: `nucleus token` prints one")));
+    }
+    Ok(tokens)
 }
 
 fn data_dir(path: &Path) -> Result<(TokenSource, Vec<[u8; 32]>), TargetError> {
@@ -158,4 +201,37 @@ fn trust(args: &ServerArgs, known_pins: Vec<[u8; 32]>) -> Result<Trust, TargetEr
 
 fn config(trust: &Trust) -> Result<quinn::ClientConfig, TargetError> {
     client_config(trust).map_err(|e| TargetError(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<String>, TargetError> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        read_tokens(file.path())
+    }
+
+    #[test]
+    fn a_file_has_a_token_a_line() {
+        assert_eq!(read("one\n").expect("read"), ["one"]);
+        assert_eq!(read(" one\r\n\ntwo \n").expect("read"), ["one", "two"]);
+        for empty in ["", "\n \n"] {
+            let error = read(empty).expect_err("no token").to_string();
+            assert!(error.contains("has no token"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_headset_has_a_token_of_its_own_or_all_have_one() {
+        let source = |count: usize| TokenSource::Given(vec!["t".into(); count]);
+        assert!(source(1).check(1_000).is_ok());
+        assert!(source(10).check(10).is_ok());
+        let error = source(10).check(11).expect_err("one is missing").to_string();
+        assert!(error.contains("10 tokens for 11 headsets"), "{error}");
+        let two = TokenSource::Given(vec!["a".into(), "b".into()]);
+        let token = |headset| two.token(headset).expect("a token");
+        assert_eq!([token(0), token(1), token(2)], ["a", "b", "a"]);
+    }
 }

@@ -102,7 +102,7 @@ impl Worker {
             commands,
             headsets: Vec::new(),
             indices: HashMap::new(),
-            wire: Wire::new(Ledger::new(shared.window(), plan.clone())),
+            wire: Wire::new(Ledger::new(shared.window(), plan.clone()), plan.time_slots),
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,

@@ -4,6 +4,21 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// What happens to received messages that the load generator distorts, to test itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Distortion {
+    /// They are lost.
+    Drop,
+    /// They arrive at a headset of another room, and not at their own receiver.
+    Misroute,
+    /// They arrive 100 ms later.
+    Delay,
+}
+
 /// A fault, or another event that a run causes on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {

@@ -7,4 +7,5 @@ pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod profile;
 pub(crate) mod schedule;
+pub(crate) mod slot_plan;
 pub(crate) mod ticks;

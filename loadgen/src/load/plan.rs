@@ -7,7 +7,8 @@ use nucleus_protocol::time::Time;
 
 use super::payload::{Source, Stream};
 use super::profile::Traffic;
-use crate::faults::FaultPlan;
+use super::slot_plan::SlotPlan;
+use crate::faults::{Distortion, FaultPlan};
 
 /// The headsets, their rooms and their traffic.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub(crate) struct Plan {
     pub(crate) schedule_epoch: u64,
     /// The faults that the run causes.
     pub(crate) faults: FaultPlan,
+    /// How received messages are distorted, to test the load generator itself.
+    pub(crate) distortion: Option<Distortion>,
+    /// How the window is divided for figures over time.
+    pub(crate) time_slots: SlotPlan,
 }
 
 /// The times at which a headset on a roaming network changes its address.
@@ -119,6 +124,8 @@ impl Plan {
             workers: 1,
             schedule_epoch: 0,
             faults: FaultPlan::default(),
+            distortion: None,
+            time_slots: SlotPlan::default(),
         }
     }
 }

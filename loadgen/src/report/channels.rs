@@ -9,6 +9,10 @@ use crate::check::times::Times;
 use crate::load::channel::Channel;
 use crate::load::profile::Traffic;
 
+/// The latency above which a message counts as [`ChannelReport::over_100ms`], µs: two thirds of the
+/// 150 ms from mouth to ear that ITU-T G.114 recommends for speech.
+const SLOW: u64 = 100_000;
+
 /// The figures of each channel.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Channels {
@@ -52,6 +56,8 @@ pub(crate) struct ChannelReport {
     pub(crate) lost: u64,
     /// The messages among the lost ones that did arrive, but so late that a client drops them.
     pub(crate) late: u64,
+    /// The messages among the delivered ones that arrived more than 100 ms after they were due.
+    pub(crate) over_100ms: u64,
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
     pub(crate) corrupt: u64,
@@ -147,6 +153,7 @@ impl ChannelReport {
             withheld: superseded + suppressed,
             lost,
             late: tally.late.min(lost),
+            over_100ms: tally.latency.len() - tally.latency.count_between(0, SLOW),
             duplicated: tally.duplicated,
             reordered: tally.reordered,
             corrupt: tally.corrupt,
@@ -215,6 +222,15 @@ mod tests {
         for (found, expected) in [(latency.p50, 50.0), (latency.p99, 99.0), (latency.max, 100.0)] {
             assert!(found.is_some_and(|found| (found - expected).abs() < 0.2), "{latency:?}");
         }
+    }
+
+    #[test]
+    fn what_took_more_than_100_ms_is_counted() {
+        let mut tally = Tally::default();
+        for micros in [1, 99_900, 100_200, 5_000_000] {
+            tally.latency.record(micros);
+        }
+        assert_eq!(ChannelReport::new(&tally).0.over_100ms, 2);
     }
 
     #[test]

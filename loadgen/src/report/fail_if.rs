@@ -57,11 +57,22 @@ impl FailIf {
 
     /// Returns the condition with the figure of a report, as text.
     pub(crate) fn with_figure(&self, report: &Report) -> String {
-        let value = self.value(report).map_or("unknown".into(), |value| value.to_string());
+        let value = self.value(report).map_or("unknown".into(), |value| rounded(value).to_string());
         format!("{}: it is {value}", self.text)
     }
 
-    fn value(&self, report: &Report) -> Option<f64> {
+    /// Returns the name of the figure, as `pose.p99_ms`.
+    pub(crate) fn name(&self) -> String {
+        short_name(&self.path)
+    }
+
+    /// Returns the number that the figure is compared with.
+    pub(crate) fn limit(&self) -> f64 {
+        self.limit
+    }
+
+    /// Returns the figure of a report; `None` if it is unknown.
+    pub(crate) fn value(&self, report: &Report) -> Option<f64> {
         match figure(report, &self.path)? {
             FigureValue::Known(value) => Some(value),
             FigureValue::Unknown => None,
@@ -111,6 +122,11 @@ enum FigureValue {
     Known(f64),
     /// The run could not measure the figure.
     Unknown,
+}
+
+/// Rounds a figure to five digits, which is more than any measurement has.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
 }
 
 /// Returns the full path of a figure: `pose.loss` is short for `channels.pose.loss`, `pose.p99_ms`

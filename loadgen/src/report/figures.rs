@@ -4,9 +4,12 @@ use std::thread;
 
 use super::channels::{ChannelReport, Latency, PoseChannel};
 use super::measurements::Findings;
+use super::over_time::OverTime;
 use super::server::{ServerWatch, cores_of};
 use super::validity;
-use super::{GeneratorFigures, Interest, Joins, LineFigures, Others, Recovery, Report};
+use super::{
+    DistortionFigures, GeneratorFigures, Interest, Joins, LineFigures, Others, Recovery, Report,
+};
 use crate::check::outcome::{MessageCounts, SocketCounts, WorkerOutcome};
 use crate::check::tally::Tally;
 use crate::load::channel::Channel;
@@ -49,7 +52,10 @@ pub(crate) fn figures(
         share: plan.faults.fault_share,
         pose_latency_ms: Latency::new(&total.messages.unaffected_latency),
     });
+    let messages = total.messages.distorted;
+    report.distortion = plan.distortion.map(|how| DistortionFigures { how, messages });
     channels(&mut report, &findings.events, &total.messages);
+    report.over_time = OverTime::new(plan.time_slots, &total, &watch.over_time());
     let SocketCounts { bytes_in, bytes_out, .. } = total.sockets;
     report.line = LineFigures::new(bytes_out, bytes_in, report.headsets, report.duration_s);
     if report.sessions.fallbacks > 0 || report.sessions.on_fallback > 0 {

@@ -9,15 +9,17 @@ const MAX_ANSWER: u64 = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The metrics, or series of metrics, that are read, in the order of [`Counters`].
-const METRICS: [&str; 4] = [
+const METRICS: [&str; 6] = [
     "nucleus_realtime_datagrams_out_total",
     "nucleus_realtime_messages_out_total",
     "nucleus_realtime_kernel_drops_total",
     "nucleus_realtime_drops_total{reason=\"too_old\"}",
+    "nucleus_realtime_superseded_total",
+    "nucleus_realtime_suppressed_total",
 ];
 
 /// Counters, summed over all shards: datagrams out, messages out, kernel drops, and messages that
-/// were too old. A counter that the server does not name is `None`.
+/// were too old, superseded and suppressed. A counter that the server does not name is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters(pub(super) [Option<u64>; METRICS.len()]);
 
@@ -136,10 +138,10 @@ mod tests {
             nucleus_realtime_drops_total{reason=\"too_old\"} 4\n\
             nucleus_realtime_drops_total{reason=\"muted\"} 8\n\
             nucleus_realtime_kernel_drops_total{shard=\"0\"} nonsense\n";
-        let counters = Counters([Some(15), Some(1_000), None, Some(4)]);
+        let counters = Counters([Some(15), Some(1_000), None, Some(4), None, None]);
         assert_eq!(Counters::parse(text), counters, "nonsense and absence are not 0");
-        let earlier = Counters([Some(5), Some(2_000), Some(0), Some(0)]);
-        let growth = Counters([Some(10), None, None, Some(4)]);
+        let earlier = Counters([Some(5), Some(2_000), Some(0), Some(0), None, None]);
+        let growth = Counters([Some(10), None, None, Some(4), None, None]);
         assert_eq!(counters.since(&earlier), growth);
     }
 }

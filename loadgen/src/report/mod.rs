@@ -5,6 +5,7 @@ pub(crate) mod fail_if;
 pub(crate) mod figures;
 pub(crate) mod measurements;
 mod metrics;
+pub(crate) mod over_time;
 pub(crate) mod progress;
 pub(crate) mod server;
 pub(crate) mod table;
@@ -17,9 +18,11 @@ use serde::Serialize;
 use crate::check::nearest::{NEAR_K, NearPoses};
 use crate::check::states::StateFigures;
 use crate::check::times::Times;
+use crate::faults::Distortion;
 use crate::load::channel::Channel;
 use crate::load::profile::Traffic;
 use channels::{Channels, Latency};
+use over_time::OverTime;
 use server::ServerFigures;
 
 /// Version of the report's format.
@@ -35,6 +38,9 @@ pub(crate) struct Report {
     /// The causes of `invalid_reasons`, in the same order.
     #[serde(skip)]
     pub(crate) invalid_causes: Vec<InvalidCause>,
+    /// How received messages were distorted on purpose, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) distortion: Option<DistortionFigures>,
     /// Remarks that do not make the run invalid.
     pub(crate) notes: Vec<String>,
     pub(crate) seed: u64,
@@ -76,6 +82,9 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls: Option<CallsReport>,
     pub(crate) line: LineFigures,
+    /// The figures over time, if they were recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) over_time: Option<OverTime>,
     pub(crate) generator: GeneratorFigures,
     pub(crate) server: ServerFigures,
     /// The errors of failed joins, and how often each occurred.
@@ -94,6 +103,13 @@ pub(crate) enum InvalidCause {
     Server,
     /// A signal, an option, or something else that does not depend on the load.
     Other,
+}
+
+/// The messages that the run distorted, to test the load generator itself.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct DistortionFigures {
+    pub(crate) how: Distortion,
+    pub(crate) messages: u64,
 }
 
 /// The number of joins, and the time that they took. The time counts from the moment at which a

@@ -40,6 +40,9 @@ pub(crate) struct ServerWatch {
     before: ServerSample,
     after: ServerSample,
     version: Option<String>,
+    /// The samples within the window, each with its time, µs; empty unless figures over time are
+    /// recorded.
+    samples: Vec<(u64, ServerSample)>,
     /// Whether the process was replaced during the window, so that its counters began again.
     replaced: bool,
 }
@@ -53,10 +56,49 @@ struct ServerSample {
     shards: Option<u64>,
 }
 
+/// The server's figures between two samples; `None` where one of them is unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ServerSlot {
+    pub(super) cpu_share: Option<f64>,
+    pub(super) messages_per_datagram: Option<f64>,
+    /// Superseded and suppressed messages as a share of those and the sent ones.
+    pub(super) withheld: Option<f64>,
+}
+
+impl ServerSlot {
+    fn between(
+        (began, before): &(u64, ServerSample),
+        (ended, after): &(u64, ServerSample),
+    ) -> Self {
+        let seconds = ended.saturating_sub(*began) as f64 / 1e6;
+        // A process that was started anew has used less than the one before.
+        let cpu_s = before.cpu_s.zip(after.cpu_s).map(|(before, after)| after - before);
+        let cpu_cores = cpu_s.filter(|cpu_s| *cpu_s >= 0.0).and_then(|s| cores_of(s, seconds));
+        let shards = after.shards.filter(|shards| *shards > 0);
+        let grown = before.counters.zip(after.counters).map(|(b, a)| a.since(&b));
+        let [datagrams, messages, _, _, superseded, suppressed] = grown.unwrap_or_default().0;
+        let withheld = superseded.zip(suppressed).map(|(superseded, more)| superseded + more);
+        let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
+        ServerSlot {
+            cpu_share: cpu_cores.zip(shards).map(|(cores, shards)| cores / shards as f64),
+            messages_per_datagram: messages.zip(datagrams).and_then(|(m, d)| share(m, d)),
+            withheld: withheld.zip(messages).and_then(|(w, sent)| share(w, w + sent)),
+        }
+    }
+}
+
 impl ServerWatch {
     pub(crate) fn new(http: Option<String>, pid: Option<u32>) -> Self {
         let (before, after) = (ServerSample::default(), ServerSample::default());
-        ServerWatch { http, pid, before, after, version: None, replaced: false }
+        ServerWatch {
+            http,
+            pid,
+            before,
+            after,
+            version: None,
+            samples: Vec::new(),
+            replaced: false,
+        }
     }
 
     /// Reads the sample at the start of the window.
@@ -67,6 +109,18 @@ impl ServerWatch {
     /// Reads the sample at the end of the window.
     pub(crate) fn end(&mut self) {
         self.after = self.sample();
+    }
+
+    /// Reads a sample within the window, at `now` (µs).
+    pub(crate) fn sample_at(&mut self, now: u64) {
+        let sample = self.sample();
+        self.samples.push((now, sample));
+    }
+
+    /// Returns the server's figures between each two samples in the window.
+    pub(super) fn over_time(&self) -> Vec<ServerSlot> {
+        let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
+        pairs.map(|(before, after)| ServerSlot::between(before, after)).collect()
     }
 
     /// Follows the process that has replaced the server's. What the two have used and counted
@@ -108,7 +162,8 @@ impl ServerWatch {
             (false, true) => "metrics",
             (false, false) => "none",
         };
-        let [datagrams_out, messages_out, kernel_drops, too_old] = counters.unwrap_or_default().0;
+        let [datagrams_out, messages_out, kernel_drops, too_old, ..] =
+            counters.unwrap_or_default().0;
         let messages = messages_out.filter(|messages| *messages > 0);
         let datagrams = datagrams_out.filter(|datagrams| *datagrams > 0);
         let each = |(messages, datagrams)| messages as f64 / datagrams as f64;
@@ -200,7 +255,7 @@ mod tests {
     }
 
     fn counters(datagrams_out: Option<u64>, messages_out: Option<u64>) -> Option<Counters> {
-        Some(Counters([datagrams_out, messages_out, None, None]))
+        Some(Counters([datagrams_out, messages_out, None, None, None, None]))
     }
 
     fn watch(before: ServerSample, after: ServerSample) -> ServerWatch {

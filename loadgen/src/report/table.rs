@@ -135,6 +135,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result
     )?;
     let irregular = [
         ("of the lost arrived too late", c.late),
+        ("of the delivered took more than 100 ms", c.over_100ms),
         ("duplicated", c.duplicated),
         ("reordered", c.reordered),
         ("corrupt", c.corrupt),

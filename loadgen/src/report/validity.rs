@@ -2,9 +2,10 @@
 
 use super::measurements::Findings;
 use super::server::ServerWatch;
-use super::{InvalidCause, Report};
+use super::{DistortionFigures, InvalidCause, Report};
 use crate::check::outcome::WorkerOutcome;
 use crate::check::tally::Tally;
+use crate::faults::Distortion;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::Window;
@@ -35,6 +36,15 @@ pub(super) fn check(
 ) {
     if let Some(signal) = findings.interrupted {
         report.invalidate(InvalidCause::Other, format!("interrupted by {signal} before its end"));
+    }
+    if let Some(DistortionFigures { how, messages }) = report.distortion {
+        let how = match how {
+            Distortion::Drop => "lost",
+            Distortion::Misroute => "given to a headset of another room",
+            Distortion::Delay => "delayed by 100 ms",
+        };
+        let reason = format!("--distort: {messages} received messages were {how} on purpose");
+        report.invalidate(InvalidCause::Other, reason);
     }
     if let Some(reason) = &findings.fault_failed {
         report.invalidate(InvalidCause::Other, reason);

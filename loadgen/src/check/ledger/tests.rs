@@ -5,6 +5,7 @@ use crate::check::arrivals::Arrivals;
 use crate::check::gaps::Gaps;
 use crate::check::nearest::NearPoses;
 use crate::load::profile::{Profile, Traffic};
+use crate::load::slot_plan::SlotPlan;
 
 const WINDOW: Window = Window { start: 1_000, end: 2_000 };
 
@@ -169,4 +170,71 @@ fn what_could_not_be_compared_is_not_verified() {
     }
     let expected = Arrivals { arrived: 2, verified: 1, last: 1_600 };
     assert_eq!(ledger.counts.arrivals, expected, "nobody has slot 99; 900 is before the window");
+}
+
+/// Sends and receives 20,000 poses with a distortion, and returns the counts.
+fn distorted(distortion: Option<Distortion>) -> MessageCounts {
+    let plan = Plan { distortion, ..Plan::of_two_rooms() };
+    // Ten messages of each sender arrive while one is delayed.
+    let (start, period) = (1_000, 10_000);
+    let window = Window { start, end: start + 10_000 * period };
+    let mut ledger = Ledger::new(window, Arc::new(plan));
+    for (room, sender) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        ledger.admit(Source { seed: 1, room, sender }, 5 + sender as u16, 1);
+    }
+    for number in 0..10_000 {
+        let scheduled = start + number * period;
+        let due = due(Channel::Pose, number, scheduled);
+        for (sender, receiver) in [(0, 1), (1, 0)] {
+            let (payload, arrival) = (sent(&mut ledger, sender, &due), scheduled + 100);
+            ledger.record_received(receiver, arrival, &message(&due, 5 + sender as u16, &payload));
+        }
+    }
+    ledger.close()
+}
+
+#[test]
+fn each_distorted_message_is_found() {
+    for (distortion, lost, misrouted, delayed) in [
+        (None, 0, 0, 0),
+        (Some(Distortion::Drop), 2, 0, 0),
+        (Some(Distortion::Misroute), 2, 2, 0),
+        (Some(Distortion::Delay), 0, 0, 2),
+    ] {
+        let counts = distorted(distortion);
+        let pose = &counts.channels[Channel::Pose as usize];
+        let on_time = pose.latency.count_between(0, 100);
+        assert_eq!(counts.distorted, if distortion.is_some() { 2 } else { 0 }, "{distortion:?}");
+        assert_eq!(pose.expected - pose.delivered, lost, "{distortion:?}");
+        assert_eq!((pose.misrouted, pose.corrupt), (misrouted, 0), "{distortion:?}");
+        assert_eq!(pose.delivered - on_time, delayed, "{distortion:?}");
+        if delayed > 0 {
+            assert!(pose.latency.max() >= 100_000, "{}", pose.latency.max());
+        }
+    }
+}
+
+#[test]
+fn the_figures_over_time_are_those_of_the_slot_in_which_a_message_was_due() {
+    let time_slots = SlotPlan { count: 2, length: 500 };
+    let plan = Plan { time_slots, ..Plan::of_two_rooms() };
+    let mut ledger = Ledger::new(WINDOW, Arc::new(plan));
+    for (sender, slot) in [(0, 5), (1, 6)] {
+        ledger.admit(Source { seed: 1, room: 0, sender }, slot, 1);
+    }
+    for (number, scheduled, arrives) in
+        [(0, 999, true), (1, 1_499, true), (2, 1_500, true), (3, 1_999, false)]
+    {
+        let due = due(Channel::Pose, number, scheduled);
+        let payload = sent(&mut ledger, 0, &due);
+        if arrives {
+            ledger.record_received(1, scheduled + 40, &message(&due, 5, &payload));
+        }
+    }
+    let counts = ledger.close();
+    let slots = &counts.channels[Channel::Pose as usize].slots.0;
+    let counted: Vec<_> = slots.iter().map(|slot| (slot.expected, slot.delivered)).collect();
+    assert_eq!(counted, [(1, 1), (2, 1)]);
+    assert!(slots.iter().all(|slot| slot.latency.max() == 40));
+    assert!(counts.channels[Channel::Object as usize].slots.0.is_empty());
 }
