@@ -154,7 +154,7 @@ async function checkDialogs(page, say, shoot) {
     }, id);
     if (!state.open) say(`the dialog ${id} does not open`);
     if (state.focus !== "Cancel") say(`the focus of ${id} is on ${state.focus}`);
-    if (id === "kick" && !state.action.endsWith("/kick")) say(`the dialog ${id} sends to ${state.action}`);
+    if (id.startsWith("kick") && !state.action.endsWith("/kick")) say(`the dialog ${id} sends to ${state.action}`);
     await checkAxe(page, (words) => say(`dialog ${id}: ${words}`));
     for (const words of await page.evaluate(cut)) say(`dialog ${id}: cut ${words}`);
     await shoot(`-${id}`);

@@ -296,7 +296,7 @@ async function actOnRooms(keys) {
   await keys.did("mute", "Muted", ".roster .badge");
   await keys.press(page.locator(".roster tr", { hasText: "Unmute" }).first().getByRole("button", { name: "Unmute" }));
   await keys.did("unmute", "Unmuted");
-  await keys.confirm(page.locator('[data-dialog="kick"]').first());
+  await keys.confirm(page.locator('[data-dialog^="kick"]').first());
   await keys.did("kick", "Kicked");
   await keys.cancel(page.locator('[data-dialog="close"]'));
   await keys.confirm(page.locator('[data-dialog="close"]'));

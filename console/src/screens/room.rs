@@ -63,6 +63,19 @@ pub struct RoomLive {
     pub more_state: u64,
 }
 
+impl RoomLive {
+    /// The dialogs that kick, and whether each is for the last user of a room.
+    const fn kick_dialogs() -> [(&'static str, bool); 2] {
+        [("kick", false), ("kick-last", true)]
+    }
+
+    /// The dialog that kicks from this room. The room ends when its last user is kicked, and its bans with it.
+    fn kick_dialog(&self) -> &'static str {
+        let is_one_user = self.roster.windows(2).all(|pair| pair[0].user == pair[1].user);
+        Self::kick_dialogs()[usize::from(is_one_user)].0
+    }
+}
+
 /// The last part of a room's page, once the room has ended.
 #[derive(Clone, Debug, Template)]
 #[template(path = "room_ended_live.html")]

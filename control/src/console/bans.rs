@@ -95,15 +95,27 @@ pub(super) async fn ban(
     user: &str,
     fields: &Fields,
 ) -> Result<(), ApiRefusal> {
+    // What is no number is refused by the API.
+    let number = |text: &str| text.parse::<u32>().map_or_else(|_| text.into(), Value::from);
+    let seconds = fields.some("seconds").map(number);
+    ban_for(reader, tenant, user, fields.get("reason"), seconds).await
+}
+
+/// As [`ban`]. `seconds`: for how long; `None`: until it is lifted.
+pub(super) async fn ban_for(
+    reader: &PageReader,
+    tenant: Option<&str>,
+    user: &str,
+    reason: &str,
+    seconds: Option<Value>,
+) -> Result<(), ApiRefusal> {
     let mut body = Map::new();
     body.insert("user".to_owned(), user.into());
-    body.insert("reason".to_owned(), fields.get("reason").into());
+    body.insert("reason".to_owned(), reason.into());
     if let Some(tenant) = tenant {
         body.insert("tenant".to_owned(), tenant.into());
     }
-    if let Some(seconds) = fields.some("seconds") {
-        // What is no number is refused by the API.
-        let seconds = seconds.parse::<u32>().map_or_else(|_| seconds.into(), Value::from);
+    if let Some(seconds) = seconds {
         body.insert("seconds".to_owned(), seconds);
     }
     reader.client.ask(Method::POST, "/bans", &Value::Object(body)).await.map(drop)

@@ -3,7 +3,7 @@
 use nucleus_console::{Mark, Tone};
 
 /// Each code with its words.
-const DONE: [(&str, &str); 27] = [
+const DONE: [(&str, &str); 30] = [
     ("password", "The password is set"),
     ("signed_out", "You are signed out"),
     ("drain", "The server takes no more sessions and ends"),
@@ -13,6 +13,9 @@ const DONE: [(&str, &str); 27] = [
     ("muted", "Muted"),
     ("unmuted", "Unmuted"),
     ("kicked", "Kicked"),
+    ("kicked-for-a-time", "Kicked, and kept out until the time is over or the room ends"),
+    ("kicked-alone", "Kicked. Nobody else was in the room: the keep-out ends with the room"),
+    ("kicked-everywhere", "Kicked, and banned from every room of the tenant for the time"),
     ("banned", "User banned"),
     ("ban-lifted", "Ban lifted"),
     ("forgotten", "The user is forgotten"),

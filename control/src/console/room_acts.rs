@@ -60,6 +60,7 @@ pub(super) async fn mute(
     Ok(back(&id, if on { "muted" } else { "unmuted" }))
 }
 
+/// Kicks a participant. Who is also kept out of every room is banned from the tenant, which ends the sessions.
 pub(super) async fn kick(
     reader: PageReader,
     Path((id, peer)): Path<(String, String)>,
@@ -71,9 +72,27 @@ pub(super) async fn kick(
         Some(Err(_)) => return Err(PageError::Kind(ErrorKind::Malformed)),
         Some(Ok(seconds)) => seconds.min(LONGEST_BAN),
     };
+    let of_tenant = match fields.get("where") {
+        "" | "room" => false,
+        "tenant" => true,
+        _ => return Err(PageError::Kind(ErrorKind::Malformed)),
+    };
+    let mut done = "kicked";
+    if seconds > 0 {
+        let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
+        let room = AnswerRow(&room);
+        let user = user_of(room, &peer)?;
+        if of_tenant {
+            let tenant = bans::known_tenant(&reader, room.text("tenant")).await?;
+            bans::ban_for(&reader, Some(&tenant), user, "kicked", Some(seconds.into())).await?;
+            return Ok(back(&id, "kicked-everywhere"));
+        }
+        let is_alone = room.rows("members").all(|member| member.text("user") == user);
+        done = if is_alone { "kicked-alone" } else { "kicked-for-a-time" };
+    }
     let path = format!("/peers/{}/kick", encoded(&peer));
     reader.client.ask(Method::POST, &path, &json!({"ban_seconds": seconds})).await?;
-    Ok(back(&id, "kicked"))
+    Ok(back(&id, done))
 }
 
 /// Bans the user of a participant from the tenant.
@@ -84,11 +103,16 @@ pub(super) async fn ban(
 ) -> Result<Response, PageError> {
     let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
     let room = AnswerRow(&room);
-    let user = room.rows("members").find(|member| member.text("id") == peer);
-    let user = user.ok_or(PageError::Kind(ErrorKind::NotFound))?.text("user");
+    let user = user_of(room, &peer)?;
     let tenant = bans::known_tenant(&reader, room.text("tenant")).await?;
     bans::ban(&reader, Some(&tenant), user, &fields).await?;
     Ok(back(&id, "banned"))
+}
+
+/// Returns the user of a participant.
+fn user_of<'a>(room: AnswerRow<'a>, peer: &str) -> Result<&'a str, PageError> {
+    let member = room.rows("members").find(|member| member.text("id") == peer);
+    Ok(member.ok_or(PageError::Kind(ErrorKind::NotFound))?.text("user"))
 }
 
 fn back(id: &str, done: &str) -> Response {

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::browser::signed_in;
 use crate::world::{LOCAL, World};
 
 #[tokio::test]
@@ -54,4 +55,40 @@ async fn wrong_bans_are_named() {
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {refused:?}");
         assert!(refused.text.contains(named), "{body}: {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_kick_may_keep_out_of_every_room() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "operator", None).await;
+    let room = "/rooms/0101010101010101";
+    // Without the tenant in the database nobody can be banned from it.
+    let page = browser.get(room).await.text;
+    assert!(page.contains("id=\"kick-last\"") && !page.contains("name=\"where\""), "{page}");
+    world.tenant("acme").await;
+    let page = browser.get(room).await.text;
+    assert!(page.contains("data-dialog=\"kick-last\""), "one user is in the room: {page}");
+    assert!(page.contains("Nobody else is in the room: it ends with this person"), "{page}");
+    let last = page.split("id=\"kick-last\"").nth(1).unwrap().split("</dialog>").next().unwrap();
+    assert!(last.contains("value=\"tenant\" selected"), "{last}");
+    assert_eq!(page.matches("value=\"tenant\" selected").count(), 1, "of the last one alone");
+
+    let kick = format!("{room}/peers/0101010101010101-7/kick");
+    let odd = browser.post(&kick, &[("where", "moon"), ("ban_seconds", "900")]).await;
+    assert_eq!(odd.status, StatusCode::BAD_REQUEST, "{odd:?}");
+    let kicked = browser.post(&kick, &[("where", "tenant"), ("ban_seconds", "900")]).await;
+    assert_eq!(kicked.location, format!("{room}?done=kicked-everywhere"), "{kicked:?}");
+    let bans = world.get("/bans", LOCAL).await.json();
+    let ban = &bans["items"][0];
+    assert_eq!(
+        (&ban["user"], &ban["ends_at"]),
+        (&json!("acme-user"), &json!("2027-01-15T08:15:00Z"))
+    );
+    let audit = world.get("/audit", LOCAL).await.text;
+    assert!(audit.contains("ban.create") && !audit.contains("peer.kick"), "{audit}");
+
+    // No time is a kick alone, wherever it would have been.
+    let kicked = browser.post(&kick, &[("where", "tenant"), ("ban_seconds", "0")]).await;
+    assert_eq!(kicked.location, format!("{room}?done=kicked"), "{kicked:?}");
+    assert!(world.get("/audit", LOCAL).await.text.contains("peer.kick"));
 }

@@ -265,7 +265,8 @@ async fn a_room_is_shown_and_acted_upon() {
         (format!("{room}/lock"), ("locked", "true"), "room-locked"),
         (format!("{room}/lock"), ("locked", "false"), "room-unlocked"),
         (format!("{peer}/mute"), ("muted", "true"), "muted"),
-        (format!("{peer}/kick"), ("ban_seconds", "3600"), "kicked"),
+        (format!("{peer}/kick"), ("ban_seconds", "0"), "kicked"),
+        (format!("{peer}/kick"), ("ban_seconds", "3600"), "kicked-alone"),
     ] {
         let answer = browser.post(&act, &[field]).await;
         assert_eq!(answer.location, format!("{room}?done={done}"), "{act}: {answer:?}");
