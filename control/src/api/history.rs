@@ -13,13 +13,18 @@ use super::problem::Problem;
 use super::responses::{Common, OfOne};
 use super::state::ApiState;
 use crate::history::{
-    HistoryFilter, PastCall, PastRoom, PastSession, SessionTimeline, query, timeline,
+    EndedWhere, HistoryFilter, PastCall, PastRoom, PastSession, SessionTimeline, query, timeline,
 };
 use crate::room_id::RoomAddress;
 use crate::store::{PageRequest, StoreError};
 
 /// Most bytes of a name in a filter, as in join tokens.
 const MAX_NAME: usize = 128;
+/// Most bytes of a code, as `timed_out`.
+const MAX_CODE: usize = 32;
+/// The longest time between the ends of sessions that are asked for by their ends, in microseconds: such an
+/// answer reads every session that ended in that time.
+const LONGEST_SPAN: i64 = 600_000_000;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let lists = OpenApiRouter::new()
@@ -63,10 +68,15 @@ struct HistoryQuery {
     #[param(max_length = 128)]
     room: Option<String>,
     /// The order of sessions: `joined` (those that joined last first) or `left` (those that ended last first;
-    /// those without an end are left out). The second takes the id of a room and `limit`, and nothing else.
+    /// those without an end are left out). The second takes `limit`, and either the id of a room as `room`, or
+    /// `from` and `to`, which are then times of the end at most ten minutes apart, with or without `code`.
     #[serde(default)]
     #[param(inline, default = "joined")]
     order: SessionOrder,
+    /// Why sessions ended, as `timed_out`: with the order `left` alone.
+    #[serde(default)]
+    #[param(max_length = 32)]
+    code: Option<String>,
     /// Begun at this time or later.
     #[serde(default)]
     #[param(value_type = Option<String>, format = DateTime)]
@@ -88,7 +98,10 @@ struct HistoryQuery {
 impl HistoryQuery {
     fn check(self, caller: &Caller) -> Result<(HistoryFilter, PageRequest), Problem> {
         caller.needs(Scope::Read)?;
-        let Self { tenant, user, name, room, order: _, from, to, cursor, limit } = self;
+        let Self { tenant, user, name, room, order: _, code, from, to, cursor, limit } = self;
+        if code.is_some() {
+            return Err(Problem::bad_request("`code`: only the order `left` has one"));
+        }
         let texts = [("tenant", &tenant), ("user", &user), ("name", &name), ("room", &room)];
         for (field, value) in texts {
             query_text(field, value, MAX_NAME)?;
@@ -105,18 +118,37 @@ impl HistoryQuery {
         Ok((filter, PageQuery::new(cursor, limit).check()?))
     }
 
-    /// Returns the id of the room whose sessions are wanted by their ends; `None`: another order is.
-    fn ended_in(&self) -> Result<Option<RoomAddress>, Problem> {
+    /// Returns which sessions are wanted by their ends, and how many; `None`: another order is wanted.
+    fn ended(&self) -> Result<Option<(EndedWhere, u32)>, Problem> {
         if self.order == SessionOrder::Joined {
             return Ok(None);
         }
-        let Self { tenant, user, name, from, to, cursor, .. } = self;
-        let others = [tenant, user, name, from, to, cursor];
-        let room = self.room.as_deref().and_then(|room| room.parse().ok());
-        let room = room.filter(|_| others.iter().all(|other| other.is_none()));
-        let wrong =
-            "`order`: `left` takes the id of a room as `room`, and `limit`, and nothing else";
-        room.map(Some).ok_or_else(|| Problem::bad_request(wrong))
+        let Self { tenant, user, name, room, code, from, to, cursor, .. } = self;
+        let wrong = || {
+            Problem::bad_request(
+                "`order`: `left` takes `limit`, and either the id of a room as `room`, or `from` and `to` at \
+                 most ten minutes apart, with or without `code`; and nothing else",
+            )
+        };
+        if [tenant, user, name, cursor].iter().any(|other| other.is_some()) {
+            return Err(wrong());
+        }
+        query_text("code", code, MAX_CODE)?;
+        let from = query_time("from", from.clone())?;
+        let to = query_time("to", to.clone())?;
+        let wanted = match (room.as_deref(), from, to, code) {
+            (Some(room), None, None, None) => {
+                EndedWhere::InRoom(room.parse::<RoomAddress>().map_err(|_| wrong())?)
+            }
+            (None, Some(from), Some(to), code)
+                if to.micros().saturating_sub(from.micros()) <= LONGEST_SPAN =>
+            {
+                EndedWhere::Between { from, to, code: code.clone() }
+            }
+            _ => return Err(wrong()),
+        };
+        let page = PageQuery::new(None, self.limit).check()?;
+        Ok(Some((wanted, page.limit)))
     }
 
     /// # Errors
@@ -174,14 +206,15 @@ async fn sessions(
     caller: Caller,
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastSession>>, Problem> {
-    let ended_in = wanted.ended_in()?;
-    let (filter, page) = wanted.check(&caller)?;
-    let _place = state.history_place(caller.tenant_id()).await?;
-    if let Some(room) = ended_in {
-        let found = query::ended_sessions(state.database(), room, caller.tenant_id(), page.limit);
+    if let Some((ended, limit)) = wanted.ended()? {
+        caller.needs(Scope::Read)?;
+        let _place = state.history_place(caller.tenant_id()).await?;
+        let found = query::ended_sessions(state.database(), ended, caller.tenant_id(), limit);
         let items = found.await.map_err(StoreError::from)?;
         return Ok(Json(ListPage::last(items)));
     }
+    let (filter, page) = wanted.check(&caller)?;
+    let _place = state.history_place(caller.tenant_id()).await?;
     let found =
         query::sessions(state.database(), &filter, &page).await.map_err(StoreError::from)?;
     if found.is_empty() {

@@ -31,6 +31,7 @@ mod row;
 mod session;
 mod session_acts;
 mod session_life;
+mod session_others;
 mod sessions;
 mod shell;
 mod sign_in;
@@ -104,6 +105,11 @@ pub fn router(state: ConsoleState) -> Router {
         .route("/account/sessions/{session}/end", post(account::end_session))
         .route("/signin", get(sign_in::page))
         .route("/link", get(sign_in::link))
+        // Forms are sent to these. Who opens them as pages is led to a page.
+        .route("/signout", get(|| async { answer::to("/") }))
+        .route("/account/password", get(|| async { answer::to("/account") }))
+        .route("/account/totp", get(|| async { answer::to("/account") }))
+        .route("/account/totp/off", get(|| async { answer::to("/account") }))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_FORM))

@@ -1,26 +1,20 @@
 //! One person's session: why it ended, or how it is.
 
 use axum::extract::{Path, State};
-use nucleus_console::link::query;
 use nucleus_console::screens::{FactRow, PageVerdict, SessionPage};
-use nucleus_console::{Mark, Markup, MenuPlace, Quantity, Tone};
+use nucleus_console::{Mark, Markup, MenuPlace, Quantity, ShownTime, Tone};
+use nucleus_core::limits::SESSION_IDLE;
 use serde_json::Value;
 
 use super::answer::{self, PageResult};
 use super::bans;
-use super::client::ApiAsker;
 use super::reader::PageReader;
 use super::row::{AnswerRow, encoded};
 use super::session_life::{changed_networks, drawing, end_mark, gone_for, happenings, key_moment};
+use super::session_others::others;
 use super::state::ConsoleState;
 use crate::api::Scope;
 use crate::timestamp::Timestamp;
-
-/// How far around a loss others are counted who left too, in microseconds: five seconds.
-const AROUND: i64 = 5_000_000;
-/// How long after a drop the end of another session may be of the same cause: a session that is lost is kept for a
-/// while before it ends.
-const LATER: i64 = 120_000_000;
 
 pub(super) async fn page(
     State(state): State<ConsoleState>,
@@ -73,7 +67,7 @@ pub(super) async fn page(
         happenings: happenings(session),
         left_out: session.count("moments_left_out").unwrap_or_default(),
         facts: facts(session, peer),
-        others: others(&reader.client, session).await,
+        others: others(&reader, session).await,
     })
 }
 
@@ -148,22 +142,32 @@ fn verdict(session: AnswerRow<'_>, port: u16) -> PageVerdict {
             PageVerdict { detail, ..says(end_mark(session.text("code")).tone(), headline, String::new()) }
         }
         (Some(moment), Some(at), left) => {
-            let headline = Markup::from("Dropped at ").then(&moment.time("at").clock());
-            let headline = if changed_networks(session, at) {
-                headline.text(" because the client changed networks")
-            } else {
-                headline.text(": ").text(moment.text("text"))
+            let heard = last_heard(moment, at);
+            let headline = Markup::from("Dropped at ").then(&ShownTime::from_micros(heard).clock());
+            let headline = match () {
+                () if changed_networks(session, at) => {
+                    headline.text(" because the client changed networks")
+                }
+                // The list of what happened has the whole sentence.
+                () if heard < at => headline.text(": then nothing came any more"),
+                () => headline.text(": ").text(cause(moment)),
             };
+            let mut detail = Markup::new();
+            if heard < at {
+                detail = detail.text("The server gave the session up at ").then(&moment.time("at").clock()).text(". ");
+            }
             let detail = match (gone_for(session, at), left) {
                 (Some(seconds), _) => {
-                    format!("Gone for {}, then back.", Quantity::seconds(seconds).plain())
+                    let words = format!("Back after {}.", Quantity::seconds(seconds).plain());
+                    detail.text(&words)
                 }
-                (None, Some(_)) => {
-                    format!("It did not come back. {}.", sentence(reason.unwrap_or_default()))
-                }
-                (None, None) => "It has not come back yet.".to_owned(),
+                (None, Some(_)) => detail
+                    .text("It did not come back: the place was free again at ")
+                    .then(&session.time("left_at").clock())
+                    .text("."),
+                (None, None) => detail.text("It has not come back yet."),
             };
-            says(Tone::Warn, headline, detail)
+            PageVerdict { detail, ..says(Tone::Warn, headline, String::new()) }
         }
         (_, _, Some(_)) => {
             let tone = end_mark(session.text("code")).tone();
@@ -194,10 +198,16 @@ fn ended_later(session: AnswerRow<'_>) -> bool {
     was_back && session.some_text("left_at").is_some() && session.text("code") != "left"
 }
 
-/// Returns a text with a capital letter at its beginning.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+/// Returns when the server last heard of a client that it gave up at `at`, in microseconds.
+fn last_heard(lost: AnswerRow<'_>, at: i64) -> i64 {
+    let silence = i64::try_from(SESSION_IDLE.as_micros()).unwrap_or(0);
+    if lost.text("cause") == "silent" { at - silence } else { at }
+}
+
+/// Returns why a session was lost, from the text of the moment.
+fn cause<'a>(lost: AnswerRow<'a>) -> &'a str {
+    let text = lost.text("text");
+    text.strip_prefix("session lost: ").unwrap_or(text)
 }
 
 fn fallback_remedy(port: u16) -> Markup {
@@ -281,38 +291,4 @@ fn facts(session: AnswerRow<'_>, peer: Option<AnswerRow<'_>>) -> Vec<FactRow> {
         figure("Sent", Quantity::bytes(count("bytes_out"))),
         fact("End", Markup::new().then(&session.time("left_at"))),
     ]
-}
-
-/// Says whether others left at the same time: then it was not one person's network.
-async fn others(client: &ApiAsker, session: AnswerRow<'_>) -> Option<Markup> {
-    let at = key_moment(session).and_then(|moment| moment.micros("at"))?;
-    let moment = |micros: i64| Timestamp::from_micros(micros).to_string();
-    let path = query(
-        "/history/sessions",
-        &[
-            ("tenant", session.text("tenant")),
-            ("from", &moment(at - 12 * 3_600_000_000)),
-            ("to", &moment(at + AROUND)),
-            ("limit", "200"),
-        ],
-    );
-    let list = client.get(&path).await.ok()?;
-    let is_near = |other: &AnswerRow<'_>| {
-        other.text("id") != session.text("id")
-            && other.text("code") != "left"
-            && other.micros("left_at").is_some_and(|left| (at - AROUND..at + LATER).contains(&left))
-    };
-    let list = AnswerRow(&list);
-    let whom = match list.some_text("next") {
-        None => "this tenant",
-        Some(_) => "the 200 of this tenant who joined last",
-    };
-    let words = match list.rows("items").filter(is_near).count() {
-        0 => format!("No. Nobody else of {whom} dropped within two minutes."),
-        1 => format!("One other session of {whom} dropped within two minutes."),
-        more => format!(
-            "{more} other sessions of {whom} dropped within two minutes: look at the server and its line."
-        ),
-    };
-    Some(Markup::from(words.as_str()))
 }

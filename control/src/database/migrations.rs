@@ -8,7 +8,7 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use super::DatabaseError;
 
 /// The steps: number, name and statements. A released step never changes.
-const STEPS: [(i64, &str, &str); 7] = [
+const STEPS: [(i64, &str, &str); 8] = [
     (1, "start", include_str!("migrations/0001_start.sql")),
     (2, "bans", include_str!("migrations/0002_bans.sql")),
     (3, "history", include_str!("migrations/0003_history.sql")),
@@ -16,6 +16,7 @@ const STEPS: [(i64, &str, &str); 7] = [
     (5, "lists", include_str!("migrations/0005_lists.sql")),
     (6, "accounts", include_str!("migrations/0006_accounts.sql")),
     (7, "moments", include_str!("migrations/0007_moments.sql")),
+    (8, "ends", include_str!("migrations/0008_ends.sql")),
 ];
 
 /// Takes the steps that the database lacks.

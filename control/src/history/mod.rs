@@ -23,6 +23,7 @@ pub mod timeline;
 
 pub use deletion::{UserOfTenant, delete_old_calls, delete_old_rooms, delete_old_sessions, forget};
 pub use handle::{HistoryFigures, RecordedBatch, RecorderHandle, RecorderSettings};
+pub(crate) use query::EndedWhere;
 pub use query::{HistoryFilter, PastCall, PastRoom, PastSession};
 pub use recorder::HistoryRecorder;
 pub use spool::SPOOL_BYTES;

@@ -261,21 +261,37 @@ pub async fn sessions(
     Ok(found)
 }
 
-/// Returns sessions of a room that have ended, those that ended last first: of a tenant; `None`: of any. The database
-/// sorts the sessions of the room.
+/// Which sessions that have ended are wanted.
+#[derive(Clone, Debug)]
+pub(crate) enum EndedWhere {
+    /// Those of a room.
+    InRoom(RoomAddress),
+    /// Those that ended at a time from `from` on and before `to`, with a code or with any.
+    Between { from: Timestamp, to: Timestamp, code: Option<String> },
+}
+
+/// Returns sessions that have ended, those that ended last first: of a tenant; `None`: of any.
 ///
 /// # Errors
 ///
 /// The database cannot be reached.
 pub(crate) async fn ended_sessions(
     database: &Database,
-    room: RoomAddress,
+    wanted: EndedWhere,
     tenant: Option<&str>,
     limit: u32,
 ) -> Result<Vec<PastSession>, DatabaseError> {
-    let values =
-        vec![room.to_string().into(), tenant.map(str::to_owned).into(), i64::from(limit).into()];
-    let rows = database.rows(&statements::ENDED_SESSIONS, values).await?;
+    let (tenant, limit) = (Value::from(tenant.map(str::to_owned)), Value::from(i64::from(limit)));
+    let rows = match wanted {
+        EndedWhere::InRoom(room) => {
+            let values = vec![room.to_string().into(), tenant, limit];
+            database.rows(&statements::ENDED_IN_ROOM, values).await?
+        }
+        EndedWhere::Between { from, to, code } => {
+            let values = vec![from.micros().into(), tenant, limit, to.micros().into(), code.into()];
+            database.rows(&statements::ENDED_BETWEEN, values).await?
+        }
+    };
     rows.iter().map(past_session).collect()
 }
 

@@ -55,10 +55,19 @@ const SESSION_COLUMNS: &str = "id, peer, room, tenant, tenant_name, product, roo
     joined_at, left_at, code, resumes, fallback_ms, rtt_p50_us, rtt_p95_us, loss_ppm, withheld, bytes_in, bytes_out";
 
 /// `$1` is the id of a room, `$2` the tenant, `$3` the most rows.
-pub(super) static ENDED_SESSIONS: LazyLock<String> = LazyLock::new(|| {
+pub(super) static ENDED_IN_ROOM: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {SESSION_COLUMNS} FROM session_history WHERE room = $1 AND left_at IS NOT NULL \
          AND ($2 IS NULL OR tenant = $2) ORDER BY left_at DESC, id DESC LIMIT $3"
+    )
+});
+
+/// `$1` and `$4` are the times between which the ends are, `$2` the tenant, `$3` the most rows, `$5` the code.
+pub(super) static ENDED_BETWEEN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {SESSION_COLUMNS} FROM session_history WHERE left_at >= $1 AND left_at < $4 \
+         AND ($2 IS NULL OR tenant = $2) AND ($5 IS NULL OR code = $5) \
+         ORDER BY left_at DESC, id DESC LIMIT $3"
     )
 });
 
@@ -154,6 +163,12 @@ mod tests {
         page.to_vec()
     }
 
+    fn values_of_ends(count: usize) -> Vec<Value> {
+        let first = if count == 3 { Value::from("a") } else { Value::from(1_i64) };
+        let all = [first, Value::from("a"), 1_i64.into(), 2_i64.into(), Value::from("a")];
+        all[..count].to_vec()
+    }
+
     /// No list reads a whole table, and none sorts but the rooms or the calls of one user.
     #[tokio::test]
     async fn every_list_takes_its_rows_from_an_index_in_their_order() {
@@ -183,5 +198,12 @@ mod tests {
             }
         }
         assert_eq!(checked, 24 + 24 + 8);
+        for (sql, values) in [(&*ENDED_IN_ROOM, 3), (&*ENDED_BETWEEN, 5)] {
+            let explain = format!("EXPLAIN QUERY PLAN {sql}").leak();
+            let rows = database.rows(explain, values_of_ends(values)).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail").unwrap()).collect();
+            let plan = plan.join("; ");
+            assert!(plan.contains("_end (") && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+        }
     }
 }

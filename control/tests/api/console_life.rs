@@ -69,11 +69,20 @@ async fn a_session_says_why_it_ended_and_what_to_do() {
     record(&world).await;
     let mut browser = signed_in(&world, "root@example.org", "viewer", None).await;
     let page = text(&mut browser, &format!("/sessions/{PEER}")).await;
-    for words in
-        ["Dropped at <time", "closed the connection without leaving", "look into the client’s log"]
-    {
+    for words in [
+        "Dropped at <time",
+        "closed the connection without leaving",
+        "look into the client’s log",
+        "the place was free again at",
+        "beta-user</bdi></a> was lost at about that time",
+    ] {
         assert!(page.contains(words), "{words}: {page}");
     }
+    // Nobody learns who dropped at another tenant.
+    let acme = world.tenant("acme").await;
+    let mut partner = signed_in(&world, "ann@acme.example", "viewer", Some(&acme)).await;
+    let page = partner.get(&format!("/sessions/{PEER}")).await;
+    assert!(!page.text.contains("beta-user"), "{page:?}");
 }
 
 #[tokio::test]
@@ -157,6 +166,9 @@ async fn the_newest_events_of_a_room_are_found_behind_many_others() {
     for wrong in [
         "/history/sessions?order=left",
         "/history/sessions?order=left&room=lobby",
+        "/history/sessions?order=left&from=2026-12-01T10:00:00Z",
+        "/history/sessions?order=left&from=2026-12-01T10:00:00Z&to=2026-12-01T11:00:00Z",
+        &format!("{ended}&code=timed_out"),
         &format!("{ended}&cursor=00000000"),
         &format!("{ended}&user=Hugo"),
         "/history/rooms?order=left",
