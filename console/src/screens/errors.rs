@@ -11,8 +11,10 @@ use crate::shell::{PageShell, Theme};
 pub enum ErrorKind {
     /// 400: the form or the address was not understood.
     Malformed,
-    /// 403: the reader's role is not enough, or the request came from another site.
+    /// 403: the reader's role is not enough.
     Forbidden,
+    /// 403: the form came from another site.
+    Elsewhere,
     /// 404: there is nothing at this address, or it belongs to others.
     NotFound,
     /// 409: something else has the name or the place, or a limit is reached.
@@ -31,9 +33,10 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Forbidden,
+        Self::Elsewhere,
         Self::NotFound,
         Self::Conflict,
         Self::TooLarge,
@@ -48,7 +51,7 @@ impl ErrorKind {
     pub fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::Elsewhere => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::TooLarge => 413,
@@ -65,6 +68,7 @@ impl ErrorKind {
         match self {
             Self::Malformed => "This was not understood",
             Self::Forbidden => "You may not do this",
+            Self::Elsewhere => "The form came from another site",
             Self::NotFound => "There is nothing here",
             Self::Conflict => "This cannot be done now",
             Self::TooLarge => "That was too much",
@@ -80,6 +84,9 @@ impl ErrorKind {
             Self::Malformed => "Go back, look at the form and send it again.",
             Self::Forbidden => {
                 "Your role does not include it. Ask an administrator, or sign in with another account."
+            }
+            Self::Elsewhere => {
+                "Nothing was done. Open the page of this server, and send its form. If this is that page, a proxy changes the address: the setting url of [sign_in] must be the one that browsers show."
             }
             Self::NotFound => {
                 "The room or session may be over, or the address has a mistake. The search finds past sessions."

@@ -32,6 +32,7 @@ pub(super) fn pages(data: Data) -> Result<Vec<(&'static str, String)>, RenderErr
         let name = match kind {
             ErrorKind::Malformed => "error-400",
             ErrorKind::Forbidden => "error-403",
+            ErrorKind::Elsewhere => "error-elsewhere",
             ErrorKind::NotFound => "error-404",
             ErrorKind::Conflict => "error-409",
             ErrorKind::TooLarge => "error-413",

@@ -45,10 +45,53 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                 _ => Problem::bad_request("the body did not arrive"),
             }
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => Problem::invalid(error.to_string()),
-            _ => Problem::bad_request(format!("the body is not JSON: {error}")),
-        })
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let body = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            wrong_body(&path, &error.into_inner())
+        })?;
+        json.end().map_err(|error| wrong_body("", &error))?;
+        Ok(Self(body))
+    }
+}
+
+/// Returns the problem of a body. `path` is the field that does not fit, as `webhook.url`.
+fn wrong_body(path: &str, error: &serde_json::Error) -> Problem {
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            Problem::invalid(wrong_value(path, &error.to_string()))
+        }
+        _ => Problem::bad_request(format!("the body is not JSON: {error}")),
+    }
+}
+
+/// Says in plain words which field does not fit, from the words of the JSON library.
+fn wrong_value(path: &str, words: &str) -> String {
+    let words = words.rsplit_once(" at line ").map_or(words, |(words, _)| words);
+    let (what, expected) = words.split_once(", expected ").unwrap_or((words, ""));
+    let expected = expected.strip_prefix("one of ").unwrap_or(expected);
+    if let Some(value) = what.strip_prefix("unknown variant ") {
+        return format!("`{path}` may not be {value}; it may be {expected}");
+    }
+    if let Some(name) = what.strip_prefix("unknown field ") {
+        return format!("there is no field {name}; there are {expected}");
+    }
+    if let Some(name) = what.strip_prefix("missing field ") {
+        return format!("the field {name} is missing");
+    }
+    let must_be = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "a borrowed string" => "a text",
+        "a sequence" => "a list",
+        "" => return format!("`{path}`: {what}"),
+        other => other,
+    };
+    match path {
+        "." | "" => format!("the body must be {must_be}"),
+        path => format!("`{path}` must be {must_be}"),
     }
 }
 
@@ -239,4 +282,55 @@ pub(super) fn query_text(field: &str, text: &Option<String>, max: usize) -> Resu
 /// The answer to send: it names the field.
 pub(super) fn plain(field: &str, text: &str, max: usize) -> Result<String, Problem> {
     text::plain(text.as_bytes(), 1, max).map_err(|why| Problem::invalid(format!("`{field}` {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only reading is tested")]
+    struct SentBody {
+        role: SentRole,
+        seconds: Option<u32>,
+        on: Option<bool>,
+        names: Option<Vec<String>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum SentRole {
+        Viewer,
+        Operator,
+    }
+
+    #[test]
+    fn a_wrong_body_is_described_without_a_library_s_words() {
+        for (json, words) in [
+            (
+                r#"{"role":"emperor"}"#,
+                "`role` may not be `emperor`; it may be `viewer` or `operator`",
+            ),
+            (r#"{"role":"viewer","seconds":"abc"}"#, "`seconds` must be a whole number, 0 or more"),
+            (r#"{"role":"viewer","seconds":-5}"#, "`seconds` must be a whole number, 0 or more"),
+            (r#"{"role":"viewer","seconds":1.5}"#, "`seconds` must be a whole number, 0 or more"),
+            (r#"{"role":"viewer","on":"yes"}"#, "`on` must be true or false"),
+            (r#"{"role":"viewer","names":["a",2]}"#, "`names[1]` must be a text"),
+            (r#"{"role":"viewer","names":"a"}"#, "`names` must be a list"),
+            (r#"{}"#, "the field `role` is missing"),
+            (
+                r#"{"role":"viewer","rank":1}"#,
+                "there is no field `rank`; there are `role`, `seconds`, `on`, `names`",
+            ),
+            (r#"{"role":"viewer","on":[]}"#, "`on` must be true or false"),
+        ] {
+            let mut reader = serde_json::Deserializer::from_str(json);
+            let error = serde_path_to_error::deserialize::<_, SentBody>(&mut reader).unwrap_err();
+            let path = error.path().to_string();
+            let detail = wrong_body(&path, &error.into_inner()).into_detail();
+            assert!(detail.starts_with(words), "{json}: {detail}");
+            assert!(!detail.contains("line") && !detail.contains("variant"), "{detail}");
+        }
+    }
 }

@@ -120,6 +120,12 @@ fn html(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response()
 }
 
+/// Whether a handler of this crate has made an answer: it is empty, or says what it is other than a plain text.
+fn is_ours(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    !kind.is_some_and(|kind| kind.starts_with("text/plain"))
+}
+
 /// Writes the pages of errors, and what every answer says to a browser: what its page may load, and that
 /// nothing of it is kept.
 pub(super) async fn finish(mut request: Request, next: Next) -> Response {
@@ -130,11 +136,24 @@ pub(super) async fn finish(mut request: Request, next: Next) -> Response {
     let viewer = FoundViewer::default();
     request.extensions_mut().insert(viewer.clone());
     let mut response = next.run(request).await;
+    // A page's route was asked for in a way that axum refuses by itself, as by an address that is not UTF-8.
+    if response.status().is_client_error() && !is_ours(&response) {
+        let kind = match response.status() {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => ErrorKind::NotFound,
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
+            _ => ErrorKind::Malformed,
+        };
+        response = PageError::Kind(kind).into_response();
+    }
     if let Some(ErrorFound { kind, why }) = response.extensions().get::<ErrorFound>().cloned() {
         let request_id = request_id.unwrap_or_default();
         let text = match viewer.0.get() {
             Some(viewer) if !is_part => {
-                let way = way_back(&path, is_form && kind != ErrorKind::NotFound);
+                let mut way = way_back(&path, is_form && kind != ErrorKind::NotFound);
+                // A page that the reader may not see is no way back.
+                if kind == ErrorKind::Forbidden && way.path == path {
+                    "/".clone_into(&mut way.path);
+                }
                 render(&ShellErrorPage {
                     // Without the counts of the menu: the API may be what does not answer.
                     shell: shell(viewer, theme, kind.headline(), way.place),

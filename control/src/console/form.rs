@@ -29,7 +29,22 @@ impl Fields {
     ///
     /// The page that says that the form was not understood.
     pub(super) fn is_on(&self, name: &str) -> Result<bool, PageError> {
-        self.get(name).parse().map_err(|_| PageError::Kind(ErrorKind::Malformed))
+        self.get(name).parse().map_err(|_| {
+            PageError::Refused(ErrorKind::Malformed, format!("`{name}` must be true or false."))
+        })
+    }
+
+    /// Returns a number, or `None` if the field is empty.
+    ///
+    /// # Errors
+    ///
+    /// The page that says that the field must be a whole number.
+    pub(super) fn number(&self, name: &str) -> Result<Option<u32>, PageError> {
+        let wrong = |_| {
+            let why = format!("`{name}` must be a whole number from 0 to {}.", u32::MAX);
+            PageError::Refused(ErrorKind::Malformed, why)
+        };
+        self.some(name).map(str::parse).transpose().map_err(wrong)
     }
 
     /// Returns the values of a field that can be there several times.
@@ -44,7 +59,7 @@ impl FromRequest<ConsoleState> for Fields {
     async fn from_request(request: Request, state: &ConsoleState) -> Result<Self, PageError> {
         let (parts, body) = request.into_parts();
         let wrong = |problem: crate::api::Problem| PageError::from(ApiRefusal::from(problem));
-        SameOrigin::check(&parts, &state.api).map_err(wrong)?;
+        SameOrigin::check(&parts, &state.api).map_err(|_| PageError::Kind(ErrorKind::Elsewhere))?;
         let request = Request::from_parts(parts, body);
         let FormBody(fields) = FormBody::from_request(request, &state.api).await.map_err(wrong)?;
         Ok(Self(fields))

@@ -66,12 +66,8 @@ pub(super) async fn kick(
     Path((id, peer)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let seconds = match fields.some("ban_seconds").map(str::parse::<u32>) {
-        None => 0,
-        // A kick without the ban that was asked for would look as if both had happened.
-        Some(Err(_)) => return Err(PageError::Kind(ErrorKind::Malformed)),
-        Some(Ok(seconds)) => seconds.min(LONGEST_BAN),
-    };
+    // A kick without the ban that was asked for would look as if both had happened.
+    let seconds = fields.number("ban_seconds")?.unwrap_or(0).min(LONGEST_BAN);
     let of_tenant = match fields.get("where") {
         "" | "room" => false,
         "tenant" => true,

@@ -154,6 +154,7 @@ async fn forms_of_other_sites_do_nothing() {
     for form in ["/tenants", "/keys", "/people", "/drain", "/webhooks", "/issuers"] {
         let answer = browser.post(form, &[("name", "evil"), ("email", "evil@example.org")]).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{form}: {answer:?}");
+        assert!(answer.text.contains("The form came from another site"), "{form}: {answer:?}");
     }
     let tenants = world.get("/tenants", LOCAL).await.json();
     assert_eq!(tenants["items"].as_array().unwrap().len(), 0);

@@ -40,3 +40,4 @@ mod tokens;
 mod webhook_sender;
 mod webhooks;
 mod world;
+mod wrong_forms;

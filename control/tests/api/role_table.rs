@@ -98,6 +98,10 @@ pub(crate) const SCREENS: [(&str, &str); 19] = [
 /// Pages of people who are not signed in.
 pub(crate) const OF_STRANGERS: [&str; 2] = ["/signin", "/link"];
 
+/// Addresses that lead to a page: only forms are sent to them.
+pub(crate) const LED_ON: [&str; 4] =
+    ["/signout", "/account/password", "/account/totp", "/account/totp/off"];
+
 /// Forms of the own account that are shown only in a state in which no reader of the table is: with an
 /// authenticator app. `own_account.rs` tries them.
 pub(crate) const ELSEWHERE: [&str; 1] = ["/account/totp/off"];

@@ -47,7 +47,7 @@ async fn values_out_of_range_are_named() {
         (json!({"name": "a "}), "space"),
         (json!({"name": "a", "products": ["chess"]}), "products"),
         (json!({"name": "a", "max_rooms": 2_000_000}), "max_rooms"),
-        (json!({"name": "a", "max_rooms": -1}), "invalid value"),
+        (json!({"name": "a", "max_rooms": -1}), "`max_rooms` must be a whole number"),
         (json!({"name": "a", "colour": "red"}), "colour"),
         (json!({"name": "a", "ends_at": "soon"}), "2026-11-29T12:00:00Z"),
         (

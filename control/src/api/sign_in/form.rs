@@ -36,7 +36,8 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for FormBody<T> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            let text = "send the form as `Content-Type: application/x-www-form-urlencoded`";
+            let text = "no form was sent: send its fields as \
+                        `Content-Type: application/x-www-form-urlencoded`";
             return Err(Problem::bad_request(text));
         }
         let late = |_| Problem::bad_request("the form did not arrive in time");
