@@ -3,13 +3,15 @@
 use nucleus_console::{Mark, Tone};
 
 /// Each code with its words.
-const DONE: [(&str, &str); 30] = [
+const DONE: [(&str, &str); 32] = [
     ("password", "The password is set"),
     ("signed_out", "You are signed out"),
     ("drain", "The server takes no more sessions and ends"),
     ("room-closed", "Room closed"),
     ("room-locked", "Room locked"),
     ("room-unlocked", "Room unlocked"),
+    ("room-locked-already", "The room was locked already"),
+    ("room-unlocked-already", "The room was unlocked already"),
     ("muted", "Muted"),
     ("unmuted", "Unmuted"),
     ("kicked", "Kicked"),

@@ -36,6 +36,8 @@ pub(super) async fn lock(
     fields: Fields,
 ) -> Result<Response, PageError> {
     let on = fields.is_on("locked")?;
+    let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
+    let was = AnswerRow(&room).flag("locked");
     let path = format!("/rooms/{}/lock", encoded(&id));
     reader.client.ask(Method::POST, &path, &json!({"on": on})).await?;
     // The list of rooms is up to a second old: the page must not offer what was just done.
@@ -46,7 +48,13 @@ pub(super) async fn lock(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    Ok(back(&id, if on { "room-locked" } else { "room-unlocked" }))
+    let done = match (was, on) {
+        (false, true) => "room-locked",
+        (true, true) => "room-locked-already",
+        (true, false) => "room-unlocked",
+        (false, false) => "room-unlocked-already",
+    };
+    Ok(back(&id, done))
 }
 
 pub(super) async fn mute(

@@ -261,10 +261,14 @@ async fn a_room_is_shown_and_acted_upon() {
     let page = browser.get(room).await;
     assert!(page.status == StatusCode::OK && page.text.contains("acme lobby"), "{page:?}");
     assert!(page.text.contains("acme-kept-out") && page.text.contains("12\u{a0}min"), "{page:?}");
+    // Each button keeps its meaning while the page changes: the one without use is off.
+    let lock = "name=\"locked\" value=\"true\">";
+    let unlock = "name=\"locked\" value=\"false\" disabled>";
+    assert!(page.text.contains(lock) && page.text.contains(unlock), "{page:?}");
     let peer = format!("{room}/peers/0101010101010101-7");
     for (act, field, done) in [
         (format!("{room}/lock"), ("locked", "true"), "room-locked"),
-        (format!("{room}/lock"), ("locked", "false"), "room-unlocked"),
+        (format!("{room}/lock"), ("locked", "false"), "room-unlocked-already"),
         (format!("{peer}/mute"), ("muted", "true"), "muted"),
         (format!("{peer}/kick"), ("ban_seconds", "0"), "kicked"),
         (format!("{peer}/kick"), ("ban_seconds", "3600"), "kicked-alone"),

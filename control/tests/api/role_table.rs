@@ -142,7 +142,7 @@ fn none(_: &Rows) -> Fields {
 pub(crate) fn actions() -> Vec<Action> {
     vec![
         action("Overview", "drain the server", "/drain", "?done=drain", none),
-        action("Room", "lock, unlock", "/rooms/{id}/lock", "done=room-unlocked", |_| {
+        action("Room", "lock, unlock", "/rooms/{id}/lock", "done=room-unlocked-already", |_| {
             vec![("locked", "false".to_owned())]
         }),
         action("Room", "mute, unmute", "/rooms/{id}/peers/{peer}/mute", "done=muted", |_| {

@@ -78,6 +78,11 @@ async fn acts_reach_the_planes_and_the_audit() {
     let acts: Vec<_> = audit["items"].as_array().unwrap().iter().map(|e| &e["action"]).collect();
     assert_eq!(acts.len(), 5, "{audit}");
     assert!(audit.to_string().contains("acme lobby: acme-user"), "{audit}");
+    assert!(!audit.to_string().contains("already"), "{audit}");
+    let again = world.ask("POST", &format!("{ACME}/lock"), LOCAL, json!({"on": false})).await;
+    assert_eq!(again.status, StatusCode::NO_CONTENT, "{again:?}");
+    let audit = world.get("/audit", LOCAL).await.text;
+    assert!(audit.contains("acme lobby, listed as unlocked already"), "{audit}");
     let long =
         world.ask("POST", &format!("{PEER}/kick"), LOCAL, json!({"ban_seconds": 86_401})).await;
     assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY, "{long:?}");

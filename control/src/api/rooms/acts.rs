@@ -202,6 +202,13 @@ pub(super) async fn carry_out(
     {
         detail += &format!(", banned for {} s", ban.as_secs());
     }
+    // The state is as the room was last listed, up to a second ago. Whoever was first, the act is carried out.
+    if let RoomAct::Lock(on) = &act
+        && *on == room.locked
+    {
+        let state = if *on { "locked" } else { "unlocked" };
+        detail += &format!(", listed as {state} already");
+    }
     let (state, actor, key) = (state.clone(), caller.actor.clone(), room.key.clone());
     let request = ControlRequest::Act(room.instance, act);
     // A task of its own: a caller who goes away meanwhile must not leave an act without its entry.
