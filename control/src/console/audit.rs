@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use nucleus_console::link::query;
 use nucleus_console::screens::{AuditPage, AuditRow, AuditSearch};
-use nucleus_console::{MenuPlace, csv};
+use nucleus_console::{MenuPlace, ShownName, csv};
 use serde_json::Value;
 
 use super::answer::{self, PageError, PageResult};
@@ -14,6 +14,7 @@ use super::row::AnswerRow;
 use super::sessions::{first_moment, last_moment};
 use super::state::ConsoleState;
 use super::tenant_names::TenantNames;
+use crate::api::Scope;
 
 /// Most entries of the CSV file.
 const CSV_ROWS: usize = 10_000;
@@ -64,8 +65,18 @@ pub(super) async fn page(reader: PageReader) -> PageResult {
     let shell = reader.shell("Audit", MenuPlace::Audit).await;
     let list = reader.client.get(&api_path(&search, PAGE_ROWS, &after)).await?;
     let names = TenantNames::of_rows(&reader, &list).await;
-    let rows: Vec<_> = rows(&list, &names).collect();
-    let shown = format!("{} entries", rows.len());
+    let mut rows: Vec<_> = rows(&list, &names).collect();
+    let unnamed = match (reader.may(Scope::Operate), reader.sees_server()) {
+        (false, _) => "an operator",
+        // Of the people of a tenant, its operators know the addresses.
+        (true, false) => "the server's operator",
+        (true, true) => "a deleted person",
+    };
+    rows.iter_mut().for_each(|row| row.actor_email = shown_person(row, unnamed));
+    let shown = match rows.len() {
+        1 => "1 entry".to_owned(),
+        count => format!("{count} entries"),
+    };
     let pages = page_links(shown, AnswerRow(&list), &after, |after| href(&search, "/audit", after));
     let csv_href = href(&search, "/audit.csv", "");
     answer::page(&AuditPage { shell, csv_href, search, rows, pages })
@@ -91,6 +102,12 @@ pub(super) async fn csv(
             _ => return Ok(answer::csv("audit.csv", text)),
         }
     }
+}
+
+/// Returns what a page shows of who did it, for a person whose address the reader may not know.
+fn shown_person(row: &AuditRow, unnamed: &str) -> Option<ShownName> {
+    let is_unnamed = row.actor_email.is_none() && row.actor.starts_with("person:");
+    if is_unnamed { Some(ShownName::new(unnamed)) } else { row.actor_email.clone() }
 }
 
 fn rows<'a>(list: &'a Value, names: &'a TenantNames) -> impl Iterator<Item = AuditRow> + 'a {

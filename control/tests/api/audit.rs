@@ -154,6 +154,16 @@ async fn a_person_is_shown_by_the_email_address_to_those_who_may_know_it() {
     let page = browser.get("/audit?action=key.create").await;
     assert!(page.text.contains("<bdi>ann@example.org</bdi>"), "{page:?}");
     assert!(page.text.contains("title=\"person:"), "the id stays as a title: {page:?}");
+    for (email, role, words) in [
+        ("vic@example.org", "viewer", "<bdi>an operator</bdi>"),
+        ("pat@example.org", "partner_admin", "<bdi>the server&#39;s operator</bdi>"),
+    ] {
+        person(&world, email, role, Some(&acme)).await;
+        let mut browser = Browser::new(&world);
+        browser.sign_in(email, PASSWORD, "").await;
+        let page = browser.get("/audit?action=key.create").await;
+        assert!(page.text.contains(words), "{email}: {page:?}");
+    }
     let file = browser.get("/audit.csv?action=key.create&actor=person").await;
     assert!(
         file.text.contains("\"person:") && file.text.contains(",\"ann@example.org\""),
