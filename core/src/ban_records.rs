@@ -2,10 +2,12 @@
 //!
 //! A ban holds as long as its room instance. If the server stops or is killed while the instance
 //! lives, the next instance of the room begins with the bans that have not ended. So the shell
-//! records each [`RoomOutput::Banned`], forgets the bans of a room at [`RoomOutput::BansEnded`],
-//! and keeps the records in a file. A new room begins with the bans that are recorded for it.
+//! records each [`RoomOutput::Banned`], forgets one ban at [`RoomOutput::Unbanned`] and all bans of a
+//! room at [`RoomOutput::BansEnded`], and keeps the records in a file. A new room begins with the bans
+//! that are recorded for it.
 //!
 //! [`RoomOutput::Banned`]: crate::room::RoomOutput::Banned
+//! [`RoomOutput::Unbanned`]: crate::room::RoomOutput::Unbanned
 //! [`RoomOutput::BansEnded`]: crate::room::RoomOutput::BansEnded
 
 use std::collections::BTreeMap;
@@ -93,6 +95,19 @@ impl BanRecords {
         while self.len > limits::BAN_RECORDS {
             self.drop_one();
         }
+    }
+
+    /// Forgets the ban of a user who is let in again. Returns whether there was one.
+    pub fn remove(&mut self, room: &RoomKey, user: &str) -> bool {
+        let Some(bans) = self.rooms.get_mut(room) else { return false };
+        let before = bans.len();
+        bans.retain(|ban| ban.user != user);
+        let removed = before - bans.len();
+        if bans.is_empty() {
+            self.rooms.remove(room);
+        }
+        self.len -= removed;
+        removed > 0
     }
 
     /// Forgets the bans of a room that has ended. Returns whether there were any.
@@ -189,6 +204,22 @@ mod tests {
         assert!(!records.end_due(10) && records.end_due(11));
         assert_eq!((records.len(), records.of(11, &yard)), (1, vec![]));
         assert!(records.end(&den) && !records.end(&den));
+        assert_eq!(records, BanRecords::default());
+    }
+
+    #[test]
+    fn a_ban_that_is_lifted_is_forgotten_alone() {
+        let (den, yard) = (room("acme", "den"), room("acme", "yard"));
+        let mut records = BanRecords::default();
+        for (room, user) in [(&den, "ada"), (&den, "bob"), (&yard, "ada")] {
+            records.add(0, room, &ban(user, 60));
+        }
+        assert!(!records.remove(&den, "cyd") && !records.remove(&room("else", "den"), "ada"));
+        assert!(records.remove(&den, "ada") && !records.remove(&den, "ada"));
+        let next = restarted(1, &records);
+        assert_eq!((next.len(), users(&next.of(1, &den))), (2, vec!["bob"]));
+        assert_eq!(users(&next.of(1, &yard)), ["ada"]);
+        assert!(records.remove(&den, "bob") && records.remove(&yard, "ada"));
         assert_eq!(records, BanRecords::default());
     }
 

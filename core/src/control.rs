@@ -100,6 +100,9 @@ pub enum ControlError {
     /// There is no such peer in the room.
     #[error("there is no such peer in the room")]
     NoSuchPeer,
+    /// The user is not banned from the room.
+    #[error("there is no such ban in the room, or it has ended")]
+    NoSuchBan,
     /// There is no such call.
     #[error("there is no such call, or it has ended")]
     NoSuchCall,
@@ -290,6 +293,8 @@ pub enum RoomAct {
     /// Removes a peer. With a time, its user may not come back so long: at most
     /// [`nucleus_protocol::limits::MAX_BAN`].
     Kick(PeerId, Duration),
+    /// Ends the ban of a user.
+    Unban(String),
 }
 
 /// A field of a room in its shared state.

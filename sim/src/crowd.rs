@@ -163,6 +163,10 @@ impl Clients for Crowd {
         self.bans.entry(room).or_default().push(ban);
     }
 
+    fn unbanned(&mut self, room: RoomId, user: &str) {
+        self.bans.entry(room).or_default().retain(|ban| ban.user != user);
+    }
+
     fn bans_ended(&mut self, room: RoomId) {
         self.bans.remove(&room);
     }

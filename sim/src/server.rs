@@ -59,6 +59,8 @@ pub trait Clients {
     fn moderated(&mut self, _room: RoomId, _act: Moderated) {}
     /// Receives a new ban of a room.
     fn banned(&mut self, _room: RoomId, _ban: Ban) {}
+    /// Called when the ban of a user ends before its time.
+    fn unbanned(&mut self, _room: RoomId, _user: &str) {}
     /// Called when a room's bans end with the room.
     fn bans_ended(&mut self, _room: RoomId) {}
     /// Called when a room's task has ended.
@@ -265,6 +267,7 @@ impl<L: Links> Server<L> {
             RoomOutput::Listing(listing) => clients.listing(room, *listing),
             RoomOutput::Reported(report) => self.report(room, report),
             RoomOutput::Banned(ban) => clients.banned(room, ban),
+            RoomOutput::Unbanned { user } => clients.unbanned(room, &user),
             RoomOutput::BansEnded => clients.bans_ended(room),
             RoomOutput::Moderated(act) => clients.moderated(room, *act),
             // No control plane asks a simulated room.

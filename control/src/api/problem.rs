@@ -128,9 +128,10 @@ impl From<StoreError> for Problem {
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         match error {
-            ControlError::NoSuchRoom | ControlError::NoSuchPeer | ControlError::NoSuchCall => {
-                Self::not_found(error.to_string())
-            }
+            ControlError::NoSuchRoom
+            | ControlError::NoSuchPeer
+            | ControlError::NoSuchBan
+            | ControlError::NoSuchCall => Self::not_found(error.to_string()),
             ControlError::CursorEnded | ControlError::TooManyFields | ControlError::StateFull => {
                 Self::conflict(error.to_string())
             }

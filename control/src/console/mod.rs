@@ -73,6 +73,7 @@ pub fn router(state: ConsoleState) -> Router {
         .route("/rooms/{id}/lock", post(room_acts::lock))
         .route("/rooms/{id}/peers/{peer}/mute", post(room_acts::mute))
         .route("/rooms/{id}/peers/{peer}/kick", post(room_acts::kick))
+        .route("/rooms/{id}/bans/lift", post(room_acts::let_in))
         .route("/rooms/{id}/charts/{name}", get(room_life::chart))
         .route("/rooms/{id}/peers/{peer}/ban", post(room_acts::ban))
         .route("/bans", get(bans::page).post(bans::create))

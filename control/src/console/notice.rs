@@ -3,7 +3,7 @@
 use nucleus_console::{Mark, Tone};
 
 /// Each code with its words.
-const DONE: [(&str, &str); 32] = [
+const DONE: [(&str, &str); 33] = [
     ("password", "The password is set"),
     ("signed_out", "You are signed out"),
     ("drain", "The server takes no more sessions and ends"),
@@ -18,6 +18,7 @@ const DONE: [(&str, &str); 32] = [
     ("kicked-for-a-time", "Kicked, and kept out until the time is over or the room ends"),
     ("kicked-alone", "Kicked. Nobody else was in the room: the keep-out ends with the room"),
     ("kicked-everywhere", "Kicked, and banned from every room of the tenant for the time"),
+    ("let-in", "The user can join this room again"),
     ("banned", "User banned"),
     ("ban-lifted", "Ban lifted"),
     ("forgotten", "The user is forgotten"),

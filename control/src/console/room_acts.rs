@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::Path;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use nucleus_console::screens::ErrorKind;
 use serde_json::{Value, json};
@@ -111,6 +111,30 @@ pub(super) async fn ban(
     let tenant = bans::known_tenant(&reader, room.text("tenant")).await?;
     bans::ban(&reader, Some(&tenant), user, &fields).await?;
     Ok(back(&id, "banned"))
+}
+
+/// Lets a user in again who is kept out of a room.
+pub(super) async fn let_in(
+    reader: PageReader,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let user = fields.all("user").first().copied().unwrap_or_default();
+    if user.is_empty() {
+        return Err(PageError::Kind(ErrorKind::Malformed));
+    }
+    let room = format!("/rooms/{}", encoded(&id));
+    let path = format!("{room}/bans/{}", encoded(user));
+    match reader.client.ask(Method::DELETE, &path, &Value::Null).await {
+        // The time was over meanwhile, or somebody else was faster: unless the room has ended, it is so.
+        Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {
+            reader.client.get(&room).await?;
+        }
+        answer => {
+            answer?;
+        }
+    }
+    Ok(back(&id, "let-in"))
 }
 
 /// Returns the user of a participant.

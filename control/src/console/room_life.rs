@@ -124,11 +124,14 @@ fn act(entry: AnswerRow<'_>) -> Option<(i64, Happening)> {
         "peer.mute" => "Muted",
         "peer.unmute" => "Unmuted",
         "peer.kick" => "Removed",
+        "room.unban" => "Let in again",
         _ => return None,
     };
     // The detail is the name of the room, and behind a colon whom it is about.
     let whom = entry.text("detail").split_once(": ").map(|(_, whom)| whom);
-    let headline = match whom.filter(|_| entry.text("action").starts_with("peer.")) {
+    let action = entry.text("action");
+    let is_about_user = action.starts_with("peer.") || action == "room.unban";
+    let headline = match whom.filter(|_| is_about_user) {
         Some(whom) => Markup::from(words).text(" ").then(&ShownName::new(whom)),
         None => Markup::from(words),
     };

@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
+use nucleus_core::control::RoomAct;
+use nucleus_core::ids::RoomInstanceId;
 use serde_json::json;
 
 use crate::browser::{Browser, PASSWORD, signed_in};
@@ -284,6 +286,39 @@ async fn a_room_is_shown_and_acted_upon() {
         let answer = browser.get(odd).await;
         assert!(answer.status.is_client_error(), "{odd}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn the_page_of_a_room_lets_in_again_who_is_kept_out() {
+    let world = World::new().await;
+    let mut browser = signed_in(&world, "root@example.org", "operator", None).await;
+    let (room, user) = ("/rooms/0101010101010101", "acme/zoë \"%20\"?");
+    let lift = format!("{room}/bans/lift");
+    let page = browser.get(room).await.text;
+    assert_eq!(page.matches(&format!("action=\"{lift}\"")).count(), 2, "{page}");
+    assert!(page.contains("Let in again") && page.contains("value=\"acme-kept-out\""), "{page}");
+    assert!(page.contains("value=\"acme/zoë &#34;%20&#34;?\""), "{page}");
+    let done = browser.post(&lift, &[("user", user)]).await;
+    assert_eq!(done.location, format!("{room}?done=let-in"), "{done:?}");
+    let act = (RoomInstanceId([1; 8]), RoomAct::Unban(user.to_owned()));
+    assert_eq!(*world.acts.lock().unwrap(), [act]);
+    let page = browser.get(&done.location).await.text;
+    assert!(page.contains("The user can join this room again"), "{page}");
+    assert!(page.contains("Let in again <bdi>acme/zoë"), "{page}");
+
+    // The time was over before the button was pressed.
+    let late = browser.post(&lift, &[("user", "nobody")]).await;
+    assert_eq!(late.location, format!("{room}?done=let-in"), "{late:?}");
+    let empty = browser.post(&lift, &[]).await;
+    assert_eq!(empty.status, StatusCode::BAD_REQUEST, "{empty:?}");
+    let absent = browser.post("/rooms/0303030303030303/bans/lift", &[("user", user)]).await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND, "{absent:?}");
+
+    let mut viewer = signed_in(&world, "viewer@example.org", "viewer", None).await;
+    let page = viewer.get(room).await.text;
+    assert!(page.contains("acme-kept-out") && !page.contains("Let in again<"), "{page}");
+    let refused = viewer.post(&lift, &[("user", user)]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
 }
 
 #[tokio::test]

@@ -152,6 +152,9 @@ pub(crate) fn actions() -> Vec<Action> {
             vec![("reason", "loud".to_owned()), ("seconds", "86400".to_owned())]
         }),
         action("Room", "kick", "/rooms/{id}/peers/{peer}/kick", "done=kicked", none),
+        action("Room", "let in again", "/rooms/{id}/bans/lift", "done=let-in", |_| {
+            vec![("user", "acme-kept-out".to_owned())]
+        }),
         action("Room", "close", "/rooms/{id}/close", "done=room-closed", none),
         action("Session", "ban", "/sessions/{id}/ban", "done=banned", |_| {
             vec![("reason", "loud".to_owned()), ("seconds", String::new())]

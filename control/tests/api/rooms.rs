@@ -91,6 +91,37 @@ async fn acts_reach_the_planes_and_the_audit() {
 }
 
 #[tokio::test]
+async fn who_is_kept_out_is_let_in_again() {
+    let world = World::new().await;
+    let lift = async |path: &str| world.ask("DELETE", path, LOCAL, Value::Null).await;
+    let odd = format!("{ACME}/bans/acme%2Fzo%C3%AB%20%22%2520%22%3F");
+    let decomposed = odd.replace("%C3%AB", "e%CC%88");
+    for path in [&format!("{ACME}/bans/acme-kept-out"), &odd, &decomposed] {
+        let answer = lift(path).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{path}: {answer:?}");
+    }
+    let user = "acme/zoë \"%20\"?".to_owned();
+    let expected = ["acme-kept-out".to_owned(), user.clone(), user.clone()];
+    let expected = expected.map(|user| (RoomInstanceId([1; 8]), RoomAct::Unban(user)));
+    assert_eq!(*world.acts.lock().unwrap(), expected);
+    let entry = world.get("/audit", LOCAL).await.json()["items"][0].clone();
+    assert_eq!(entry["action"], "room.unban");
+    assert_eq!(entry["detail"], format!("acme lobby: {user}"));
+    for (path, what) in [
+        (format!("{ACME}/bans/nobody"), "no such ban"),
+        (format!("{ACME}/bans/acme-user"), "no such ban"),
+        ("/rooms/0303030303030303/bans/acme-kept-out".to_owned(), "no such room"),
+    ] {
+        let absent = lift(&path).await;
+        assert_eq!(absent.status, StatusCode::NOT_FOUND, "{path}: {absent:?}");
+        assert!(absent.text.contains(what), "{path}: {absent:?}");
+    }
+    assert_eq!(lift(&format!("{ACME}/bans/%FF")).await.status, StatusCode::BAD_REQUEST);
+    let audit = world.get("/audit", LOCAL).await.json();
+    assert_eq!(audit["items"].as_array().unwrap().len(), 3, "{audit}");
+}
+
+#[tokio::test]
 async fn properties_are_shown_and_set_with_an_entry_in_the_audit() {
     let world = World::new().await;
     let path = format!("{ACME}/properties");

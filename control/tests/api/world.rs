@@ -272,7 +272,8 @@ pub(crate) fn rooms() -> Vec<RoomDetail> {
             sessions: 2,
             age: Duration::from_secs(70),
         };
-        let bans = vec![(format!("{tenant}-kept-out"), Duration::from_secs(754))];
+        let odd_user = (format!("{tenant}/zoë \"%20\"?"), Duration::from_secs(60));
+        let bans = vec![(format!("{tenant}-kept-out"), Duration::from_secs(754)), odd_user];
         let content = RoomContent { peers: vec![peer], bans, objects: 3 };
         RoomDetail { room: summary, content }
     };
@@ -416,7 +417,12 @@ fn answer(
             ControlReply::Room(Box::new(find(instance).ok_or(ControlError::NoSuchRoom)?))
         }
         ControlRequest::Act(instance, act) => {
-            find(instance).ok_or(ControlError::NoSuchRoom)?;
+            let room = find(instance).ok_or(ControlError::NoSuchRoom)?;
+            if let RoomAct::Unban(user) = &act
+                && room.content.bans.iter().all(|(banned, _)| banned != user)
+            {
+                return Err(ControlError::NoSuchBan);
+            }
             if matches!(&act, RoomAct::SetFields(fields) if fields[0].key == "full") {
                 return Err(ControlError::TooManyFields);
             }

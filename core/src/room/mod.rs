@@ -123,6 +123,11 @@ pub enum RoomOutput {
     /// Reports a new ban, in place of an earlier one of the same user. The shell keeps the room's
     /// bans for the case that the server stops: see [`crate::ban_records`].
     Banned(Ban),
+    /// Reports that the ban of a user has ended before its time.
+    Unbanned {
+        /// The user id.
+        user: String,
+    },
     /// Reports that the room has ended, and its bans with it.
     BansEnded,
     /// Reports an act of moderation for the log.

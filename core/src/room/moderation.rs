@@ -238,8 +238,8 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// [`ControlError::NoSuchPeer`], [`ControlError::NoSuchRoom`] if the room is over, or the limit of the
-    /// shared state.
+    /// [`ControlError::NoSuchPeer`], [`ControlError::NoSuchBan`], [`ControlError::NoSuchRoom`] if the room is
+    /// over, or the limit of the shared state.
     pub(super) fn operate(&mut self, now: Time, act: RoomAct) -> Result<(), ControlError> {
         if self.lifetime.is_over() {
             return Err(ControlError::NoSuchRoom);
@@ -266,6 +266,12 @@ impl Room {
             RoomAct::Kick(peer, ban) => {
                 self.announced(peer)?;
                 self.kick(now, MomentActor::Operator, peer, ban);
+            }
+            RoomAct::Unban(user) => {
+                if !self.admission.unban(now, &user) {
+                    return Err(ControlError::NoSuchBan);
+                }
+                self.outputs.push(RoomOutput::Unbanned { user });
             }
         }
         self.listing.changed(now);

@@ -84,6 +84,14 @@ impl BanStore {
         self.shared.changed(pending);
     }
 
+    /// Forgets the ban of a user who is let in again.
+    pub fn remove(&self, room: &RoomKey, user: &str) {
+        let mut pending = self.shared.pending();
+        if pending.records.remove(room, user) {
+            self.shared.changed(pending);
+        }
+    }
+
     /// Forgets the bans of a room that has ended.
     pub fn end(&self, room: &RoomKey) {
         let mut pending = self.shared.pending();

@@ -55,6 +55,8 @@ async fn bans_are_there_after_a_restart() {
         store.add(&room(name), &ban(user, DAY));
     }
     store.end(&room("old"));
+    store.add(&room("den"), &ban("forgiven", DAY));
+    store.remove(&room("den"), "forgiven");
     store.close().await;
     assert_eq!(names_in(dir.path()), ["bans.json"]);
     let store = BanStore::open(dir.path()).unwrap();

@@ -285,6 +285,7 @@ impl Task for RoomShell {
                 self.reports.post(report, trips.unwrap_or_default(), self.id, &self.shard).await;
             }
             RoomOutput::Banned(ban) => self.bans.add(&self.key, &ban),
+            RoomOutput::Unbanned { user } => self.bans.remove(&self.key, &user),
             RoomOutput::BansEnded => self.bans.end(&self.key),
             RoomOutput::Moderated(moderated) => self.log(&moderated),
         }

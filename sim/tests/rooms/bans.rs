@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use nucleus_core::room::{Ban, RoomOptions};
+use nucleus_core::control::RoomAct;
+use nucleus_core::ids::RequestId;
+use nucleus_core::room::{Ban, RoomInput, RoomOptions};
 use nucleus_netsim::Conditions;
 use nucleus_protocol::session::{Code, act};
 use nucleus_sim::world::ROOM;
@@ -53,6 +55,18 @@ fn a_ban_holds_in_the_instance_after_a_restart() {
     assert_eq!(join(&mut next, MEMBER), Some(Code::Kicked));
     next.run(TIME);
     assert_eq!(join(&mut next, MEMBER), None, "the ban has ended");
+}
+
+#[test]
+fn an_operator_lets_a_banned_user_in_again() {
+    let mut world = with_a_ban();
+    let unban =
+        |user: usize| RoomInput::Operate(RequestId(1), RoomAct::Unban(format!("user-{user}")));
+    world.post(ROOM, unban(OBSERVER));
+    assert_eq!(join(&mut world, MEMBER), Some(Code::Kicked), "another user was meant");
+    world.post(ROOM, unban(MEMBER));
+    assert_eq!(join(&mut world, MEMBER), None);
+    assert_eq!(kept(&world), [], "a restart does not bring the ban back");
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use nucleus_core::control::{ControlError, ControlRequest, RoomAct, RoomSummary};
 use nucleus_core::ids::PeerId;
+use nucleus_core::text;
 use nucleus_protocol::limits::MAX_BAN;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -27,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(hide))
         .routes(routes!(mute))
         .routes(routes!(kick))
+        .routes(routes!(unban))
 }
 
 /// How long a user may not come back.
@@ -143,6 +146,32 @@ async fn kick(
         return Err(Problem::invalid(format!("`ban_seconds` must be 0 to {most}")));
     }
     act_on_peer(&state, &caller, &id, "peer.kick", |peer| RoomAct::Kick(peer, ban)).await
+}
+
+/// Lets a user who is kept out of a room come back at once.
+#[utoipa::path(
+    delete,
+    path = "/rooms/{id}/bans/{user}",
+    operation_id = "unban_from_room",
+    tag = "rooms",
+    params(
+        ("id" = String, Path, description = "The room's id"),
+        ("user" = String, Path, description = "The user id, percent-encoded"),
+    ),
+    security(("key" = ["operate"])),
+    responses((status = 204, description = "The user may come back"), Common, OfOne)
+)]
+async fn unban(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    caller.needs(Scope::Operate)?;
+    let Path((id, user)) = path.map_err(|_| Problem::bad_request("the address is not UTF-8"))?;
+    let detail = find(&state, &caller, &id).await?;
+    let user = text::nfc(&user);
+    let act = RoomAct::Unban(user.clone());
+    carry_out(&state, &caller, &detail.room, "room.unban", act, &user).await
 }
 
 /// Carries out an act upon a room.

@@ -54,6 +54,14 @@ impl Bans {
         self.bans.push(CurrentBan { user: user.to_owned(), until: now + time });
     }
 
+    /// Ends the ban of a user. Returns whether there was one that had not ended.
+    pub(super) fn unban(&mut self, now: Time, user: &str) -> bool {
+        self.bans.retain(|ban| now < ban.until);
+        let current = self.bans.len();
+        self.bans.retain(|ban| ban.user != user);
+        self.bans.len() < current
+    }
+
     /// Returns the bans that have not ended, each with the time that is left, oldest first.
     pub(super) fn current(&self, now: Time) -> Vec<(String, Duration)> {
         let current = self.bans.iter().filter(|ban| now < ban.until);
@@ -85,6 +93,19 @@ mod tests {
         bans.locked = true;
         assert_eq!(bans.admit(at(10), "grace", false), Err(Code::RoomLocked));
         assert_eq!(bans.admit(at(10), "host", true), Ok(()));
+    }
+
+    #[test]
+    fn a_user_is_let_in_again_before_the_ban_ends() {
+        let mut bans = Bans::new(at(0), false, &[]);
+        for user in ["ada", "grace"] {
+            bans.ban(at(0), user, Duration::from_secs(10));
+        }
+        assert!(!bans.unban(at(5), "nobody"));
+        assert!(bans.unban(at(5), "ada") && !bans.unban(at(5), "ada"));
+        assert_eq!(bans.admit(at(5), "ada", false), Ok(()));
+        assert_eq!(bans.admit(at(5), "grace", false), Err(Code::Kicked));
+        assert!(!bans.unban(at(10), "grace"), "this ban has ended");
     }
 
     #[test]

@@ -171,6 +171,11 @@ impl Admission {
         self.bans.ban(now, user, time);
     }
 
+    /// Ends the ban of a user. Returns whether there was one that had not ended.
+    pub(super) fn unban(&mut self, now: Time, user: &str) -> bool {
+        self.bans.unban(now, user)
+    }
+
     /// Returns the users who are kept out, each with the time that is left, oldest ban first.
     pub(super) fn bans(&self, now: Time) -> Vec<(String, Duration)> {
         self.bans.current(now)
