@@ -1,8 +1,13 @@
 //! A heat map of rooms by loss.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use askama::filters::HtmlSafe;
+
+use crate::name::ShownName;
+use crate::quantity::Quantity;
+use crate::text::escaped;
 
 /// Most cells that are drawn: those of the largest server with a few participants a room. The label
 /// counts the others.
@@ -19,9 +24,14 @@ const BANDS: [(u32, &str); 5] = [
     (30_000, "3 % and more"),
 ];
 
-/// A room of the heat map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A room of the heat map. A room whose loss is above the lowest band is a link to its page; the others are
+/// not, so that a large server does not become hundreds of stops of the Tab key.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeatCell {
+    /// The room's id.
+    pub id: String,
+    /// The room's name.
+    pub name: ShownName,
     /// The loss of the room's worst link, in parts per million; absent: not measured.
     pub worst_loss_ppm: Option<u32>,
 }
@@ -62,11 +72,43 @@ impl HeatMap {
     }
 
     /// Returns the cells that are drawn, the worst first.
-    fn drawn(&self) -> Vec<Option<u32>> {
-        let mut losses: Vec<_> = self.cells.iter().map(|cell| cell.worst_loss_ppm).collect();
-        losses.sort_unstable_by(|a, b| b.cmp(a));
-        losses.truncate(MAX_HEAT_CELLS);
-        losses
+    fn drawn(&self) -> Vec<&HeatCell> {
+        let mut cells: Vec<_> = self.cells.iter().collect();
+        cells.sort_by_key(|cell| Reverse(cell.worst_loss_ppm));
+        cells.truncate(MAX_HEAT_CELLS);
+        cells
+    }
+}
+
+impl HeatCell {
+    fn is_link(&self) -> bool {
+        self.worst_loss_ppm.is_some_and(|ppm| band(ppm) > 0)
+    }
+
+    /// Returns room and loss as HTML, for titles.
+    fn title(&self) -> String {
+        let loss = match self.worst_loss_ppm {
+            Some(ppm) => format!("{} lost", Quantity::loss(ppm).plain()),
+            None => "not measured".to_owned(),
+        };
+        escaped(&format!("{}: {loss}", self.name.plain()))
+    }
+
+    /// Writes the square at a place of the map.
+    fn write(&self, f: &mut fmt::Formatter<'_>, at: usize) -> fmt::Result {
+        let (x, y) = (at % COLUMNS * WIDTH, at / COLUMNS * HEIGHT);
+        let class = ["h0", "h1", "h2", "h3", "h4"];
+        let class = self.worst_loss_ppm.map_or("unknown", |ppm| class[band(ppm)]);
+        write!(
+            f,
+            "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"12\" height=\"8\" rx=\"1.5\"><title>{}</title></rect>",
+            self.title()
+        )?;
+        // The worst band must not be known by its colour alone.
+        if class == "h4" {
+            write!(f, "<circle class=\"dot\" cx=\"{}\" cy=\"{}\" r=\"2\"/>", x + 6, y + 4)?;
+        }
+        Ok(())
     }
 }
 
@@ -76,24 +118,25 @@ impl fmt::Display for HeatMap {
         let rows = cells.len().div_ceil(COLUMNS).max(1);
         write!(
             f,
-            "<svg class=\"heat\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
+            "<svg class=\"heat\" viewBox=\"0 0 {} {}\" role=\"group\" aria-label=\"{}\">",
             COLUMNS * WIDTH - 2,
             rows * HEIGHT - 2,
             self.label()
         )?;
-        for (at, loss) in cells.iter().enumerate() {
-            let (x, y) = (at % COLUMNS * WIDTH, at / COLUMNS * HEIGHT);
-            let class = loss.map_or("unknown", |ppm| ["h0", "h1", "h2", "h3", "h4"][band(ppm)]);
-            write!(
-                f,
-                "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"12\" height=\"8\" rx=\"1.5\"/>"
-            )?;
-            // The worst band must not be known by its colour alone.
-            if class == "h4" {
-                write!(f, "<circle class=\"dot\" cx=\"{}\" cy=\"{}\" r=\"2\"/>", x + 6, y + 4)?;
-            }
+        // The worst come first, so the links do.
+        let links = cells.partition_point(|cell| cell.is_link());
+        for (at, cell) in cells[..links].iter().enumerate() {
+            let (id, title) = (escaped(&cell.id), cell.title());
+            write!(f, "<a href=\"/rooms/{id}\" aria-label=\"{title}\">")?;
+            cell.write(f, at)?;
+            f.write_str("</a>")?;
         }
-        f.write_str("</svg>")
+        // The label of the map counts the others.
+        f.write_str("<g aria-hidden=\"true\">")?;
+        for (at, cell) in cells.iter().enumerate().skip(links) {
+            cell.write(f, at)?;
+        }
+        f.write_str("</g></svg>")
     }
 }
 
@@ -104,8 +147,12 @@ mod tests {
     use super::*;
 
     fn map(losses: &[Option<u32>]) -> HeatMap {
-        let cell = |&worst_loss_ppm: &Option<u32>| HeatCell { worst_loss_ppm };
-        HeatMap { cells: losses.iter().map(cell).collect() }
+        let cell = |(number, &worst_loss_ppm)| HeatCell {
+            id: format!("{number:016x}"),
+            name: ShownName::new(format!("<{number}>")),
+            worst_loss_ppm,
+        };
+        HeatMap { cells: losses.iter().enumerate().map(cell).collect() }
     }
 
     #[test]
@@ -118,6 +165,26 @@ mod tests {
             .collect();
         assert_eq!(classes, ["h4", "h1", "h0", "h0", "unknown"]);
         assert_eq!(html.matches("class=\"dot\"").count(), 1);
+    }
+
+    #[test]
+    fn each_room_is_named_and_those_with_loss_are_links() {
+        let html = map(&[Some(0), None, Some(62_000), Some(999), Some(1_000)]).to_string();
+        let names: Vec<_> = html
+            .split("<title>")
+            .skip(1)
+            .map(|rest| rest.split('<').next().unwrap().replace('\u{a0}', " "))
+            .collect();
+        let numbers = ["2&gt;: 6.2 % lost", "4&gt;: 0.1 % lost", "3&gt;: 0.1 % lost"];
+        let numbers = numbers.map(|rest| format!("&lt;{rest}"));
+        assert_eq!(names[..3], numbers, "{html}");
+        assert_eq!(names[3..], ["&lt;0&gt;: 0 % lost", "&lt;1&gt;: not measured"], "{html}");
+        assert_eq!(html.matches("<a href=").count(), 2, "{html}");
+        let worst =
+            "<a href=\"/rooms/0000000000000002\" aria-label=\"&lt;2&gt;: 6.2\u{a0}% lost\">";
+        assert!(html.contains(worst), "{html}");
+        let (_, others) = html.split_once("<g aria-hidden=\"true\">").unwrap();
+        assert_eq!(others.matches("<rect").count(), 3);
     }
 
     #[test]

@@ -66,6 +66,8 @@ fn chart(data: Data, id: &str, title: &str, unit: &str, lines: &[(&str, f64)]) -
 
 fn overview(data: Data, role: MenuRole) -> OverviewPage {
     let losses = (0..500_u32).map(|room| HeatCell {
+        id: "r1".to_owned(),
+        name: data.name_of(&format!("Room {room}")),
         worst_loss_ppm: match room {
             0..3 => Some(62_000 - room * 14_000),
             3..5 => Some(16_000),

@@ -122,9 +122,7 @@ async fn part(
         },
         charts: if sees_server { charts(&trends, with_charts) } else { Vec::new() },
         shards: shards(AnswerRow(&server), &trends),
-        heat: HeatMap {
-            cells: losses.iter().map(|room| HeatCell { worst_loss_ppm: room.ppm }).collect(),
-        },
+        heat: HeatMap { cells: losses.iter().map(RoomLoss::cell).collect() },
         worst_rooms: worst(&losses),
         alarms: alarms.rows(),
         more_alarms: alarms.more(),
@@ -142,6 +140,10 @@ struct RoomLoss {
 impl RoomLoss {
     fn of(room: AnswerRow<'_>) -> Self {
         Self { id: room.text("id").to_owned(), name: room.name("name"), ppm: room.worst_loss() }
+    }
+
+    fn cell(&self) -> HeatCell {
+        HeatCell { id: self.id.clone(), name: self.name.clone(), worst_loss_ppm: self.ppm }
     }
 
     fn suffers(&self) -> bool {
