@@ -185,8 +185,6 @@ fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>, port: u16) -> Vec<Tile> {
     // The totals are sums since each link began, so the mean is over the room's time.
     let seconds = stats.count("age_seconds").filter(|age| *age > 0).map(|age| age as f64);
     let rate = |name: &str| count(name).zip(seconds).map(|(bytes, age)| bytes as f64 / age);
-    let losses = |peer: AnswerRow<'_>| peer.ppm("loss_in_ppm").max(peer.ppm("loss_out_ppm"));
-    let worst = stats.rows("peers").filter_map(losses).max();
     vec![
         tile(
             "In the room",
@@ -194,7 +192,7 @@ fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>, port: u16) -> Vec<Tile> {
                 .with_unit(&format!("/ {}", Quantity::count(room.count("capacity")).plain())),
             format!("{} away", Quantity::count(count("away")).plain()),
         ),
-        tile("Worst link", Quantity::loss(worst), "lost, in the worse direction".to_owned()),
+        worst_link(stats),
         tile("Speaking", Quantity::count(count("speaking")), "at this moment".to_owned()),
         tile(
             "On the fallback",
@@ -217,6 +215,26 @@ fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>, port: u16) -> Vec<Tile> {
             format!("shard {}", Quantity::count(room.count("shard")).plain()),
         ),
     ]
+}
+
+/// The loss of the worst link in the worse direction, and whose it is.
+fn worst_link(stats: AnswerRow<'_>) -> Tile {
+    let loss = |peer: AnswerRow<'_>| peer.ppm("loss_in_ppm").max(peer.ppm("loss_out_ppm"));
+    let losses = stats.rows("peers").filter_map(|peer| Some((loss(peer)?, peer)));
+    let worst = losses.reduce(|worst, next| if next.0 > worst.0 { next } else { worst });
+    let context = Markup::new();
+    let context = match worst.filter(|(loss, _)| *loss > 0) {
+        None => context.text("lost, in the worse direction"),
+        Some((_, peer)) => {
+            let href = format!("/sessions/{}", encoded(peer.text("id")));
+            context
+                .text("of ")
+                .link_name(&href, &peer.name("name"))
+                .text(", in the worse direction")
+        }
+    };
+    let value = Quantity::loss(worst.map(|(loss, _)| loss));
+    Tile { title: "Worst link".to_owned(), value, context, trend: None }
 }
 
 fn roster_row(
@@ -323,4 +341,31 @@ fn state_rows(fields: &Value) -> (Vec<StateRow>, u64) {
     };
     let more = fields.len().saturating_sub(MOST_STATE);
     (fields.iter().take(MOST_STATE).map(row).collect(), more as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_worst_link_names_its_person() {
+        let peer = |number: u8, loss_in: Option<u32>, loss_out: Option<u32>| {
+            let (id, name) = (format!("0101010101010101-{number}"), format!("Peer {number}"));
+            json!({"id": id, "name": name, "loss_in_ppm": loss_in, "loss_out_ppm": loss_out})
+        };
+        let shown = |peers: Vec<Value>| {
+            let tile = worst_link(AnswerRow(&json!({ "peers": peers })));
+            (tile.value.plain(), tile.context.as_str().to_owned())
+        };
+        let well = || peer(1, Some(0), Some(0));
+        let (loss, whose) =
+            shown(vec![well(), peer(2, Some(10), Some(40_000)), peer(3, None, None)]);
+        assert_eq!(loss, "4\u{a0}%");
+        let link = "<a href=\"/sessions/0101010101010101-2\"><bdi>Peer 2</bdi></a>";
+        assert_eq!(whose, format!("of {link}, in the worse direction"));
+        for (peers, loss) in [(vec![well()], "0\u{a0}%"), (vec![peer(3, None, None)], "–")] {
+            assert_eq!(shown(peers), (loss.to_owned(), "lost, in the worse direction".to_owned()));
+        }
+    }
 }
