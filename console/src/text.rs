@@ -1,6 +1,6 @@
 //! Texts that people choose: escaped, with hidden characters shown, and cut.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 /// What is shown of an unknown time or quantity. Never 0: 0 is a measurement.
 pub(crate) const UNKNOWN: &str = "–";
@@ -10,6 +10,14 @@ pub const LABEL_CHARS: usize = 20;
 /// Most code points of a label, so that marks on one character cannot make it long: four for each
 /// character, as in most emoji of several parts.
 const LABEL_POINTS: usize = 4 * LABEL_CHARS;
+
+/// Returns a count with its noun: `1 room`, `2 rooms`, `– rooms`. The count may have its digits grouped.
+#[must_use]
+pub fn counted(count: impl Display, one: &str, many: &str) -> String {
+    let count = count.to_string();
+    let noun = if count == "1" { one } else { many };
+    format!("{count} {noun}")
+}
 
 /// Appends a text as HTML. The result may stand between tags and in quoted attributes.
 pub(crate) fn escape(text: &str, out: &mut String) {
@@ -156,6 +164,14 @@ fn is_hidden(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_has_the_singular() {
+        let rooms = |count: &str| counted(count, "room", "rooms");
+        let expected = ["1 room", "0 rooms", "2 rooms", "1,001 rooms", "– rooms"];
+        assert_eq!(["1", "0", "2", "1,001", "–"].map(rooms), expected);
+        assert_eq!(counted(1, "person", "people"), "1 person");
+    }
 
     #[test]
     fn markup_is_text() {

@@ -7,7 +7,7 @@ use askama::filters::HtmlSafe;
 
 use crate::name::ShownName;
 use crate::quantity::Quantity;
-use crate::text::escaped;
+use crate::text::{counted, escaped};
 
 /// Most cells that are drawn: those of the largest server with a few participants a room. The label
 /// counts the others.
@@ -68,7 +68,8 @@ impl HeatMap {
             parts.push(format!("the {hidden} with the least are not drawn"));
         }
         let parts = if parts.is_empty() { "none".to_owned() } else { parts.join(", ") };
-        format!("{} rooms by the loss of their worst link: {parts}", self.cells.len())
+        let rooms = counted(self.cells.len(), "room", "rooms");
+        format!("{rooms} by the loss of the worst link: {parts}")
     }
 
     /// Returns the cells that are drawn, the worst first.
@@ -191,7 +192,8 @@ mod tests {
     fn the_label_says_what_is_drawn() {
         let label = map(&[Some(62_000), Some(500), None]).label();
         let bands = "1 with 3 % and more, 1 with below 0.1 %, 1 not measured";
-        assert_eq!(label, format!("3 rooms by the loss of their worst link: {bands}"));
+        assert_eq!(label, format!("3 rooms by the loss of the worst link: {bands}"));
+        assert!(map(&[None]).label().starts_with("1 room by"));
         assert!(map(&[]).label().ends_with(": none"));
     }
 

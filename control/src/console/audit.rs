@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use nucleus_console::link::query;
 use nucleus_console::screens::{AuditPage, AuditRow, AuditSearch};
+use nucleus_console::text::counted;
 use nucleus_console::{MenuPlace, ShownName, csv};
 use serde_json::Value;
 
@@ -73,10 +74,7 @@ pub(super) async fn page(reader: PageReader) -> PageResult {
         (true, true) => "a deleted person",
     };
     rows.iter_mut().for_each(|row| row.actor_email = shown_person(row, unnamed));
-    let shown = match rows.len() {
-        1 => "1 entry".to_owned(),
-        count => format!("{count} entries"),
-    };
+    let shown = counted(rows.len(), "entry", "entries");
     let pages = page_links(shown, AnswerRow(&list), &after, |after| href(&search, "/audit", after));
     let csv_href = href(&search, "/audit.csv", "");
     answer::page(&AuditPage { shell, csv_href, search, rows, pages })

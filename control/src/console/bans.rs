@@ -5,6 +5,7 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use nucleus_console::link::query;
 use nucleus_console::screens::{BanRow, BansPage, ErrorKind, FormProblem};
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, MenuPlace, ShownName, Tone};
 use serde_json::{Map, Value};
 
@@ -36,7 +37,7 @@ async fn shown(
     let list = reader.client.get(&path).await?;
     let names = TenantNames::of_rows(reader, &list).await;
     let rows: Vec<_> = AnswerRow(&list).rows("items").map(|ban| ban_row(ban, &names)).collect();
-    let pages = page_links(format!("{} bans", rows.len()), AnswerRow(&list), after, |after| {
+    let pages = page_links(counted(rows.len(), "ban", "bans"), AnswerRow(&list), after, |after| {
         query("/bans", &[("user", searched), ("after", after)])
     });
     let tenants = tenant_field(reader, "Choose a tenant", tenant).await;

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use nucleus_console::link::query;
 use nucleus_console::screens::{CallRow, CallsLive, CallsPage, PageLinks, PastCallRow};
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, Tone};
 
 use super::answer::{self, PageError, PageResult};
@@ -25,7 +26,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) 
     let past: Vec<_> = list.rows("items").filter(is_over).map(past_call_row).collect();
     let href = |at: &str| query("/calls", &[("user", user.as_str()), ("past", at)]);
     let past_pages = PageLinks {
-        shown: format!("{} past calls", past.len()),
+        shown: counted(past.len(), "past call", "past calls"),
         previous: (!at.is_empty()).then(|| href("")),
         next: list.some_text("next").map(href),
     };
@@ -76,7 +77,7 @@ async fn part(client: &ApiAsker, after: &str) -> Result<CallsLive, PageError> {
     let total = Quantity::count(list.count("total")).plain();
     Ok(CallsLive {
         pages: PageLinks {
-            shown: format!("{} of {total} calls", rows.len()),
+            shown: format!("{} of {}", rows.len(), counted(&total, "call", "calls")),
             previous: (!after.is_empty()).then(|| "/calls".to_owned()),
             next: list.some_text("next").map(|next| query("/calls", &[("after", next)])),
         },

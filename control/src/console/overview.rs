@@ -8,6 +8,7 @@ use nucleus_console::screens::{
     ChartSlot, ErrorKind, FirstRunPage, OneChart, OverviewLive, OverviewPage, PageVerdict,
     ShardRow, Tile, WorstRoom,
 };
+use nucleus_console::text::counted;
 use nucleus_console::{LOSS_WARN_PPM, Markup, MenuPlace, Quantity, ShownName, Tone};
 use nucleus_core::control::TenantStatus;
 use serde_json::Value;
@@ -246,7 +247,10 @@ fn server_tiles(server: AnswerRow<'_>, trends: &Trends) -> Vec<Tile> {
                 "Join success",
                 Quantity::share(success),
                 match joins {
-                    Some(joins) => format!("{joins:.0} joins in the last hour"),
+                    Some(joins) => format!(
+                        "{} in the last hour",
+                        counted(format!("{joins:.0}"), "join", "joins")
+                    ),
                     None => "in the last hour".to_owned(),
                 },
             ),

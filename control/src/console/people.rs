@@ -7,6 +7,7 @@ use nucleus_console::link::query;
 use nucleus_console::screens::{
     Choice, ErrorKind, FormProblem, OwnSession, PersonPage, PersonRow, PersonsPage,
 };
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, MenuPlace, MenuRole, ShownName, Tone};
 use serde_json::{Map, Value, json};
 
@@ -45,9 +46,12 @@ async fn shown(
         email: text("email"),
         problem,
         new_link,
-        pages: page_links(format!("{} people", rows.len()), AnswerRow(&list), after, |after| {
-            query("/people", &[("after", after)])
-        }),
+        pages: page_links(
+            counted(rows.len(), "person", "people"),
+            AnswerRow(&list),
+            after,
+            |after| query("/people", &[("after", after)]),
+        ),
         rows,
     })
 }

@@ -7,6 +7,7 @@ use axum::response::Response;
 use nucleus_console::charts::Sparkline;
 use nucleus_console::link::query;
 use nucleus_console::screens::{RoomRow, RoomsLive, RoomsPage, SortColumn};
+use nucleus_console::text::counted;
 use nucleus_console::{LOSS_WARN_PPM, MenuPlace, Quantity, csv};
 use serde_json::Value;
 
@@ -168,7 +169,11 @@ async fn part(client: &ApiAsker, view: &RoomsView) -> Result<RoomsLive, PageErro
         columns: columns(view),
         is_empty_server: rows.is_empty() && !is_filtered && view.after.is_empty(),
         pages: page_links(
-            format!("{} of {} rooms", rows.len(), Quantity::count(total).plain()),
+            format!(
+                "{} of {}",
+                rows.len(),
+                counted(Quantity::count(total).plain(), "room", "rooms")
+            ),
             AnswerRow(&list),
             &view.after,
             |after| view.href("/rooms", &view.sort, after),

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use nucleus_console::link::query;
 use nucleus_console::screens::{PageLinks, SessionRow, SessionsPage};
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, MenuPlace, Quantity, Tone};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -49,7 +50,7 @@ pub(super) async fn page(State(state): State<ConsoleState>, reader: PageReader) 
     let live = LivePeers::read(&reader.client, list).await;
     let rows: Vec<_> = list.rows("items").map(|session| session_row(session, &live)).collect();
     let pages = PageLinks {
-        shown: format!("{} sessions", rows.len()),
+        shown: counted(rows.len(), "session", "sessions"),
         previous: (!after.is_empty()).then(|| href("")),
         next: list.some_text("next").map(href),
     };

@@ -7,6 +7,7 @@ use nucleus_console::link::query;
 use nucleus_console::screens::{
     Choice, ErrorKind, FormProblem, TenantForm, TenantPage, TenantRow, TenantsPage,
 };
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, MenuPlace, Quantity, ShownName, ShownTime, Tone};
 use serde_json::{Map, Value, json};
 
@@ -35,7 +36,7 @@ pub(super) async fn list(State(state): State<ConsoleState>, reader: PageReader) 
     let now = state.now();
     let row = |tenant: AnswerRow<'_>| tenant_row(tenant, now);
     let rows: Vec<_> = AnswerRow(&list).rows("items").map(row).collect();
-    let shown = format!("{} tenants", rows.len());
+    let shown = counted(rows.len(), "tenant", "tenants");
     let href = |after: &str| query("/tenants", &[("after", after)]);
     let pages = page_links(shown, AnswerRow(&list), after, href);
     answer::page(&TenantsPage { shell, rows, pages })
@@ -64,7 +65,9 @@ fn mark(tenant: AnswerRow<'_>, now: Timestamp) -> Mark {
     match (tenant.flag("active"), days) {
         (false, _) => Mark::new(Tone::Idle, "Switched off"),
         (_, Some(..=-1)) => Mark::new(Tone::Bad, "Licence ended"),
-        (_, Some(days @ ..WARN_DAYS)) => Mark::new(Tone::Warn, &format!("Ends in {days} days")),
+        (_, Some(days @ ..WARN_DAYS)) => {
+            Mark::new(Tone::Warn, &format!("Ends in {}", counted(days, "day", "days")))
+        }
         _ if tenant.micros("starts_at").is_some_and(|start| start > now) => {
             Mark::new(Tone::Info, "Not begun")
         }

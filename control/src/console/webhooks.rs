@@ -8,6 +8,7 @@ use nucleus_console::screens::{
     Choice, DeliveryRow, ErrorKind, FormProblem, PageLinks, TenantField, WebhookForm, WebhookPage,
     WebhookRow, WebhooksPage,
 };
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, Markup, MenuPlace, Quantity, Tone};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +28,7 @@ pub(super) async fn list(reader: PageReader) -> PageResult {
     let names = TenantNames::of_rows(&reader, &list).await;
     let rows: Vec<_> =
         AnswerRow(&list).rows("items").map(|webhook| webhook_row(webhook, &names)).collect();
-    let shown = format!("{} webhooks", rows.len());
+    let shown = counted(rows.len(), "webhook", "webhooks");
     let href = |after: &str| query("/webhooks", &[("after", after)]);
     let pages = page_links(shown, AnswerRow(&list), &after, href);
     let shell = reader.shell("Webhooks", MenuPlace::Webhooks).await;
@@ -72,7 +73,7 @@ async fn shown(
     let list = reader.client.get(&path).await?;
     let deliveries: Vec<_> = AnswerRow(&list).rows("items").map(delivery_row).collect();
     let here = format!("/webhooks/{}", encoded(id));
-    let shown = format!("{} deliveries", deliveries.len());
+    let shown = counted(deliveries.len(), "delivery", "deliveries");
     let href = |after: &str| query(&here, &[("after", after)]);
     let pages = page_links(shown, AnswerRow(&list), after, href);
     let name = webhook.name("name");

@@ -397,3 +397,13 @@ async fn an_error_keeps_the_menu_and_says_the_way_back() {
     let page = browser.get("/nowhere").await;
     assert!(!page.text.contains("<nav id=\"nav\""), "{page:?}");
 }
+
+#[tokio::test]
+async fn a_list_of_one_says_so() {
+    let world = World::new().await;
+    let sign_in = Browser::new(&world).get("/signin").await.text;
+    assert!(sign_in.contains("<p class=\"muted\">to <bdi>xr.example.org</bdi></p>"), "{sign_in}");
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    let people = browser.get("/people").await.text;
+    assert!(people.contains("<span class=\"muted\">1 person</span>"), "{people}");
+}
