@@ -4,6 +4,7 @@
 //! a room answers when its turn comes. No room and no shard ever waits for the control plane.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,6 +133,8 @@ pub struct RoomSearch {
     pub text: String,
     /// The order.
     pub order: RoomOrder,
+    /// For [`RoomOrder::Loss`]: the loss of each room's worst link, in parts per million, where it is known.
+    pub losses: HashMap<RoomInstanceId, u32>,
     /// The room after which the list begins, in this order; `None`: at the first.
     pub after: Option<RoomInstanceId>,
     /// Most rooms in the answer.
@@ -146,6 +149,8 @@ pub enum RoomOrder {
     Name,
     /// The fullest first.
     Peers,
+    /// The largest of [`RoomSearch::losses`] first. Rooms whose loss is not known come last.
+    Loss,
     /// The oldest first.
     Age,
 }
@@ -392,6 +397,10 @@ pub fn search_rooms(
         let by_order = match search.order {
             RoomOrder::Name => std::cmp::Ordering::Equal,
             RoomOrder::Peers => Reverse(a.peers).cmp(&Reverse(b.peers)),
+            RoomOrder::Loss => {
+                let loss = |room: &RoomSummary| Reverse(search.losses.get(&room.instance));
+                loss(a).cmp(&loss(b))
+            }
             RoomOrder::Age => Reverse(a.age).cmp(&Reverse(b.age)),
         };
         by_order.then_with(|| a.key.cmp(&b.key))
@@ -456,11 +465,15 @@ mod tests {
         for (order, expected) in [
             (RoomOrder::Name, [3, 2, 4, 1]),
             (RoomOrder::Peers, [2, 3, 1, 4]),
+            // That of 2 is not known.
+            (RoomOrder::Loss, [4, 3, 1, 2]),
             (RoomOrder::Age, [4, 3, 2, 1]),
         ] {
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
-                let search = RoomSearch { order, after, limit: 3, ..RoomSearch::default() };
+                let losses = [(1, 0), (3, 700), (4, 30_000)];
+                let losses = losses.map(|(room, loss)| (RoomInstanceId([room; 8]), loss)).into();
+                let search = RoomSearch { order, losses, after, limit: 3, ..RoomSearch::default() };
                 let (page, total) = found(&search);
                 assert_eq!(total, 4);
                 let Some(last) = page.last() else { break };

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use nucleus_console::charts::Sparkline;
 use nucleus_console::link::query;
-use nucleus_console::screens::{RoomRow, RoomsLive, RoomsPage, SortColumn};
+use nucleus_console::screens::{ErrorKind, RoomRow, RoomsLive, RoomsPage, SortColumn};
 use nucleus_console::text::counted;
 use nucleus_console::{LOSS_WARN_PPM, MenuPlace, Quantity, csv};
 use serde_json::Value;
@@ -25,7 +25,7 @@ const CSV_ROOMS: usize = 5_000;
 /// The scale of the short lines, in per cent: what is above is as bad.
 const TREND_TOP: f64 = 7.0;
 /// The orders of the API, and the column that shows each.
-const ORDERS: [(&str, usize); 3] = [("name", 0), ("peers", 2), ("age", 5)];
+const ORDERS: [(&str, usize); 4] = [("name", 0), ("peers", 2), ("loss", 4), ("age", 5)];
 
 /// Which rooms are shown.
 #[derive(Clone)]
@@ -37,16 +37,28 @@ struct RoomsView {
 }
 
 impl RoomsView {
-    fn of(reader: &PageReader) -> Self {
-        let sort = reader.query("sort");
-        let sort = if ORDERS.iter().any(|(order, _)| *order == sort) { sort } else { "peers" };
+    /// Reads what the address asks for.
+    ///
+    /// # Errors
+    ///
+    /// The page that names the orders: the address asks for another one.
+    fn of(reader: &PageReader) -> Result<Self, PageError> {
+        let sort = match reader.query("sort") {
+            "" => "peers",
+            sort if ORDERS.iter().any(|(order, _)| *order == sort) => sort,
+            _ => {
+                let known = ORDERS.map(|(order, _)| order).join(", ");
+                let why = format!("`sort` must be one of {known}.");
+                return Err(PageError::Refused(ErrorKind::Malformed, why));
+            }
+        };
         let text = |name: &str| reader.query(name).to_owned();
-        Self {
+        Ok(Self {
             search: text("q"),
             tenant: text("tenant"),
             sort: sort.to_owned(),
             after: text("after"),
-        }
+        })
     }
 
     /// Returns the address of this list below a path, in another order or at another place.
@@ -74,7 +86,7 @@ impl RoomsView {
 }
 
 pub(super) async fn page(reader: PageReader) -> PageResult {
-    let view = RoomsView::of(&reader);
+    let view = RoomsView::of(&reader)?;
     let shell = reader.shell("Rooms", MenuPlace::Rooms).await;
     let live = part(&reader.client, &view).await?;
     answer::page(&RoomsPage {
@@ -95,7 +107,7 @@ pub(super) async fn stream(
     StreamCaller(caller): StreamCaller,
     reader: PageReader,
 ) -> PageResult {
-    let (client, view) = (reader.client.clone(), RoomsView::of(&reader));
+    let (client, view) = (reader.client.clone(), RoomsView::of(&reader)?);
     live::open(&state, caller, &reader, move || {
         let (client, view) = (client.clone(), view.clone());
         async move { part(&client, &view).await }
@@ -107,7 +119,7 @@ pub(super) async fn csv(
     reader: PageReader,
 ) -> Result<Response, PageError> {
     let _place = state.export_place()?;
-    let view = RoomsView::of(&reader);
+    let view = RoomsView::of(&reader)?;
     let mut text =
         csv::line(&["room", "tenant", "name", "peers", "capacity", "locked", "open_for_s"]);
     let (mut cursor, mut count) = (String::new(), 0);

@@ -24,6 +24,8 @@ const MISSED_STEPS: u64 = 6;
 /// Most rooms that are kept of shards that do not answer, beside those that were read.
 const KEPT_ROOMS: usize = TRAFFIC_ROOMS;
 
+/// Steps whose newest value is what a list shows of a room.
+const NEWEST_STEPS: usize = 3;
 /// Least datagrams of a link in a step of which a share says something: one that is lost is 5 % then.
 const LEAST_SENT: u64 = 20;
 
@@ -46,6 +48,16 @@ pub struct RoomLine {
     pub worst_loss_in: Values,
     /// The largest share of one client, of those to which as many were sent in the step.
     pub worst_loss_out: Values,
+}
+
+impl RoomLine {
+    /// Returns the loss of the worst link in the worse direction, in parts per million: of each direction the
+    /// newest known value of the last [`NEWEST_STEPS`].
+    pub fn newest_worst_loss(&self) -> Option<u32> {
+        let newest =
+            |values: &Values| values.iter().rev().take(NEWEST_STEPS).copied().flatten().next();
+        newest(&self.worst_loss_in).max(newest(&self.worst_loss_out))
+    }
 }
 
 #[derive(Debug)]

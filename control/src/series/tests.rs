@@ -241,6 +241,7 @@ fn the_worst_link_of_a_room_is_that_of_the_step() {
     let worst = [&line.worst_loss_in, &line.worst_loss_out].map(|values| values[59]);
     assert_eq!(worst, [Some(200_000), Some(100_000)]);
     assert_eq!(line.worst_loss_in[58], None, "the first reading has none before it");
+    assert_eq!(line.newest_worst_loss(), Some(200_000), "the worse direction");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use nucleus_core::ids::{PeerId, Product, ProductKey, RoomId, RoomInstanceId};
 use nucleus_core::traffic::{LinkLosses, LinkTraffic, RoomTraffic};
 use serde_json::{Value, json};
 
+use crate::browser::signed_in;
 use crate::world::{LOCAL, World};
 
 /// A store with two readings, the second one now.
@@ -116,5 +117,22 @@ async fn a_tenant_sees_the_lines_of_its_own_rooms() {
     for wrong in ["ids=x", "ids=", "limit=0", "limit=201", &format!("ids={many}")] {
         let answer = world.get(&format!("/series/rooms?{wrong}"), LOCAL).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn rooms_are_ordered_by_their_worst_link() {
+    let world = World::new().await;
+    let by_loss = world.get("/rooms?order=loss", LOCAL).await;
+    assert_eq!(by_loss.status, StatusCode::OK, "{by_loss:?}");
+    let mut browser = signed_in(&world, "root@example.org", "super_admin", None).await;
+    let page = browser.get("/rooms?sort=loss").await.text;
+    let heading = "aria-sort=\"descending\"><a href=\"/rooms?sort=loss\">Worst link</a>";
+    assert!(page.contains(heading), "{page}");
+    for path in ["/rooms?sort=size", "/rooms.csv?sort=size", "/live/rooms?sort=Loss"] {
+        let refused = browser.get(path).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}");
+        let why = "`sort` must be one of name, peers, loss, age.";
+        assert!(refused.text.contains(why), "{path}: {refused:?}");
     }
 }

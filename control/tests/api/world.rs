@@ -19,7 +19,7 @@ use nucleus_control::{PlanesHandle, PlanesMail, SnapshotKeeper, SnapshotSettings
 use nucleus_core::control::{
     CallSummary, ControlError, ControlReply, ControlRequest, LivePeerStats, LiveRoomStats,
     PeerSummary, ProductCalls, RoomAct, RoomContent, RoomDetail, RoomProperty, RoomSummary,
-    ServerStatus, ShardStatus, TenantStatus,
+    ServerStatus, ShardStatus, TenantStatus, search_rooms,
 };
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId};
 use nucleus_core::room_stats::{HeadPose, LiveLinkStats, LivePathStats};
@@ -405,12 +405,8 @@ fn answer(
     let find = |instance| rooms().into_iter().find(|room| room.room.instance == instance);
     Ok(match request {
         ControlRequest::Rooms(search) => {
-            let mut found: Vec<_> = rooms().into_iter().map(|detail| detail.room).collect();
-            found.retain(|room| {
-                search.tenant.as_ref().is_none_or(|tenant| room.key.owner.tenant == *tenant)
-                    && room.key.name.contains(&search.text)
-            });
-            let total = found.len();
+            let all = rooms().into_iter().map(|detail| detail.room).collect();
+            let (found, total) = search_rooms(all, &search)?;
             ControlReply::Rooms(found, total)
         }
         ControlRequest::Room(instance) => {

@@ -1,8 +1,11 @@
 //! `rooms`: the list of the live rooms.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use nucleus_core::control::{ControlReply, ControlRequest, RoomOrder, RoomSearch};
+use nucleus_core::ids::RoomInstanceId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -43,6 +46,8 @@ enum Order {
     Name,
     /// The fullest first.
     Peers,
+    /// The largest loss of a room's worst link first.
+    Loss,
     /// The oldest first.
     Age,
 }
@@ -60,8 +65,9 @@ struct RoomQuery {
     #[serde(default)]
     #[param(max_length = 64)]
     tenant: Option<String>,
-    /// The order: `name` (by tenant, product and name), `peers` (the fullest first) or `age` (the oldest
-    /// first).
+    /// The order: `name` (by tenant, product and name), `peers` (the fullest first), `loss` (the largest
+    /// loss of the worst link first, as the newest lines of `/series/rooms` have it; rooms whose loss is not
+    /// known come last) or `age` (the oldest first).
     #[serde(default)]
     #[param(inline, default = "name")]
     order: Order,
@@ -114,7 +120,12 @@ async fn list(
         order: match query.order {
             Order::Name => RoomOrder::Name,
             Order::Peers => RoomOrder::Peers,
+            Order::Loss => RoomOrder::Loss,
             Order::Age => RoomOrder::Age,
+        },
+        losses: match query.order {
+            Order::Loss => losses(&state),
+            Order::Name | Order::Peers | Order::Age => HashMap::new(),
         },
         after: after.transpose()?.map(|address| address.0),
         limit: limit as usize,
@@ -130,4 +141,10 @@ async fn list(
     let items: Vec<Room> = rooms.iter().map(Room::from).collect();
     let next = items.last().filter(|_| items.len() >= limit as usize).map(|room| room.id.clone());
     Ok(Json(RoomPage { items, total, next }))
+}
+
+/// Returns the loss of the worst link of each room where it is known, of the rooms of `/series/rooms`.
+fn losses(state: &ApiState) -> HashMap<RoomInstanceId, u32> {
+    let (_, lines) = state.series().rooms();
+    lines.iter().filter_map(|line| Some((line.instance, line.newest_worst_loss()?))).collect()
 }
