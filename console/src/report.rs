@@ -38,13 +38,13 @@ pub struct ReportPage {
     pub faults: Vec<String>,
     /// The line to order.
     pub line: Vec<FactRow>,
-    /// The conditions, under which heading.
+    /// The heading of the conditions.
     pub conditions_title: String,
     /// What had to be true.
     pub conditions: Vec<ConditionRow>,
-    /// The heading of the charts, and what they are drawn over.
+    /// The heading of the charts.
     pub charts_title: String,
-    /// See `charts_title`.
+    /// What the charts are drawn over.
     pub charts_note: String,
     /// The charts.
     pub charts: Vec<LineChart>,
@@ -117,23 +117,20 @@ pub struct ReportColumn {
     pub title: String,
     /// Whether the cells are figures.
     pub is_figure: bool,
-    /// Whether narrow windows leave the column out.
-    pub is_minor: bool,
 }
 
 impl ReportColumn {
     /// Returns the classes of the cells.
     fn class(&self) -> &'static str {
-        match (self.is_figure, self.is_minor) {
-            (true, true) => "n p2",
-            (true, false) => "n",
-            (false, true) => "p2 wrap",
-            (false, false) => "wrap",
-        }
+        if self.is_figure { "n" } else { "" }
     }
 }
 
 impl ReportPage {
+    fn has_bars(&self) -> bool {
+        self.conditions.iter().any(|row| row.share.is_some())
+    }
+
     /// Shows the hidden characters of a text. Some texts come from the server that was measured.
     fn shown(&self, text: &str) -> Markup {
         Markup::from(text)

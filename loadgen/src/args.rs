@@ -143,9 +143,9 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
     pub(crate) data_dir: Option<PathBuf>,
     /// File with join tokens that admit to every room of their tenant, one a line: a batch of
-    /// `nucleus token --batch N`, of which each headset takes one, or one token for all headsets.
-    /// They are one user then, so the server's limits.user_sessions (default 1000) must be large
-    /// enough.
+    /// `nucleus token --batch N`, of which each headset takes one, or one token for all headsets. With
+    /// one token, all headsets are one user, so the server's limits.user_sessions (default 1000) must
+    /// be large enough.
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
     /// SHA-256 of the certificate of the running server, 64 hexadecimal digits. Repeat the option

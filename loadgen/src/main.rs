@@ -73,13 +73,13 @@ fn measure(args: &RunArgs) -> Result<Verdict, String> {
     let signals = Signals::catch().map_err(RunError::Threads);
     let report = json.result_of(signals.and_then(|signals| run::run(args, faults, &signals)))?;
     print(std::io::stdout(), &table::Summary(&report).to_string());
-    json.write(&report)?;
-    let is_embedded = args.server.target.is_none();
-    html.write(|| run_page(&report, &args.fail_if, is_embedded, &origin))?;
     let held: Vec<_> = args.fail_if.iter().filter_map(|rule| rule.held(&report)).collect();
     for line in &held {
         print(std::io::stdout(), &format!("FAILED    {line}\n"));
     }
+    json.write(&report)?;
+    let is_embedded = args.server.target.is_none();
+    html.write(|| run_page(&report, &args.fail_if, is_embedded, &origin))?;
     let (valid, passed) = (report.valid, held.is_empty());
     Ok(Verdict { valid, passed, allow_invalid: args.allow_invalid })
 }
@@ -96,9 +96,10 @@ fn find_capacity(args: &CapacityArgs) -> Result<Verdict, String> {
     let html = HtmlFile::begin(args.html.as_deref())?;
     let signals = Signals::catch().map_err(RunError::Threads);
     let result = json.result_of(signals.and_then(|signals| capacity::find(args, &signals)))?;
+    // The answer of a long search is shown even if no file can be written.
+    print(std::io::stdout(), &result.to_string());
     json.write(&result)?;
     html.write(|| capacity_page(&result, &origin))?;
-    print(std::io::stdout(), &result.to_string());
     let (valid, passed) = (result.valid, result.headsets != Some(0));
     Ok(Verdict { valid, passed, allow_invalid: args.allow_invalid })
 }

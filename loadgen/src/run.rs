@@ -224,7 +224,10 @@ impl Run {
         self.watch.begin();
         self.next_sample = start;
         self.measure_until(start, end);
-        self.sample_due(end);
+        // The last slot may be a short one.
+        if self.plan.time_slots.length > 0 && !self.interrupted() {
+            self.watch.sample_at(self.now());
+        }
         let cpu_after = process_cpu_seconds(None).ok();
         self.findings.own_cpu_s = cpu_before.zip(cpu_after).map(|(before, after)| after - before);
         self.watch.end();
@@ -372,7 +375,7 @@ impl Run {
     /// recorded.
     fn sample_due(&mut self, now: u64) {
         let length = self.plan.time_slots.length;
-        if length > 0 && now >= self.next_sample && self.next_sample <= self.shared.window().end {
+        if length > 0 && now >= self.next_sample && self.next_sample < self.shared.window().end {
             self.next_sample += length;
             self.watch.sample_at(self.now());
         }

@@ -392,22 +392,30 @@ fn a_load_generator_that_is_killed_leaves_no_server_behind() {
     assert_no_server(pid);
 }
 
-/// The load generator distorts one of 10,000 messages that it receives, and finds each.
+/// The load generator distorts one of 10,000 messages that it receives, and the report says so. That it
+/// finds each of them is shown where no busy machine loses others: in the tests of the ledger.
 #[test]
 fn a_run_finds_the_messages_that_it_distorts() {
-    let options = "run --embedded --headsets 40 --room-size 10 --pose-hz 60 --ramp 500ms \
+    // Two rooms for each of up to four threads.
+    let options = "run --embedded --headsets 80 --room-size 10 --pose-hz 60 --ramp 500ms \
                    --duration 3s --distort";
     for (how, figure) in [("drop", "lost"), ("misroute", "misrouted"), ("delay", "over_100ms")] {
         let ended = Loadgen::start(how, &format!("{options} {how}")).ended_within(START);
         let json = &ended.json;
         let distorted = json["distortion"]["messages"].as_u64().unwrap_or(0);
-        // 40 headsets have 9 others each: 65,000 poses, beside the voice.
-        assert!(distorted >= 3, "{how}: {}", ended.stdout);
+        // 80 headsets have 9 others each: 130,000 poses, beside the voice.
+        assert!(distorted >= 1, "{how}: {}", ended.stdout);
         let found: u64 = ["pose", "voice"]
             .iter()
             .filter_map(|channel| json["channels"][channel][figure].as_u64())
             .sum();
         assert!(found >= distorted, "{how}: {found} of {distorted}: {}", ended.stdout);
+        // Nothing else misroutes messages.
+        assert!(
+            how != "misroute" || found == distorted,
+            "{found} of {distorted}: {}",
+            ended.stdout
+        );
         assert_eq!(json["valid"], false, "{how}");
         let reasons = json["invalid_reasons"].to_string();
         assert!(

@@ -156,13 +156,18 @@ fn token(args: TokenArgs) -> Result<(), Failure> {
         None => Box::new(std::iter::once(request.user.clone())),
     };
     let minter = data.minter();
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    for user in users {
+    let sign = |user: String| {
         let token = minter.mint(TokenRequest { user, ..request.clone() }, now);
-        let token = token.map_err(|error| match error {
+        token.map_err(|error| match error {
             MintError::Refused(_) | MintError::NotPlain(..) => Failure::usage(error),
             MintError::Signing => Failure::runtime(error),
-        })?;
+        })
+    };
+    // The last user has the longest name: a batch whose names become too long is refused as a whole.
+    batch.map(|size| sign(numbered(size))).transpose()?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for user in users {
+        let token = sign(user)?;
         writeln!(out, "{token}").map_err(unwritten)?;
     }
     out.flush().map_err(unwritten)?;

@@ -57,11 +57,7 @@ fn condition(title: &str, measured: f64, limit: f64, unit: &str) -> ConditionRow
 }
 
 fn steps(data: Data) -> ReportTable {
-    let column = |title: &str, is_figure, is_minor| ReportColumn {
-        title: title.to_owned(),
-        is_figure,
-        is_minor,
-    };
+    let column = |title: &str, is_figure| ReportColumn { title: title.to_owned(), is_figure };
     let row = |load: &i64| {
         vec![
             Markup::new().then(&Quantity::number(*load as f64, "")),
@@ -74,10 +70,10 @@ fn steps(data: Data) -> ReportTable {
         title: "The search".to_owned(),
         context: "8 steps of 20 s, last step 2.0 %".to_owned(),
         columns: vec![
-            column("Headsets", true, false),
-            column("Objective", false, false),
-            column("CPU", true, false),
-            column("Why", false, true),
+            column("Headsets", true),
+            column("Objective", false),
+            column("CPU", true),
+            column("Why", false),
         ],
         rows: data.list(LOADS.iter().map(row).collect()),
     }

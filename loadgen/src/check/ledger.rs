@@ -94,8 +94,8 @@ const LOG_SECONDS: f64 = 30.0;
 /// The age from which a client drops a message, µs.
 const TOO_OLD: u64 = RECEIVED_AGE as u64 * 1_000;
 /// How many mismatching messages are looked for in other rooms. This is enough to diagnose a fault,
-/// and few enough that a broken server cannot stall the generator: a search of 1,000 rooms takes
-/// less than 1 ms.
+/// and few enough that a broken server cannot stall the generator. A search looks at one headset of
+/// each room.
 const MAX_SEARCHES: u32 = 2_000;
 
 impl Ledger {

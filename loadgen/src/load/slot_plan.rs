@@ -22,6 +22,12 @@ impl SlotPlan {
         SlotPlan { count: duration.div_ceil(length) as usize, length }
     }
 
+    /// Returns how long a slot is within a window of `duration` (µs), µs: the last one may be shorter, and
+    /// one behind the end of an interrupted run has no length.
+    pub(crate) fn length_of(&self, slot: usize, duration: u64) -> u64 {
+        duration.saturating_sub(slot as u64 * self.length).min(self.length)
+    }
+
     /// Returns the slot of a time in the window, µs; `None` outside of all slots.
     pub(crate) fn slot(&self, window: Window, time: u64) -> Option<usize> {
         let slot = time.checked_sub(window.start)?.checked_div(self.length)? as usize;
@@ -42,6 +48,8 @@ mod tests {
             assert_eq!(plan.slot(window, window.start), Some(0));
             assert_eq!(plan.slot(window, window.end - 1), Some(plan.count - 1), "{duration}");
             assert_eq!(plan.slot(window, 6), None);
+            let lengths = (0..plan.count + 2).map(|slot| plan.length_of(slot, duration));
+            assert_eq!(lengths.sum::<u64>(), duration);
             assert_eq!(plan.slot(window, 7 + plan.length * plan.count as u64), None);
         }
     }

@@ -2,6 +2,7 @@
 
 use nucleus_console::charts::{ChartAxis, LineChart};
 use nucleus_console::report::{ReportColumn, ReportPage, ReportTable};
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, Markup, Quantity, Tone};
 
 use super::conditions::condition_row;
@@ -61,7 +62,10 @@ fn sentence(result: &CapacityResult, report: &Report) -> String {
         None => "in one room".to_owned(),
     };
     let machine = match result.is_embedded {
-        true => format!("on this machine of {} cores, ", report.generator.cores),
+        true => {
+            let cores = counted(report.generator.cores, "core", "cores");
+            format!("on this machine with {cores}, ")
+        }
         false => String::new(),
     };
     let profile = &result.profile;
@@ -197,25 +201,21 @@ impl<'a> Curve<'a> {
 
 /// Returns the table of the steps, in the order in which they were measured.
 fn steps(result: &CapacityResult) -> ReportTable {
-    let column = |title: &str, is_figure, is_minor| ReportColumn {
-        title: title.to_owned(),
-        is_figure,
-        is_minor,
-    };
+    let column = |title: &str, is_figure| ReportColumn { title: title.to_owned(), is_figure };
     let count = result.steps.len();
     let duration = result.steps.iter().find_map(|step| Some(step.report.as_ref()?.duration_s));
     let duration = Quantity::number(duration, "s").plain();
     ReportTable {
         title: "The search".to_owned(),
-        context: format!("{count} steps, each of {duration}"),
+        context: format!("{}, each of {duration}", counted(count, "step", "steps")),
         columns: vec![
-            column("Headsets", true, false),
-            column("Objective", false, false),
-            column("CPU", true, false),
-            column("Pose age p99", true, false),
-            column("Voice p99", true, true),
-            column("Pose loss", true, true),
-            column("Why", false, true),
+            column("Headsets", true),
+            column("Objective", false),
+            column("CPU", true),
+            column("Pose age p99", true),
+            column("Voice p99", true),
+            column("Pose loss", true),
+            column("Why", false),
         ],
         rows: result.steps.iter().map(row).collect(),
     }

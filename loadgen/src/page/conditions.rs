@@ -22,7 +22,8 @@ pub(super) fn condition_row(condition: &FailIf, report: &Report, wants: bool) ->
         (Some(true), _) => Mark::new(Tone::Good, "Kept"),
     };
     ConditionRow {
-        title: figure.title,
+        // Of a rule that must not hold, its own text says what is wrong.
+        title: if wants { figure.title } else { condition.to_string() },
         measured: figure.unit.quantity(condition.value(report)),
         limit: figure.unit.quantity(Some(condition.limit())),
         share,

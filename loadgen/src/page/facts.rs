@@ -3,6 +3,7 @@
 use std::fs;
 
 use nucleus_console::screens::FactRow;
+use nucleus_console::text::counted;
 use nucleus_console::{Markup, Quantity, ShownName};
 
 use crate::report::Report;
@@ -34,12 +35,13 @@ pub(super) fn line_facts(report: &Report) -> Vec<FactRow> {
 pub(super) fn machine_facts(report: &Report) -> Vec<FactRow> {
     let (server, generator) = (&report.server, &report.generator);
     let text = |title: &str, text: String| fact(title, Markup::from(text.as_str()));
+    let cores = counted(generator.cores, "core", "cores");
     let shards = match server.shards {
         Some(1) => "1 shard".to_owned(),
         shards => format!("{} shards", Quantity::count(shards).plain()),
     };
     vec![
-        text("CPU", format!("{}, {} cores", generator.cpu_model, generator.cores)),
+        text("CPU", format!("{}, {cores}", generator.cpu_model)),
         text("System", system()),
         text("Server", format!("nucleus {}, {shards}, tick {}", server.version, report.tick)),
         text("Load generator", format!("loadgen {}", generator.version)),
@@ -66,6 +68,20 @@ fn system() -> String {
 /// Returns what the figures of a run do not show.
 pub(super) fn remarks(report: &Report, is_embedded: bool) -> Vec<String> {
     let mut remarks = Vec::new();
+    if report.network != "clean" {
+        remarks.push(format!(
+            "The network between the headsets and the server was simulated ({}): its delays and losses are \
+             part of the figures.",
+            report.network
+        ));
+    }
+    if report.tick == "auto" {
+        remarks.push(
+            "A server that needs more than half a core gathers messages longer before it sends them \
+             (tick auto). From there on CPU time grows more slowly, and latency and age are up to 16 ms higher."
+                .to_owned(),
+        );
+    }
     if is_embedded {
         remarks.push(
             "The generator ran on the server's machine and used its CPU time. The server alone \

@@ -21,9 +21,10 @@ impl<'a> HtmlFile<'a> {
     ///
     /// If the file cannot be written, as one line.
     pub(crate) fn begin(path: Option<&'a Path>) -> Result<Self, String> {
-        let file = HtmlFile(path);
-        file.put(NO_RESULT)?;
-        Ok(file)
+        // A stream holds no earlier page.
+        let is_stream = |path: &&Path| path.exists() && !path.is_file();
+        HtmlFile(path.filter(|path| !is_stream(path))).put(NO_RESULT)?;
+        Ok(HtmlFile(path))
     }
 
     /// Writes the page.

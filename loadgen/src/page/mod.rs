@@ -27,7 +27,9 @@ pub(crate) struct Origin {
 impl Origin {
     /// Returns the origin of a measurement that begins now, with the command of this process.
     pub(crate) fn of_this_process() -> Self {
-        let arguments = std::env::args().skip(1).map(|argument| quoted(&argument));
+        // A file's name may be no UTF-8.
+        let arguments =
+            std::env::args_os().skip(1).map(|argument| quoted(&argument.to_string_lossy()));
         let words: Vec<String> = std::iter::once("loadgen".to_owned()).chain(arguments).collect();
         Origin { command: words.join(" "), began: SystemTime::now() }
     }

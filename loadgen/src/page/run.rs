@@ -2,6 +2,7 @@
 
 use nucleus_console::charts::{ChartAxis, LineChart};
 use nucleus_console::report::{ReportColumn, ReportPage, ReportTable};
+use nucleus_console::text::counted;
 use nucleus_console::{Mark, Markup, Quantity, Tone};
 
 use super::conditions::condition_row;
@@ -52,9 +53,13 @@ pub(crate) fn run_page(
 fn sentence(report: &Report) -> String {
     let poses = Quantity::number(report.pose_hz, "Hz").plain();
     let time = Quantity::number(report.duration_s, "s").plain();
+    let network = match &*report.network {
+        "clean" => String::new(),
+        name => format!(", over the simulated network {name}"),
+    };
     format!(
-        "joined, in {} rooms of up to {}, profile {}, poses at {poses}, measured for {time}",
-        Quantity::count(report.rooms).plain(),
+        "joined, in {} of up to {}, profile {}, poses at {poses}, measured for {time}{network}",
+        counted(report.rooms, "room", "rooms"),
         report.room_size,
         report.profile
     )
@@ -64,7 +69,7 @@ fn charts(over_time: &OverTime) -> Vec<LineChart> {
     let slots = over_time.pose.missing.len().max(over_time.down_mbit_s.len());
     let axis = ChartAxis::Figure {
         // The end of each slot.
-        values: (1..=slots).map(|slot| (slot as f64 * over_time.slot_s) as i64).collect(),
+        values: (1..=slots).map(|slot| (slot as f64 * over_time.slot_s).round() as i64).collect(),
         unit: "s".to_owned(),
         marked: None,
     };
@@ -117,23 +122,22 @@ fn charts(over_time: &OverTime) -> Vec<LineChart> {
 
 /// Returns the table of the channels.
 fn channels(report: &Report) -> ReportTable {
-    let column =
-        |title: &str, is_minor| ReportColumn { title: title.to_owned(), is_figure: true, is_minor };
+    let column = |title: &str| ReportColumn { title: title.to_owned(), is_figure: true };
     let used = report.channels.named().filter(|(_, channel)| channel.expected > 0);
     ReportTable {
         title: "Channels".to_owned(),
         context: "over the whole measured time".to_owned(),
         columns: vec![
-            ReportColumn { title: "Channel".to_owned(), is_figure: false, is_minor: false },
-            column("Expected", true),
-            column("Delivered", false),
-            column("Withheld", true),
-            column("Lost", false),
-            column("Age p99", true),
-            column("Latency p50", true),
-            column("Latency p99", false),
-            column("Corrupt", true),
-            column("Misrouted", true),
+            ReportColumn { title: "Channel".to_owned(), is_figure: false },
+            column("Expected"),
+            column("Delivered"),
+            column("Withheld"),
+            column("Lost"),
+            column("Age p99"),
+            column("Latency p50"),
+            column("Latency p99"),
+            column("Corrupt"),
+            column("Misrouted"),
         ],
         rows: used.map(|(name, channel)| row(name, channel)).collect(),
     }

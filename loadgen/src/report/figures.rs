@@ -55,7 +55,12 @@ pub(crate) fn figures(
     let messages = total.messages.distorted;
     report.distortion = plan.distortion.map(|how| DistortionFigures { how, messages });
     channels(&mut report, &findings.events, &total.messages);
-    report.over_time = OverTime::new(plan.time_slots, &total, &watch.over_time());
+    report.over_time = OverTime::new(
+        plan.time_slots,
+        (findings.duration_s * 1e6) as u64,
+        &total,
+        &watch.over_time(),
+    );
     let SocketCounts { bytes_in, bytes_out, .. } = total.sockets;
     report.line = LineFigures::new(bytes_out, bytes_in, report.headsets, report.duration_s);
     if report.sessions.fallbacks > 0 || report.sessions.on_fallback > 0 {

@@ -38,9 +38,10 @@ pub(crate) struct ChannelOverTime {
 }
 
 impl OverTime {
-    /// Returns the figures over time; `None` if the run did not record them.
+    /// Returns the figures over time of a run of `duration` (µs); `None` if it did not record them.
     pub(super) fn new(
         plan: SlotPlan,
+        duration: u64,
         total: &WorkerOutcome,
         server: &[ServerSlot],
     ) -> Option<Self> {
@@ -49,8 +50,11 @@ impl OverTime {
             ChannelOverTime::new(&total.messages.channels[channel as usize].slots.0)
         };
         let line = |direction: usize| {
-            let slots = total.sockets.slots.iter();
-            slots.map(|bytes| Some(bytes[direction] as f64 * 8.0 / 1e6 / slot_s)).collect()
+            let mbit_s = |(slot, bytes): (usize, &[u64; 2])| {
+                // Bits a microsecond.
+                share(bytes[direction] * 8, plan.length_of(slot, duration))
+            };
+            total.sockets.slots.iter().enumerate().map(mbit_s).collect()
         };
         let server = |figure: fn(&ServerSlot) -> Option<f64>| {
             (0..plan.count).map(|slot| server.get(slot).and_then(figure)).collect()
