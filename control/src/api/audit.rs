@@ -93,7 +93,7 @@ async fn list(
     let filter = AuditFilter {
         tenant: caller.tenant_id().map(str::to_owned).or(tenant),
         actor: match actor {
-            Some(actor) => Some(actor_name(&state, actor).await?),
+            Some(actor) => Some(actor_name(&state, &caller, actor).await?),
             None => None,
         },
         action,
@@ -109,9 +109,7 @@ async fn list(
     let _place =
         if looks_far { Some(state.history_place(caller.tenant_id()).await?) } else { None };
     let mut entries = audit::entries(state.database(), &filter, &page).await?;
-    // Email addresses are for those who act, not for whoever reads figures.
-    let acts = [Scope::Operate, Scope::Manage].into_iter().any(|scope| caller.needs(scope).is_ok());
-    if !acts {
+    if !knows_addresses(&caller) {
         entries.iter_mut().for_each(|entry| entry.actor_email = None);
     }
     Ok(Json(ListPage::new(entries, page.limit, |entry| &entry.id)))
@@ -123,9 +121,18 @@ fn tenant_id(state: &ApiState, text: String) -> String {
     snapshot.tenant_named(&text).map_or(text, |tenant| tenant.id.clone())
 }
 
-/// Returns an actor as the audit names them. A person may be named by the email address.
-async fn actor_name(state: &ApiState, text: String) -> Result<String, Problem> {
-    let Some(email) = read_email(&text) else { return Ok(text) };
-    let found = people::find(state.database(), &email).await?;
-    Ok(found.map_or(text, |(person, _)| format!("person:{}", person.id)))
+/// Email addresses are for those who act, not for whoever reads figures.
+fn knows_addresses(caller: &Caller) -> bool {
+    [Scope::Operate, Scope::Manage].into_iter().any(|scope| caller.needs(scope).is_ok())
+}
+
+/// Returns an actor as the audit names them. A person may be named by the email address, by those who are told it:
+/// others would learn by guesses who did what.
+async fn actor_name(state: &ApiState, caller: &Caller, text: String) -> Result<String, Problem> {
+    let email = read_email(&text).filter(|_| knows_addresses(caller));
+    let Some(email) = email else { return Ok(text) };
+    let found = people::find(state.database(), &email).await?.map(|(person, _)| person);
+    let own = caller.tenant_id();
+    let found = found.filter(|person| own.is_none() || person.tenant.as_deref() == own);
+    Ok(found.map_or(text, |person| format!("person:{}", person.id)))
 }

@@ -68,9 +68,9 @@ pub(super) async fn page(reader: PageReader) -> PageResult {
     let names = TenantNames::of_rows(&reader, &list).await;
     let mut rows: Vec<_> = rows(&list, &names).collect();
     let unnamed = match (reader.may(Scope::Operate), reader.sees_server()) {
-        (false, _) => "an operator",
+        (false, _) => "a person",
         // Of the people of a tenant, its operators know the addresses.
-        (true, false) => "the server's operator",
+        (true, false) => "the server's operator, or a deleted person",
         (true, true) => "a deleted person",
     };
     rows.iter_mut().for_each(|row| row.actor_email = shown_person(row, unnamed));

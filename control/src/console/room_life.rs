@@ -135,7 +135,12 @@ fn act(entry: AnswerRow<'_>) -> Option<(i64, Happening)> {
         Some(whom) => Markup::from(words).text(" ").then(&ShownName::new(whom)),
         None => Markup::from(words),
     };
-    let actor = entry.some_name("actor_email").unwrap_or_else(|| entry.name("actor"));
+    let actor = match entry.some_name("actor_email") {
+        Some(email) => email,
+        // The audit has the id. Here it would say nothing.
+        None if entry.text("actor").starts_with("person:") => ShownName::new("a person"),
+        None => entry.name("actor"),
+    };
     let headline = headline.text(" by ").then(&actor);
     Some(event(entry.micros("at")?, Tone::Info, headline))
 }
