@@ -92,7 +92,7 @@ impl HeatCell {
             Some(ppm) => format!("{} lost", Quantity::loss(ppm).plain()),
             None => "not measured".to_owned(),
         };
-        escaped(&format!("{}: {loss}", self.name.plain()))
+        escaped(&format!("{}: {loss}", self.name.label()))
     }
 
     /// Writes the square at a place of the map.

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use nucleus_core::{limits, text};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
@@ -48,27 +48,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let body = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
-            wrong_body(&path, &error.into_inner())
+            wrong_body(&path, &error.into_inner(), &bytes)
         })?;
-        json.end().map_err(|error| wrong_body("", &error))?;
+        json.end().map_err(|error| wrong_body("", &error, &bytes))?;
         Ok(Self(body))
     }
 }
 
 /// Returns the problem of a body. `path` is the field that does not fit, as `webhook.url`.
-fn wrong_body(path: &str, error: &serde_json::Error) -> Problem {
+fn wrong_body(path: &str, error: &serde_json::Error, body: &[u8]) -> Problem {
+    let words = error.to_string();
     match error.classify() {
-        serde_json::error::Category::Data => {
-            Problem::invalid(wrong_value(path, &error.to_string()))
+        serde_json::error::Category::Data => Problem::invalid(wrong_value(path, &words)),
+        // A number in place of one of several words counts as a fault of the JSON there.
+        _ if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
+            Problem::invalid("a field of the body has a value of the wrong kind")
         }
-        _ => Problem::bad_request(format!("the body is not JSON: {error}")),
+        _ => Problem::bad_request(format!("the body is not JSON: {words}")),
     }
 }
 
 /// Says in plain words which field does not fit, from the words of the JSON library.
 fn wrong_value(path: &str, words: &str) -> String {
     let words = words.rsplit_once(" at line ").map_or(words, |(words, _)| words);
-    let (what, expected) = words.split_once(", expected ").unwrap_or((words, ""));
+    // A value may itself have such words.
+    let (what, expected) = words.rsplit_once(", expected ").unwrap_or((words, ""));
     let expected = expected.strip_prefix("one of ").unwrap_or(expected);
     if let Some(value) = what.strip_prefix("unknown variant ") {
         return format!("`{path}` may not be {value}; it may be {expected}");
@@ -86,6 +90,8 @@ fn wrong_value(path: &str, words: &str) -> String {
         "a boolean" => "true or false",
         "a string" | "a borrowed string" => "a text",
         "a sequence" => "a list",
+        "a map" => "an object",
+        name if name.starts_with("struct ") => "an object",
         "" => return format!("`{path}`: {what}"),
         other => other,
     };
@@ -323,12 +329,15 @@ mod tests {
                 r#"{"role":"viewer","rank":1}"#,
                 "there is no field `rank`; there are `role`, `seconds`, `on`, `names`",
             ),
+            (r#"{"role":5}"#, "a field of the body has a value of the wrong kind"),
+            ("[]", "the body must be an object"),
+            (r#""x""#, "the body must be an object"),
             (r#"{"role":"viewer","on":[]}"#, "`on` must be true or false"),
         ] {
             let mut reader = serde_json::Deserializer::from_str(json);
             let error = serde_path_to_error::deserialize::<_, SentBody>(&mut reader).unwrap_err();
             let path = error.path().to_string();
-            let detail = wrong_body(&path, &error.into_inner()).into_detail();
+            let detail = wrong_body(&path, &error.into_inner(), json.as_bytes()).into_detail();
             assert!(detail.starts_with(words), "{json}: {detail}");
             assert!(!detail.contains("line") && !detail.contains("variant"), "{detail}");
         }

@@ -206,8 +206,8 @@ async fn sessions(
     caller: Caller,
     UrlQuery(wanted): UrlQuery<HistoryQuery>,
 ) -> Result<Json<ListPage<PastSession>>, Problem> {
+    caller.needs(Scope::Read)?;
     if let Some((ended, limit)) = wanted.ended()? {
-        caller.needs(Scope::Read)?;
         let _place = state.history_place(caller.tenant_id()).await?;
         let found = query::ended_sessions(state.database(), ended, caller.tenant_id(), limit);
         let items = found.await.map_err(StoreError::from)?;

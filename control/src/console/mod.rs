@@ -106,7 +106,7 @@ pub fn router(state: ConsoleState) -> Router {
         .route("/account/sessions/{session}/end", post(account::end_session))
         .route("/signin", get(sign_in::page))
         .route("/link", get(sign_in::link))
-        // Forms are sent to these. Who opens them as pages is led to a page.
+        // Forms are sent to these. A browser that opens one as a page is redirected to a page.
         .route("/signout", get(|| async { answer::to("/") }))
         .route("/account/password", get(|| async { answer::to("/account") }))
         .route("/account/totp", get(|| async { answer::to("/account") }))

@@ -9,6 +9,7 @@ use nucleus_console::charts::{HeadState, PlanDrawing, PlanHead};
 use nucleus_console::screens::{
     KeptOutRow, OneRoomPage, RoomEndedLive, RoomLive, RosterRow, StateRow, Tile,
 };
+use nucleus_console::text::counted;
 use nucleus_console::{LOSS_WARN_PPM, Mark, Markup, MenuPlace, Quantity, ShownName, Tone};
 use serde_json::Value;
 
@@ -155,19 +156,33 @@ fn suffers(peer: AnswerRow<'_>) -> bool {
 
 /// `suffering`: how many links suffer; `None`: nobody knows.
 fn mark(suffering: Option<usize>, stats: AnswerRow<'_>, peers: usize) -> Mark {
-    let lost = stats.rows("peers").filter(|peer| peer.flag("lost")).count();
+    let (lost, away) = (count_of(stats, "lost"), count_of(stats, "away"));
     let on_fallback = stats.rows("peers").filter(|peer| peer.text("plane") == "fallback").count();
-    match (suffering, peers) {
-        (_, 0) => Mark::new(Tone::Idle, "Empty"),
-        (None, _) => Mark::new(Tone::Idle, "The links are not known at present"),
-        (Some(0), _) if lost > 0 => Mark::new(Tone::Warn, &format!("{lost} lost, may come back")),
-        (Some(0), _) if on_fallback > 0 => {
-            Mark::new(Tone::Info, &format!("No link suffers, {on_fallback} on the fallback"))
-        }
-        (Some(0), _) => Mark::new(Tone::Good, "All links are well"),
-        (Some(1), _) => Mark::new(Tone::Warn, "One link suffers"),
-        (Some(more), _) => Mark::new(Tone::Warn, &format!("{more} links suffer")),
-    }
+    let Some(suffering) = suffering.filter(|_| peers > 0) else {
+        let words = if peers == 0 { "Empty" } else { "The links are not known at present" };
+        return Mark::new(Tone::Idle, words);
+    };
+    let tone = match () {
+        () if suffering + lost > 0 => Tone::Warn,
+        () if away + on_fallback > 0 => Tone::Info,
+        () => return Mark::new(Tone::Good, "All links are well"),
+    };
+    let suffers = counted(suffering, "link suffers", "links suffer");
+    let parts = [
+        (lost, format!("{lost} lost, may come back")),
+        (suffering, suffers),
+        // Nothing comes from somebody who is away: the link may be dead.
+        (away, format!("{away} away")),
+        (on_fallback, format!("{on_fallback} on the fallback")),
+    ];
+    let parts: Vec<_> =
+        parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();
+    Mark::new(tone, &parts.join(", "))
+}
+
+/// Counts the participants that have a flag.
+fn count_of(stats: AnswerRow<'_>, flag: &str) -> usize {
+    stats.rows("peers").filter(|peer| peer.flag(flag)).count()
 }
 
 fn tiles(room: AnswerRow<'_>, stats: AnswerRow<'_>, port: u16) -> Vec<Tile> {
@@ -287,16 +302,18 @@ fn words(stats: AnswerRow<'_>, suffering: Option<usize>) -> String {
         none if none.is_empty() => "Nobody speaks.".to_owned(),
         some => format!("Speaking: {}.", names(some)),
     };
-    let away = match of("away") {
+    let named = |flag: &str, title: &str| match of(flag) {
         none if none.is_empty() => String::new(),
-        some => format!(" Away: {}.", names(some)),
+        some => format!(" {title}: {}.", names(some)),
     };
+    let (lost, away) = (named("lost", "Lost"), named("away", "Away"));
     let links = match suffering {
-        0 => " All links are well.".to_owned(),
+        0 if lost.is_empty() && away.is_empty() => " All links are well.".to_owned(),
+        0 => " The other links are well.".to_owned(),
         1 => " One link suffers.".to_owned(),
         more => format!(" {more} links suffer."),
     };
-    format!("{speaking}{away}{links}")
+    format!("{speaking}{lost}{away}{links}")
 }
 
 /// Returns the plan; `None`: no head has a place.

@@ -68,7 +68,8 @@ pub(super) async fn mute(
     Ok(back(&id, if on { "muted" } else { "unmuted" }))
 }
 
-/// Kicks a participant. Who is also kept out of every room is banned from the tenant, which ends the sessions.
+/// Kicks a participant. To keep a user out of every room, bans the user from the tenant: that ends all sessions of
+/// the user.
 pub(super) async fn kick(
     reader: PageReader,
     Path((id, peer)): Path<(String, String)>,
@@ -81,22 +82,25 @@ pub(super) async fn kick(
         "tenant" => true,
         _ => return Err(PageError::Kind(ErrorKind::Malformed)),
     };
-    let mut done = "kicked";
-    if seconds > 0 {
-        let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
-        let room = AnswerRow(&room);
-        let user = user_of(room, &peer)?;
-        if of_tenant {
-            let tenant = bans::known_tenant(&reader, room.text("tenant")).await?;
-            bans::ban_for(&reader, Some(&tenant), user, "kicked", Some(seconds.into())).await?;
-            return Ok(back(&id, "kicked-everywhere"));
+    let room = reader.client.get(&format!("/rooms/{}", encoded(&id))).await?;
+    let room = AnswerRow(&room);
+    let user = user_of(room, &peer)?;
+    let is_alone = room.rows("members").all(|member| member.text("user") == user);
+    let done = if of_tenant && seconds > 0 {
+        let tenant = bans::known_tenant(&reader, room.text("tenant")).await?;
+        bans::ban_for(&reader, Some(&tenant), user, "kicked", Some(seconds.into())).await?;
+        "kicked-everywhere"
+    } else {
+        let path = format!("/peers/{}/kick", encoded(&peer));
+        reader.client.ask(Method::POST, &path, &json!({"ban_seconds": seconds})).await?;
+        match (seconds, is_alone) {
+            (0, _) => "kicked",
+            (_, true) => "kicked-alone",
+            (_, false) => "kicked-for-a-time",
         }
-        let is_alone = room.rows("members").all(|member| member.text("user") == user);
-        done = if is_alone { "kicked-alone" } else { "kicked-for-a-time" };
-    }
-    let path = format!("/peers/{}/kick", encoded(&peer));
-    reader.client.ask(Method::POST, &path, &json!({"ban_seconds": seconds})).await?;
-    Ok(back(&id, done))
+    };
+    // The room of somebody who was alone ends at this moment, and has no page until its end is written.
+    Ok(if is_alone { answer::to(&format!("/rooms?done={done}")) } else { back(&id, done) })
 }
 
 /// Bans the user of a participant from the tenant.
@@ -126,7 +130,7 @@ pub(super) async fn let_in(
     let room = format!("/rooms/{}", encoded(&id));
     let path = format!("{room}/bans/{}", encoded(user));
     match reader.client.ask(Method::DELETE, &path, &Value::Null).await {
-        // The time was over meanwhile, or somebody else was faster: unless the room has ended, it is so.
+        // The ban has ended already. That is what was wanted, if the room is still there.
         Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {
             reader.client.get(&room).await?;
         }

@@ -19,14 +19,14 @@ const APART: i64 = 60_000_000;
 const LATER: i64 = 120_000_000;
 /// The most others that are named.
 const NAMED: usize = 5;
-/// The most others that are counted, of each code.
-const COUNTED: &str = "100";
+/// The most sessions that are read of each code.
+const MOST_READ: usize = 100;
 
 /// Says who dropped at the same time; `None`: the session was never lost, or the history does not answer.
 pub(super) async fn others(reader: &PageReader, session: AnswerRow<'_>) -> Option<Markup> {
     let (from, to) = span(session)?;
     let moment = |micros: i64| Timestamp::from_micros(micros).to_string();
-    let mut found = Vec::new();
+    let (mut found, mut are_all) = (Vec::new(), true);
     for code in LOSSES {
         let path = query(
             "/history/sessions",
@@ -35,10 +35,11 @@ pub(super) async fn others(reader: &PageReader, session: AnswerRow<'_>) -> Optio
                 ("code", code),
                 ("from", &moment(from)),
                 ("to", &moment(to)),
-                ("limit", COUNTED),
+                ("limit", &MOST_READ.to_string()),
             ],
         );
         let list = reader.client.get(&path).await.ok()?;
+        are_all &= AnswerRow(&list).rows("items").count() < MOST_READ;
         let others =
             AnswerRow(&list).rows("items").filter(|other| other.text("id") != session.text("id"));
         found.extend(others.map(|other| Other {
@@ -49,7 +50,7 @@ pub(super) async fn others(reader: &PageReader, session: AnswerRow<'_>) -> Optio
             },
         }));
     }
-    Some(words(&found, if reader.sees_server() { "this server" } else { "your tenant" }))
+    Some(words(&found, are_all, if reader.sees_server() { "this server" } else { "your tenant" }))
 }
 
 /// Another session that ended because its link was lost.
@@ -68,7 +69,8 @@ fn span(session: AnswerRow<'_>) -> Option<(i64, i64)> {
     }
 }
 
-fn words(others: &[Other], whom: &str) -> Markup {
+/// `are_all`: there are no more than these.
+fn words(others: &[Other], are_all: bool, whom: &str) -> Markup {
     if others.is_empty() {
         let no = format!("No. No other session of {whom} was lost at about that time.");
         return Markup::from(no.as_str());
@@ -78,7 +80,8 @@ fn words(others: &[Other], whom: &str) -> Markup {
         words = words.text(if index > 0 { ", " } else { "" }).link_name(&other.path, &other.name);
     }
     if others.len() > NAMED {
-        words = words.text(&format!(" and {} more", others.len() - NAMED));
+        let least = if are_all { "" } else { "at least " };
+        words = words.text(&format!(" and {least}{} more", others.len() - NAMED));
     }
     words.text(match others.len() {
         1 => " was lost at about that time.",
@@ -100,12 +103,14 @@ mod tests {
 
     #[test]
     fn others_are_named_and_linked() {
-        let html = |count| words(&others(count), "this server").to_string();
+        let html = |count| words(&others(count), true, "this server").to_string();
         assert!(html(0).starts_with("No. "));
         assert!(html(1).contains("href=\"/sessions/0\"") && html(1).contains(" was lost"));
         assert!(!html(5).contains("more") && html(5).contains("look at the server"));
         assert!(html(8).contains(" and 3 more were lost"));
         assert_eq!(html(8).matches("<a ").count(), NAMED);
+        let more = words(&others(100), false, "this server").to_string();
+        assert!(more.contains(" and at least 95 more were lost"), "{more}");
     }
 
     /// Two sessions that were lost for one cause see each other, whichever ended first.

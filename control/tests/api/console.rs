@@ -276,7 +276,9 @@ async fn a_room_is_shown_and_acted_upon() {
         (format!("{peer}/kick"), ("ban_seconds", "3600"), "kicked-alone"),
     ] {
         let answer = browser.post(&act, &[field]).await;
-        assert_eq!(answer.location, format!("{room}?done={done}"), "{act}: {answer:?}");
+        // The room of the only participant ends with the kick.
+        let page = if act.ends_with("/kick") { "/rooms" } else { room };
+        assert_eq!(answer.location, format!("{page}?done={done}"), "{act}: {answer:?}");
     }
     let closed = browser.post(&format!("{room}/close"), &[]).await;
     assert_eq!(closed.location, "/rooms?done=room-closed", "{closed:?}");

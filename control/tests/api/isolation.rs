@@ -1,6 +1,9 @@
 //! No tenant sees or touches what belongs to another one: generated over every route of the document.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::http::StatusCode;
+use nucleus_control::Timestamp;
 use nucleus_core::ids::RoomInstanceId;
 use nucleus_tokens::{CertificatePins, DevelopmentKey, Minter};
 use serde_json::{Value, json};
@@ -131,8 +134,12 @@ async fn a_tenants_key_reaches_nothing_of_another_tenant() {
     ];
     let own = [acme.clone(), "0101010101010101".to_owned(), "0101010101010101-7".to_owned()];
     let ids: Vec<&String> = foreign.iter().chain(&own).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let [from, to] = [now - 240, now + 240].map(|at| Timestamp::from_seconds(at).to_string());
+    let ends = format!("?order=left&from={from}&to={to}");
     let queries = [
         "",
+        &ends,
         "?tenant=beta",
         "?search=beta",
         "?limit=200",

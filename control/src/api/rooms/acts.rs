@@ -231,7 +231,7 @@ pub(super) async fn carry_out(
     {
         detail += &format!(", banned for {} s", ban.as_secs());
     }
-    // The state is as the room was last listed, up to a second ago. Whoever was first, the act is carried out.
+    // The state is as the room was last listed, up to a second ago. The act is carried out in any case.
     if let RoomAct::Lock(on) = &act
         && *on == room.locked
     {
