@@ -392,8 +392,8 @@ fn a_load_generator_that_is_killed_leaves_no_server_behind() {
     assert_no_server(pid);
 }
 
-/// The load generator distorts one of 10,000 messages that it receives, and the report says so. That it
-/// finds each of them is shown where no busy machine loses others: in the tests of the ledger.
+/// The report says by number what was distorted. That each message is found is shown where no busy machine
+/// loses others: in the tests of the ledger.
 #[test]
 fn a_run_finds_the_messages_that_it_distorts() {
     // Two rooms for each of up to four threads.
@@ -403,25 +403,16 @@ fn a_run_finds_the_messages_that_it_distorts() {
         let ended = Loadgen::start(how, &format!("{options} {how}")).ended_within(START);
         let json = &ended.json;
         let distorted = json["distortion"]["messages"].as_u64().unwrap_or(0);
+        let found = ["pose", "voice"].map(|channel| json["channels"][channel][figure].as_u64());
+        let found: u64 = found.into_iter().flatten().sum();
+        let words = format!("{how}: {found} of {distorted}: {}", ended.stdout);
         // 80 headsets have 9 others each: 130,000 poses, beside the voice.
-        assert!(distorted >= 1, "{how}: {}", ended.stdout);
-        let found: u64 = ["pose", "voice"]
-            .iter()
-            .filter_map(|channel| json["channels"][channel][figure].as_u64())
-            .sum();
-        assert!(found >= distorted, "{how}: {found} of {distorted}: {}", ended.stdout);
+        assert!(distorted >= 1 && found >= distorted, "{words}");
         // Nothing else misroutes messages.
-        assert!(
-            how != "misroute" || found == distorted,
-            "{found} of {distorted}: {}",
-            ended.stdout
-        );
-        assert_eq!(json["valid"], false, "{how}");
+        assert!(how != "misroute" || found == distorted, "{words}");
         let reasons = json["invalid_reasons"].to_string();
-        assert!(
-            reasons.contains(&format!("--distort: {distorted} received messages")),
-            "{reasons}"
-        );
+        let reason = format!("--distort: {distorted} received messages");
+        assert!(json["valid"] == false && reasons.contains(&reason), "{reasons}");
     }
 }
 
