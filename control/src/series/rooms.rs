@@ -52,7 +52,7 @@ pub struct RoomLine {
 
 impl RoomLine {
     /// Returns the loss of the worst link in the worse direction, in parts per million: of each direction the
-    /// newest known value of the last [`NEWEST_STEPS`].
+    /// newest known value of the last three.
     pub fn newest_worst_loss(&self) -> Option<u32> {
         let newest =
             |values: &Values| values.iter().rev().take(NEWEST_STEPS).copied().flatten().next();
