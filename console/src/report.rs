@@ -104,7 +104,7 @@ pub struct ReportTable {
     pub title: String,
     /// A line of context.
     pub context: String,
-    /// The heads of the columns. The first column is the head of each row.
+    /// The columns. The first one names each row.
     pub columns: Vec<ReportColumn>,
     /// The rows, each with a cell a column. Empty: the table is left out.
     pub rows: Vec<Vec<Markup>>,

@@ -16,7 +16,7 @@ use crate::args::ServerArgs;
 /// How long a minted token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
 /// The largest file of tokens, bytes: `nucleus token --batch` writes at most 100,000 tokens of about
-/// 600 bytes.
+/// 520 bytes.
 const MAX_TOKEN_FILE: u64 = 128 << 20;
 /// The grant to set properties of a room, as `training` does.
 const ROOM_FIELDS: &str = "state.room";

@@ -22,8 +22,8 @@ impl SlotPlan {
         SlotPlan { count: duration.div_ceil(length) as usize, length }
     }
 
-    /// Returns how long a slot is within a window of `duration` (µs), µs: the last one may be shorter, and
-    /// one behind the end of an interrupted run has no length.
+    /// Returns how long a slot is within a window of `duration` (µs), µs: the last one may be shorter. If a
+    /// run is interrupted, the slots behind its end have a length of 0.
     pub(crate) fn length_of(&self, slot: usize, duration: u64) -> u64 {
         duration.saturating_sub(slot as u64 * self.length).min(self.length)
     }

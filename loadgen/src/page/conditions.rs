@@ -22,7 +22,7 @@ pub(super) fn condition_row(condition: &FailIf, report: &Report, wants: bool) ->
         (Some(true), _) => Mark::new(Tone::Good, "Kept"),
     };
     ConditionRow {
-        // Of a rule that must not hold, its own text says what is wrong.
+        // A rule of `--fail-if` is shown as it was written, with its operator.
         title: if wants { figure.title } else { condition.to_string() },
         measured: figure.unit.quantity(condition.value(report)),
         limit: figure.unit.quantity(Some(condition.limit())),

@@ -117,7 +117,7 @@ impl ServerWatch {
         self.samples.push((now, sample));
     }
 
-    /// Returns the server's figures between each two samples in the window.
+    /// Returns the server's figures between each sample in the window and the next one.
     pub(super) fn over_time(&self) -> Vec<ServerSlot> {
         let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
         pairs.map(|(before, after)| ServerSlot::between(before, after)).collect()

@@ -134,7 +134,7 @@ pub struct TokenArgs {
 }
 
 /// The most tokens of a batch: the most headsets that `loadgen capacity` tries by default. They are
-/// about 60 MB of text.
+/// about 50 MB of text.
 const MAX_BATCH: u32 = 100_000;
 
 /// Reads the size of a batch.
